@@ -1,0 +1,173 @@
+"""Output and internal records: decisions, dead letters, training examples, sessions and the journal.
+
+Each struct is the typed twin of one ``.avsc`` file in ``schemas/avro``. Times are epoch milliseconds, UTC.
+"""
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+Mode = Literal["live", "catch-up", "history", "frozen"]
+Family = Literal["churn", "preference", "policy"]
+# JSON has no NaN and no infinity, and neither has a decision.
+_LARGEST: Final = 1.7976931348623157e308
+Finite = Annotated[float, msgspec.Meta(ge=-_LARGEST, le=_LARGEST)]
+FAMILIES: tuple[Family, ...] = ("churn", "preference", "policy")  # the partition of each in training-examples
+
+
+class Coordinates(msgspec.Struct, frozen=True, gc=False):
+    """Where an input record came from."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Recommendation(msgspec.Struct, frozen=True):
+    """One recommended item. `why` names the source: together, next, again, category, popular."""
+
+    item_id: str
+    score: Finite
+    why: str
+
+
+class EligibleArm(msgspec.Struct, frozen=True):
+    """One arm that could have been chosen, and with what probability."""
+
+    action: str
+    channel: str | None
+    variant: str | None
+    propensity: Finite
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """One reason for a decision: in words for people, with the number it rests on for machines."""
+
+    name: str
+    words: str
+    value: Finite
+
+
+class NextBestAction(msgspec.Struct, frozen=True):
+    """One record of ``next-best-actions``; idempotent to consume by `decision_id`.
+
+    `action` is ``nothing`` where no action was chosen; then `channel` and `variant` are null.
+    `propensity` is the joint probability of (action, channel, variant) under the policy in force.
+    """
+
+    decision_id: str
+    customer_id: str
+    occurred_at: int  # event time of the decision
+    trigger: str
+    action: str
+    channel: str | None
+    variant: str | None
+    content: tuple[Recommendation, ...]
+    deliver_after: int | None
+    deliver_before: int | None
+    time_zone: str
+    propensity: Finite
+    eligible: tuple[EligibleArm, ...]
+    churn_probability: Finite | None
+    churn_signal: str
+    segment: str
+    hold_out: bool
+    reasons: tuple[Reason, ...]
+    model_versions: dict[str, int]  # model name → offset of the last example in it; `sessions` → sessions offset
+    origin: Coordinates  # the customer's input record that this decision follows from
+    mode: Mode
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """One record of ``dead-letters``: the original bytes, or their digest where they are too large to carry."""
+
+    origin: Coordinates
+    timestamp: int  # of the broker
+    reason: str  # a short fixed word, fit for a metric label
+    field: str | None
+    message: str
+    key: bytes | None
+    value: bytes | None  # null where larger than the limit
+    value_size_bytes: int
+    value_sha256: str
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+class TrainingExample(msgspec.Struct, frozen=True):
+    """One matured example of one family. It carries no customer id.
+
+    `features` holds `rows` vectors one after the other, in the order that the digest `feature_set` stands for.
+    What was predicted when the features were taken comes along, so that quality is measured prequentially from
+    this topic alone:
+
+    - churn: `head` is ``horizon`` or ``hazard``; `predicted` the probability; `label` 1 for churned.
+    - preference: `rows` differences (chosen − not chosen); `label` 1; `rank`, `popularity_rank` and
+      `history_rank` are where the chosen item stood in each list (1 is the top, 0 means not in the list).
+    - policy: `head` is ``reward``; `label` the outcome (1 = it happened); `arm` is ``action|channel``.
+    """
+
+    family: Family
+    head: str
+    feature_set: str
+    features: tuple[Finite, ...]
+    rows: int
+    label: Finite
+    weight: Finite
+    predicted_at: int
+    matured_at: int
+    predicted: Finite | None = None
+    rank: int | None = None
+    popularity_rank: int | None = None
+    history_rank: int | None = None
+    arm: str | None = None
+    propensity: Finite | None = None
+    hold_out: bool = False
+    treated: bool = False
+    active: bool = False  # churn: the signal was seen within one horizon before the prediction
+    value: Finite = 0.0  # policy: money spent within the outcome window
+
+
+class Session(msgspec.Struct, frozen=True):
+    """One finished session, for the item index: items in order, repeats included. It carries no customer id."""
+
+    session_id: str  # a digest
+    ended_at: int
+    items: tuple[str, ...]
+    categories: tuple[str | None, ...]
+    weights: tuple[Finite, ...]  # < 1 for items that a recommendation of ours led to; more for bought ones
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One stretch of the merge order: the next `count` records of `topic`, or stream time moved to `advance_to`."""
+
+    topic: str | None
+    count: int
+    advance_to: int | None = None
+
+
+class JournalRecord(msgspec.Struct, frozen=True):
+    """One record of ``journal``: everything that a commit of one task depended on, and digests of what came of it.
+
+    The chain `previous_checksum` → `checksum` ties the records of one task together.
+    """
+
+    task: int
+    sequence: int
+    build: str
+    settings_digest: str
+    catalogue_digest: str
+    mode: Mode
+    model_versions: dict[str, int]
+    sessions_offset: int  # next to read
+    products_offset: int  # next to read
+    runs: tuple[Run, ...]
+    first_offsets: dict[str, int]  # topic → first offset processed in this commit (next to read before it)
+    next_offsets: dict[str, int]  # topic → next to read after it
+    stream_time: int
+    inputs_digest: str
+    outputs_digest: str
+    examples_digest: str
+    state_digest: str
+    grants: dict[str, Finite]
+    previous_checksum: str
+    checksum: str
