@@ -1,0 +1,1 @@
+"""The nextbest consumer: reads clickstream and purchases, learns, and publishes next-best actions."""

@@ -1,0 +1,158 @@
+"""Online logistic regression: River learns it, plain data carries it, a frozen scorer predicts with it.
+
+`LinearLearner` holds the River model (`StandardScaler | LogisticRegression`) and is only ever touched by the one
+trainer of a family. `LinearScorer` is what tasks predict with: immutable, in the fixed order of the features, with
+the contribution of each feature at hand. Both compute the same probability; a test says so.
+"""
+
+from collections.abc import Sequence
+from math import exp
+
+import msgspec
+from river import linear_model, optim, preprocessing
+
+
+class LinearState(msgspec.Struct, frozen=True):
+    """A model as plain data: no pickle. Lists are in the order of `names`."""
+
+    names: tuple[str, ...]
+    weights: tuple[float, ...]
+    intercept: float
+    counts: tuple[int, ...]  # empty where features are not scaled
+    means: tuple[float, ...]
+    variances: tuple[float, ...]
+    gradient_squares: tuple[float, ...]  # AdaGrad's g2
+    n_iterations: int
+    learning_rate: float
+    l2: float
+    with_intercept: bool
+
+
+class LinearLearner:
+    """A River pipeline over a fixed list of features, with AdaGrad steps (Duchi et al. 2011)."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        *,
+        learning_rate: float,
+        l2: float,
+        scaled: bool = True,
+        with_intercept: bool = True,
+    ) -> None:
+        self.names = tuple(names)
+        self._learning_rate = learning_rate
+        self._l2 = l2
+        self._with_intercept = with_intercept
+        self._scaler = preprocessing.StandardScaler() if scaled else None
+        self._optimizer = optim.AdaGrad(lr=learning_rate)
+        self._regression = linear_model.LogisticRegression(
+            optimizer=self._optimizer, l2=l2, intercept_lr=learning_rate if with_intercept else 0.0
+        )
+
+    def learn(self, features: Sequence[float], label: float, weight: float = 1.0, offset: float = 0.0) -> None:
+        """Fold one example in: scale with what is known including it, then one gradient step.
+
+        `offset` is a part of the logit that is known and not learned. It takes the intercept's place, so it needs
+        a model without one; ValueError otherwise.
+        """
+        x = dict(zip(self.names, features, strict=True))
+        if self._scaler is not None:
+            self._scaler.learn_one(x)
+            x = self._scaler.transform_one(x)
+        if offset:
+            if self._with_intercept:
+                raise ValueError("an offset needs a model without an intercept")
+            self._regression.intercept = offset
+        self._regression.learn_one(x, bool(label), w=weight)
+        if offset:
+            self._regression.intercept = 0.0
+
+    def probability(self, features: Sequence[float]) -> float:
+        """River's own prediction: P(label = 1)."""
+        x = dict(zip(self.names, features, strict=True))
+        if self._scaler is not None:
+            x = self._scaler.transform_one(x)
+        return float(self._regression.predict_proba_one(x)[True])
+
+    def state(self) -> LinearState:
+        """Return everything that the next `learn` depends on."""
+        weights = self._regression.weights
+        scaler = self._scaler
+        scaled = self.names if scaler is not None else ()
+        return LinearState(
+            names=self.names,
+            weights=tuple(float(weights.get(n, 0.0)) for n in self.names),
+            intercept=float(self._regression.intercept),
+            counts=tuple(int(scaler.counts[n]) for n in scaled) if scaler else (),
+            means=tuple(float(scaler.means[n]) for n in scaled) if scaler else (),
+            variances=tuple(float(scaler.vars[n]) for n in scaled) if scaler else (),
+            gradient_squares=tuple(float(self._optimizer.g2.get(n, 0.0)) for n in self.names),
+            n_iterations=int(self._optimizer.n_iterations),
+            learning_rate=self._learning_rate,
+            l2=self._l2,
+            with_intercept=self._with_intercept,
+        )
+
+    @classmethod
+    def from_state(cls, state: LinearState) -> "LinearLearner":
+        """Return a learner that goes on exactly where `state` was taken."""
+        learner = cls(
+            state.names,
+            learning_rate=state.learning_rate,
+            l2=state.l2,
+            scaled=bool(state.counts),
+            with_intercept=state.with_intercept,
+        )
+        regression, optimizer = learner._regression, learner._optimizer
+        if state.n_iterations:
+            # River has no public way to set weights; its own names for them are stamped with its version in snapshots.
+            regression._weights.update(dict(zip(state.names, state.weights, strict=True)))  # noqa: SLF001 - see above
+        optimizer.g2.update(zip(state.names, state.gradient_squares, strict=True))
+        regression.intercept = state.intercept
+        optimizer.n_iterations = state.n_iterations
+        if learner._scaler is not None:
+            learner._scaler.counts.update(dict(zip(state.names, state.counts, strict=True)))
+            learner._scaler.means.update(zip(state.names, state.means, strict=True))
+            learner._scaler.vars.update(zip(state.names, state.variances, strict=True))
+        return learner
+
+
+class LinearScorer:
+    """A frozen `LinearState` that predicts. `bias + sum(contributions)` equals the logit."""
+
+    __slots__ = ("bias", "means", "names", "scales", "weights")
+
+    def __init__(self, state: LinearState) -> None:
+        self.names = state.names
+        self.weights = state.weights
+        self.bias = state.intercept
+        if state.counts:
+            self.means = state.means
+            # A feature that never varied says nothing: River gives it 0, and so do we.
+            self.scales = tuple(1.0 / v**0.5 if v else 0.0 for v in state.variances)
+        else:
+            self.means = (0.0,) * len(state.names)
+            self.scales = (1.0,) * len(state.names)
+
+    def logit(self, features: Sequence[float]) -> float:
+        """Return the log-odds of label 1."""
+        total = self.bias
+        for weight, mean, scale, value in zip(self.weights, self.means, self.scales, features, strict=True):
+            total += weight * ((value - mean) * scale)
+        return total
+
+    def contributions(self, features: Sequence[float]) -> tuple[float, ...]:
+        """Return what each feature adds to the logit."""
+        return tuple(
+            weight * ((value - mean) * scale)
+            for weight, mean, scale, value in zip(self.weights, self.means, self.scales, features, strict=True)
+        )
+
+
+def sigmoid(logit: float) -> float:
+    """Return the probability of `logit`, without overflow."""
+    if logit >= 0.0:
+        return 1.0 / (1.0 + exp(-logit))
+    odds = exp(logit)
+    return odds / (1.0 + odds)

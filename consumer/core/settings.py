@@ -1,0 +1,136 @@
+"""What the core can be told. Every limit names its unit; the digest of these settings is part of each journal record."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Signal = Literal["purchase", "activity"]
+
+_STRICT = {"extra": "forbid"}  # read by the configuration loader: an unknown key is an error, not a silence
+
+DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+MINUTE_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSettings:
+    """When a record is too early, too late or a repetition, and how sessions and silence are cut."""
+
+    __pydantic_config__ = _STRICT
+    max_ahead_ms: int = 10 * MINUTE_MS  # further ahead of the broker's timestamp: dead letter
+    late_by_ms: int = 7 * DAY_MS  # further behind stream time: dead letter
+    session_gap_ms: int = 30 * MINUTE_MS
+    duplicate_window: int = 32  # event ids remembered for each customer
+    timers_per_step: int = 64  # due timers fired before one event; the rest wait for the next
+    tick_decides_within_ms: int = DAY_MS  # a tick that fires later than this decides nothing
+
+
+@dataclass(frozen=True, slots=True)
+class StateSettings:
+    """Bounds on what is remembered of a customer."""
+
+    __pydantic_config__ = _STRICT
+    time_to_live_days: int = 540  # silent for longer: forgotten, changelog tombstoned
+    history_items: int = 20  # the customer's own last items
+    session_items: int = 30
+    bought_items: int = 20
+    categories: int = 8
+    pending_churn: int = 16  # unmatured predictions
+    pending_decisions: int = 16  # unmatured outcomes
+    consents: int = 64  # channel and purpose pairs
+    cart_items: int = 30
+    contacts: int = 16  # contacts remembered for caps and cooldowns
+
+
+@dataclass(frozen=True, slots=True)
+class ChurnSettings:
+    """Churn is no `signal` within `horizon_days` of the prediction."""
+
+    __pydantic_config__ = _STRICT
+    signal: Signal = "purchase"
+    horizon_days: float = 90.0
+    hazard_days: float = 7.0  # the short head, rolled forward to the horizon
+    tick_days: float = 7.0  # how often a silent customer is looked at again
+    risk_threshold: float = 0.7  # a tick at or over this probability is a trigger
+    risk_again_days: float = 30.0  # in one spell of silence, a high risk triggers again after this long
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceSettings:
+    """The item index (session kNN and rules) and the re-ranker."""
+
+    __pydantic_config__ = _STRICT
+    top: int = 20  # length of the list that is tried against what came next
+    content_items: int = 6  # recommended items in one action
+    index_sessions: int = 500_000  # most recent sessions kept in the index
+    index_items: int = 200_000
+    sessions_per_item: int = 500  # most recent sessions kept for each item
+    neighbours: int = 100
+    sample_share: float = 0.1  # share of item events at which the recommendation is tried and learned from
+    caused_weight: float = 0.3  # weight in the index of an item that our own recommendation led to
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """When to decide, and how to explore."""
+
+    __pydantic_config__ = _STRICT
+    decide_every_ms: int = 6 * HOUR_MS  # at most one decision a customer in this interval
+    outcome_days: float = 3.0  # outcome: a purchase within this time
+    hold_out_share: float = 0.05  # universal hold-out: always nothing
+    hold_out_rotation_days: int = 90
+    nothing_floor: float = 0.05
+    propensity_floor: float = 0.02
+    exploration: float = 20.0  # SquareCB's γ at the start
+    exploration_growth: float = 0.5  # γ grows with (matured examples) ** this
+    eligible_limit: int = 32
+    action_budget_price: float = 0.0  # λ: what a unit of cost costs on top
+    fatigue_cost: float = 0.05  # for each contact in the last 7 days
+    default_time_zone: str = "UTC"  # IANA name; for customers whose zone is not known
+    reward_learning_rate: float = 0.05
+    reward_prior_strength: float = 1.0  # AdaGrad's accumulator at the start: more holds the priors longer
+    seed: str = "nextbest"
+
+    def __post_init__(self) -> None:
+        if not 0.05 <= self.nothing_floor <= 0.9:
+            raise ValueError(f"nothing_floor is {self.nothing_floor}; it must lie between 0.05 and 0.9")
+        for name in ("hold_out_share", "propensity_floor"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1")
+        for name in ("exploration", "reward_learning_rate"):
+            if getattr(self, name) <= 0.0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be over 0")
+        if self.hold_out_rotation_days < 1 or self.eligible_limit < 1:
+            raise ValueError("hold_out_rotation_days and eligible_limit must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacySettings:
+    """What may be done without an explicit consent event."""
+
+    __pydantic_config__ = _STRICT
+    default_consent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerSettings:
+    """How a trainer folds examples in, and how often it publishes."""
+
+    __pydantic_config__ = _STRICT
+    snapshot_examples: int = 200  # a snapshot after this many examples
+    learning_rate: float = 0.05
+    l2: float = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class CoreSettings:
+    """All settings that change what the core computes."""
+
+    __pydantic_config__ = _STRICT
+    time: TimeSettings = field(default_factory=TimeSettings)
+    state: StateSettings = field(default_factory=StateSettings)
+    churn: ChurnSettings = field(default_factory=ChurnSettings)
+    preference: PreferenceSettings = field(default_factory=PreferenceSettings)
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    learner: LearnerSettings = field(default_factory=LearnerSettings)
