@@ -1,0 +1,187 @@
+"""One commit of one task: the inputs it took, what came of them, and the journal record that makes it repeatable.
+
+The Kafka worker, the broker-free replay and `verify` all commit through `OpenCommit`, so a live run, a replay and its
+verification cannot drift apart. Nothing here does I/O: the shell writes what `close` returns.
+"""
+
+from hashlib import blake2b
+from struct import Struct
+
+import msgspec
+
+from consumer.core.catalogue import Catalogue
+from consumer.core.intake import Rejection
+from consumer.core.merge import MergeRecord
+from consumer.core.settings import CoreSettings
+from consumer.core.task import Outputs, ScoringTask
+from schemas.records import JournalRecord, Run
+
+TASK_RECORD_FORMAT = 1
+_INPUT_HEADER = Struct(">qqii")
+_pack = msgspec.msgpack.Encoder(order="deterministic").encode
+
+
+class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What the changelog holds of the task itself, under a key that no customer can have."""
+
+    format: int = TASK_RECORD_FORMAT
+    build: str = ""
+    settings_digest: str = ""
+    stream_time_ms: int = 0
+    next_offsets: dict[str, int] = {}  # logical topic → next to read
+    sequence: int = 0  # of the latest journal record
+    journal_checksum: str = ""
+
+
+_task_record_decoder = msgspec.msgpack.Decoder(TaskRecord)
+
+
+class RefusedTaskRecord(Exception):
+    """A task record that this build cannot go on from; the message says what to do."""
+
+
+def encode_task_record(record: TaskRecord) -> bytes:
+    """Return the record as it stands in the changelog and the store."""
+    return _pack(record)
+
+
+def decode_task_record(data: bytes) -> TaskRecord:
+    """Return the record in `data`; raise RefusedTaskRecord where its format is another."""
+    try:
+        record = _task_record_decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise RefusedTaskRecord(f"the task's record in the changelog cannot be read: {error}") from error
+    if record.format != TASK_RECORD_FORMAT:
+        raise RefusedTaskRecord(
+            f"the task's record has format {record.format}, this build reads {TASK_RECORD_FORMAT}: "
+            "run the build that wrote it, or an upgrade of it"
+        )
+    return record
+
+
+def settings_digest(settings: CoreSettings) -> str:
+    """Return 32 hexadecimal digits that change whenever any setting of the core does."""
+    return blake2b(msgspec.json.encode(settings, order="deterministic"), digest_size=16).hexdigest()
+
+
+class ClosedCommit(msgspec.Struct, frozen=True):
+    """Everything one commit has to write, and nothing it has written yet."""
+
+    journal: JournalRecord
+    task_record: TaskRecord
+    outputs: Outputs
+    changes: dict[str, bytes | None]
+
+
+class OpenCommit:
+    """Collects one commit of one task, from its first input to its journal record.
+
+    `mode`, knowledge and grants hold still while a commit is open; they change between commits only.
+    """
+
+    def __init__(self, task: ScoringTask, previous: TaskRecord, build: str) -> None:
+        self._task = task
+        self._previous = previous
+        self._build = build
+        self._mode = task.mode
+        self._versions = dict(task.knowledge.model_versions)
+        self._sessions_offset = task.knowledge.sessions_offset
+        self._products_offset = task.knowledge.products_offset
+        self._runs: list[Run] = []
+        self._run_topic: str | None = None
+        self._run_count = 0
+        self._first_offsets: dict[str, int] = {}
+        self._next_offsets = dict(previous.next_offsets)
+        self._inputs = blake2b(digest_size=16)
+        self.n_records = 0
+
+    def __bool__(self) -> bool:
+        """Return whether there is anything to commit."""
+        return bool(self.n_records or self._runs)
+
+    def process(self, record: MergeRecord) -> Rejection | None:
+        """Take one record in the merge order; return why it was rejected, if it was."""
+        topic, offset, event = record.topic, record.offset, record.event
+        if topic == self._run_topic:
+            self._run_count += 1
+        else:
+            self._end_run()
+            self._run_topic, self._run_count = topic, 1
+        if topic not in self._first_offsets:
+            self._first_offsets[topic] = offset
+        self._next_offsets[topic] = offset + 1
+        self._inputs.update(digest_input(record))
+        self.n_records += 1
+        if isinstance(event, Rejection):
+            return event
+        return self._task.step(topic, offset, event)
+
+    def advance_to(self, stream_time_ms: int) -> None:
+        """Move stream time without a record: a heartbeat of an idle partition."""
+        self._end_run()
+        self._runs.append(Run(topic=None, count=0, advance_to=stream_time_ms))
+        self._task.advance_to(stream_time_ms)
+
+    def _end_run(self) -> None:
+        if self._run_topic is not None:
+            self._runs.append(Run(topic=self._run_topic, count=self._run_count))
+            self._run_topic = None
+
+    def close(self) -> ClosedCommit:
+        """End the commit and return what it has to write. The task's buffers are empty after."""
+        self._end_run()
+        task, previous = self._task, self._previous
+        outputs = task.take_outputs()
+        changes = task.state.changes()
+        unsealed = JournalRecord(
+            task=task.partition,
+            sequence=previous.sequence + 1,
+            build=self._build,
+            settings_digest=task.settings_digest,
+            catalogue_digest=task.catalogue_digest,
+            mode=self._mode,
+            model_versions=self._versions,
+            sessions_offset=self._sessions_offset,
+            products_offset=self._products_offset,
+            runs=tuple(self._runs),
+            first_offsets=self._first_offsets,
+            next_offsets=self._next_offsets,
+            stream_time=task.stream_time_ms,
+            inputs_digest=self._inputs.hexdigest(),
+            outputs_digest=_digest(outputs.decisions),
+            examples_digest=_digest((outputs.examples, outputs.sessions)),
+            state_digest=_digest(changes),
+            grants={},
+            previous_checksum=previous.journal_checksum,
+            checksum="",
+        )
+        journal = msgspec.structs.replace(unsealed, checksum=checksum_of(unsealed))
+        return ClosedCommit(
+            journal=journal,
+            task_record=TaskRecord(
+                build=self._build,
+                settings_digest=task.settings_digest,
+                stream_time_ms=task.stream_time_ms,
+                next_offsets=self._next_offsets,
+                sequence=journal.sequence,
+                journal_checksum=journal.checksum,
+            ),
+            outputs=outputs,
+            changes=changes,
+        )
+
+
+def digest_input(record: MergeRecord) -> bytes:
+    """Return the bytes that stand for one input record in `inputs_digest`: all that its processing can depend on."""
+    key, value = record.key or b"", record.value or b""
+    lengths = (-1 if record.key is None else len(key), -1 if record.value is None else len(value))
+    return _INPUT_HEADER.pack(record.offset, record.timestamp_ms, *lengths) + key + value
+
+
+def checksum_of(journal: JournalRecord) -> str:
+    """Return the checksum that `journal` must carry: over all its other fields, the previous checksum among them."""
+    return _digest(msgspec.structs.replace(journal, checksum=""))
+
+
+def _digest(value: object) -> str:
+    return blake2b(_pack(value), digest_size=16).hexdigest()

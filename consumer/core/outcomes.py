@@ -1,0 +1,86 @@
+"""Outcomes: what followed a decision, measured alike for actions, randomised nothing and the hold-out."""
+
+from struct import pack, unpack
+
+from consumer.core.catalogue import NOTHING
+from consumer.core.customer import Contact, Customer, PendingDecision
+from consumer.core.gates import remember_contact
+from consumer.core.policy import REWARD_FEATURE_SET, Choice
+from consumer.core.settings import DAY_MS, CoreSettings
+from schemas.records import TrainingExample
+
+
+def remember_decision(customer: Customer, choice: Choice, decision_id: str, at_ms: int, settings: CoreSettings) -> None:
+    """Keep the decision until its outcome has matured, and note what it does to churn labels and contact caps."""
+    values = choice.reward_features
+    pending = customer.pending_decisions
+    pending.append(
+        PendingDecision(
+            decided_at=at_ms,
+            decision_id=decision_id,
+            arm=choice.arm,
+            features=pack(f"<{len(values)}f", *values),
+            predicted=choice.predicted,
+            propensity=choice.propensity,
+            hold_out=choice.hold_out,
+            orders=0,
+            spent=0.0,
+            clicked=False,
+        )
+    )
+    if len(pending) > settings.state.pending_decisions:
+        del pending[0]
+    treated = choice.action != NOTHING
+    for prediction in customer.pending_churn:
+        if treated:
+            prediction.treated = True
+        elif not choice.hold_out:
+            prediction.untreated_propensity *= choice.propensity
+    if treated:
+        contact = Contact(at=at_ms, action=choice.action, channel=choice.channel or "")
+        customer.contacts = remember_contact(customer.contacts, contact, settings.state.contacts)
+
+
+def note_order(customer: Customer, at_ms: int, amount: float, settings: CoreSettings) -> None:
+    """Credit an order to every decision within whose outcome window it falls."""
+    window_ms = int(settings.policy.outcome_days * DAY_MS)
+    for pending in customer.pending_decisions:
+        if pending.decided_at < at_ms <= pending.decided_at + window_ms:
+            pending.orders += 1
+            pending.spent += amount
+
+
+def note_click(customer: Customer, decision_id: str) -> None:
+    """Note that the action of `decision_id` was clicked."""
+    for pending in customer.pending_decisions:
+        if pending.decision_id == decision_id:
+            pending.clicked = True
+
+
+def reveal_outcomes(customer: Customer, now_ms: int, settings: CoreSettings) -> list[TrainingExample]:
+    """Return the examples of decisions whose outcome has matured by `now_ms`, oldest first."""
+    window_ms = int(settings.policy.outcome_days * DAY_MS)
+    pending = customer.pending_decisions
+    examples: list[TrainingExample] = []
+    while pending and pending[0].decided_at + window_ms <= now_ms:
+        decision = pending.pop(0)
+        examples.append(
+            TrainingExample(
+                family="policy",
+                head="reward",
+                feature_set=REWARD_FEATURE_SET,
+                features=unpack(f"<{len(decision.features) // 4}f", decision.features),
+                rows=1,
+                label=1.0 if decision.orders else 0.0,
+                weight=1.0,
+                predicted_at=decision.decided_at,
+                matured_at=decision.decided_at + window_ms,
+                predicted=decision.predicted,
+                arm=decision.arm,
+                propensity=decision.propensity,
+                hold_out=decision.hold_out,
+                treated=decision.arm != NOTHING,
+                value=decision.spent,
+            )
+        )
+    return examples

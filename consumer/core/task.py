@@ -1,0 +1,315 @@
+"""`ScoringTask`: one event in, the customer's state and what follows from it out.
+
+`step` is the whole life of an event, in the order in which it happens: fire the timers that are due, reveal matured
+labels and outcomes, update the customer, predict, decide, explain, and remember what is pending. Reveals come before
+the prediction, so an event may complete an older example and never its own.
+
+Stream time is the highest event time processed; there is no other clock here.
+"""
+
+from collections import Counter
+from hashlib import blake2b
+
+import msgspec
+
+from consumer.core import churn, outcomes, updates
+from consumer.core.catalogue import Catalogue
+from consumer.core.customer import Customer
+from consumer.core.decide import Moment, decide_for
+from consumer.core.intake import Rejection
+from consumer.core.knowledge import Knowledge
+from consumer.core.preference import try_next_item
+from consumer.core.segments import update_segment
+from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.timers import Deadline, first_tick_ms, next_deadline
+from consumer.core.working_set import WorkingSet
+from schemas.events import ClickEvent, Event, PrivacyEvent, PurchaseEvent
+from schemas.records import Coordinates, Mode, NextBestAction, Session, TrainingExample
+
+_TRIED_KINDS = frozenset({"item_view", "cart_add", "wishlist"})
+_TROUBLE_KINDS = frozenset({"error", "support_contact"})
+
+
+class Outputs(msgspec.Struct):
+    """What a commit of one task publishes, in the order in which it came about."""
+
+    decisions: list[NextBestAction] = []
+    examples: list[TrainingExample] = []
+    sessions: list[Session] = []
+
+
+class ScoringTask:
+    """The owner of one partition number across the co-partitioned input topics."""
+
+    def __init__(
+        self,
+        partition: int,
+        settings: CoreSettings,
+        catalogue: Catalogue,
+        state: WorkingSet,
+        knowledge: Knowledge,
+        *,
+        settings_digest: str,
+        stream_time_ms: int = 0,
+        mode: Mode = "live",
+    ) -> None:
+        self.partition = partition
+        self.settings = settings
+        self.catalogue = catalogue
+        self.state = state
+        self.knowledge = knowledge
+        self.settings_digest = settings_digest
+        self.catalogue_digest = catalogue.digest()
+        self.stream_time_ms = stream_time_ms
+        self.mode: Mode = mode  # changed between commits only
+        self.counters: Counter[str] = Counter()  # events, duplicates, late: for reports, never read here
+        self._outputs = Outputs()
+
+    def step(self, topic: str, offset: int, event: Event) -> Rejection | None:
+        """Process one event; return why it was rejected, if it was. Outputs collect until `take_outputs`."""
+        at_ms = event.occurred_at
+        if at_ms > self.stream_time_ms:
+            self.stream_time_ms = at_ms
+        elif at_ms < self.stream_time_ms - self.settings.time.late_by_ms:
+            self.counters["late"] += 1
+            behind_days = (self.stream_time_ms - at_ms) / DAY_MS
+            return Rejection("late", "occurred_at", f"`occurred_at` is {behind_days:.1f} days behind stream time")
+        self._fire_due_timers()
+
+        customer = self._customer_at(event.customer_id, at_ms)
+        if self._is_duplicate(customer, event.event_id):
+            self.counters["duplicates"] += 1
+            return None
+        self.counters["events"] += 1
+        customer.origin_topic, customer.origin_offset = topic, offset
+
+        trigger = self._update(customer, event)
+        if trigger == "erasure":
+            self.state.delete(customer.customer_id)
+            return None
+        if trigger is not None:
+            trouble = event.kind if trigger == "service_problem" else ""
+            self._decide(customer, trigger, at_ms, trouble)
+        self._reschedule(customer)
+        self.state.put(customer)
+        return None
+
+    def advance_to(self, stream_time_ms: int) -> None:
+        """Move stream time without an event, so that timers of a silent partition fire. It never moves back."""
+        if stream_time_ms > self.stream_time_ms:
+            self.stream_time_ms = stream_time_ms
+        self._fire_due_timers()
+
+    def take_outputs(self) -> Outputs:
+        """Return what came about since the last call."""
+        outputs, self._outputs = self._outputs, Outputs()
+        return outputs
+
+    # Updating
+
+    def _customer_at(self, customer_id: str, at_ms: int) -> Customer:
+        """Return the customer, new or known, with nothing left to reveal up to `at_ms`."""
+        customer = self.state.get(customer_id)
+        if customer is not None and 0 < customer.scheduled_ms <= at_ms:  # more was due than one step fires
+            self._meet_deadlines(customer, at_ms)
+            customer = self.state.get(customer_id)
+        return updates.new_customer(customer_id, at_ms) if customer is None else customer
+
+    def _update(self, customer: Customer, event: Event) -> str | None:
+        """Apply `event`; return what it triggers, if anything."""
+        if isinstance(event, PrivacyEvent):
+            if event.kind == "erasure":
+                return "erasure"
+            updates.apply_privacy(customer, event, self.settings.state.consents)
+            return None
+        if event.context is not None:
+            updates.note_context(customer, event.context)
+        if isinstance(event, PurchaseEvent):
+            return self._update_by_purchase(customer, event)
+        return self._update_by_click(customer, event)
+
+    def _update_by_click(self, customer: Customer, event: ClickEvent) -> str | None:
+        at_ms, kind = event.occurred_at, event.kind
+        opened = self._follow_session(customer, event.session_id, at_ms)
+        if kind in _TRIED_KINDS and event.item_id is not None:
+            if customer.session_items:
+                self._try_recommendation(customer, event)
+            category = event.category or self.knowledge.items.category_of(event.item_id)
+        else:
+            category = None
+        if event.decision_id is not None and kind == "action_click":
+            outcomes.note_click(customer, event.decision_id)
+        updates.apply_click(customer, event, category, self.settings)
+        self._note_seen(customer, at_ms)
+        if kind in _TROUBLE_KINDS:
+            return "service_problem"
+        if kind == "cart_add":
+            return "cart_add"
+        return "session_start" if opened else None
+
+    def _update_by_purchase(self, customer: Customer, event: PurchaseEvent) -> str | None:
+        at_ms = event.occurred_at
+        updates.apply_purchase(customer, event, self.settings)
+        if event.kind == "order":
+            outcomes.note_order(customer, at_ms, event.total, self.settings)
+            if self.settings.churn.signal == "purchase":
+                churn.note_signal(customer, at_ms)
+                if not customer.next_tick_ms:
+                    self._start_ticks(customer, at_ms)
+        self._note_seen(customer, at_ms)
+        return {"order": "purchase", "payment_failed": "service_problem"}.get(event.kind)
+
+    def _note_seen(self, customer: Customer, at_ms: int) -> None:
+        if at_ms > customer.last_seen_ms:
+            customer.last_seen_ms = at_ms
+        if self.settings.churn.signal == "activity":
+            churn.note_signal(customer, at_ms)
+            if not customer.next_tick_ms:
+                self._start_ticks(customer, at_ms)
+
+    def _start_ticks(self, customer: Customer, at_ms: int) -> None:
+        customer.next_tick_ms = first_tick_ms(customer.customer_id, at_ms, self.settings.churn.tick_days)
+
+    def _follow_session(self, customer: Customer, session_id: str | None, at_ms: int) -> bool:
+        """Keep the session up to date; return whether this event opened one."""
+        if customer.session_started_ms:
+            if session_id is None or session_id == customer.session_id:
+                if at_ms > customer.session_last_ms:
+                    customer.session_last_ms = at_ms
+                return False
+            self._end_session(customer)
+        updates.open_session(customer, session_id, at_ms)
+        return True
+
+    def _end_session(self, customer: Customer) -> None:
+        if customer.session_items and self.mode != "frozen":
+            self._outputs.sessions.append(
+                Session(
+                    session_id=_anonymous(customer, self.partition),
+                    ended_at=customer.session_last_ms,
+                    items=tuple(customer.session_items),
+                    categories=tuple(customer.session_categories),
+                    weights=tuple(customer.session_weights),
+                )
+            )
+        updates.clear_session(customer)
+
+    def _is_duplicate(self, customer: Customer, event_id: str) -> bool:
+        """Return whether the event was seen before; remember it if not."""
+        digest = int.from_bytes(blake2b(event_id.encode(), digest_size=8).digest(), "big")
+        seen = customer.event_ids
+        if digest in seen:
+            return True
+        seen.append(digest)
+        if len(seen) > self.settings.time.duplicate_window:
+            del seen[0]
+        return False
+
+    def _try_recommendation(self, customer: Customer, event: ClickEvent) -> None:
+        """On a sample of events, see where the next item stood in what would have been recommended, and learn of it."""
+        settings = self.settings.preference
+        if self.mode == "frozen" or (customer.event_ids[-1] >> 11) / (1 << 53) >= settings.sample_share:
+            return
+        assert event.item_id is not None  # the caller asked
+        self._outputs.examples.append(
+            try_next_item(
+                self.knowledge.items,
+                self.knowledge.ranker,
+                customer,
+                event.item_id,
+                customer.session_last_ms,
+                event.occurred_at,
+                settings,
+                (event.event_id,),
+                settings.caused_weight if event.decision_id is not None else 1.0,
+            )
+        )
+
+    # Timers
+
+    def _fire_due_timers(self) -> None:
+        """Meet the deadlines of the customers due by stream time, earliest first, up to the limit of one step."""
+        for _ in range(self.settings.time.timers_per_step):
+            customer = self.state.pop_due(self.stream_time_ms)
+            if customer is None:
+                return
+            self._meet_deadlines(customer, self.stream_time_ms)
+
+    def _meet_deadlines(self, customer: Customer, until_ms: int) -> None:
+        """Meet every deadline of one customer up to `until_ms`, in order, and schedule the next."""
+        while True:
+            due_ms, kind = next_deadline(customer, self.settings)
+            if due_ms > until_ms:
+                break
+            if kind == "forget":
+                self.state.delete(customer.customer_id)
+                return
+            self._meet(customer, kind, due_ms)
+        self.state.schedule(customer, due_ms)
+        self.state.put(customer)
+
+    def _meet(self, customer: Customer, kind: Deadline, due_ms: int) -> None:
+        if kind == "label":
+            self._learn_from(churn.reveal(customer, due_ms, self.settings.churn))
+        elif kind == "outcome":
+            self._learn_from(outcomes.reveal_outcomes(customer, due_ms, self.settings))
+        elif kind == "session_end":
+            abandoned = customer.session_carted and not customer.session_bought and bool(customer.cart)
+            self._decide(customer, "abandonment" if abandoned else "session_end", due_ms)
+            self._end_session(customer)
+        elif kind == "replenishment":
+            self._decide(customer, "replenishment", due_ms)
+            updates.schedule_replenishment(customer, due_ms)
+        else:
+            self._tick(customer, due_ms)
+
+    def _tick(self, customer: Customer, due_ms: int) -> None:
+        """Look at a silent customer: predict, keep the prediction until its labels mature, act on a high risk."""
+        estimate = self.knowledge.churn.estimate(customer, due_ms)
+        churn.remember_prediction(
+            customer, estimate, due_ms, self.settings.churn, self.settings.state.pending_churn
+        )
+        customer.next_tick_ms = due_ms + int(self.settings.churn.tick_days * DAY_MS)
+        probability = estimate.probability if estimate.probability >= 0.0 else None
+        update_segment(customer, due_ms, probability)
+        if probability is not None and probability >= self.settings.churn.risk_threshold:
+            self._act_on_risk(customer, due_ms)
+
+    def _act_on_risk(self, customer: Customer, due_ms: int) -> None:
+        """Decide once in a spell of silence, and again after a while: nobody wants to hear of it at every tick."""
+        again_ms = int(self.settings.churn.risk_again_days * DAY_MS)
+        if customer.risk_decided_ms <= customer.last_seen_ms or due_ms - customer.risk_decided_ms >= again_ms:
+            customer.risk_decided_ms = due_ms
+            self._decide(customer, "churn_risk", due_ms)
+
+    def _learn_from(self, examples: list[TrainingExample]) -> None:
+        if self.mode != "frozen":
+            self._outputs.examples.extend(examples)
+
+    def _reschedule(self, customer: Customer) -> None:
+        """Bring the timer forward where an earlier deadline has come up. A later one is found when the timer fires."""
+        due_ms = next_deadline(customer, self.settings)[0]
+        if not 0 < customer.scheduled_ms <= due_ms:
+            self.state.schedule(customer, due_ms)
+
+    # Deciding
+
+    def _decide(self, customer: Customer, trigger: str, at_ms: int, trouble: str = "") -> None:
+        """Decide for one customer, unless the moment has passed, the mode forbids it, or it was done lately."""
+        settings = self.settings
+        if self.mode in {"catch-up", "history"} or customer.objected:
+            return
+        if self.stream_time_ms - at_ms > settings.time.tick_decides_within_ms:
+            return
+        if customer.last_decision_ms and at_ms - customer.last_decision_ms < settings.policy.decide_every_ms:
+            return
+        customer.last_decision_ms = at_ms
+        origin = Coordinates(customer.origin_topic, self.partition, customer.origin_offset)
+        moment = Moment(trigger=trigger, at_ms=at_ms, origin=origin, mode=self.mode, trouble=trouble)
+        self._outputs.decisions.append(decide_for(customer, moment, settings, self.catalogue, self.knowledge))
+
+
+def _anonymous(customer: Customer, partition: int) -> str:
+    """Return a name for the customer's session that doesn't lead back to the customer."""
+    words = f"{partition}\x1f{customer.session_started_ms}\x1f{customer.customer_id}"
+    return blake2b(words.encode(), digest_size=16, person=b"nextbest.session").hexdigest()

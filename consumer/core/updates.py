@@ -1,0 +1,194 @@
+"""How an event changes what is remembered of a customer. Each function takes one kind of event; every list is bounded."""
+
+from math import log1p
+
+from consumer.core.customer import (
+    CARTS,
+    DISMISSALS,
+    EMPTY_SEARCHES,
+    IMPRESSIONS,
+    ORDERS,
+    REFUNDS,
+    RESPONSES,
+    SESSIONS,
+    SPEND,
+    SUPPORT,
+    TROUBLE,
+    VIEWS,
+    Bought,
+    Customer,
+)
+from consumer.core.features import add_to_counter, new_counters
+from consumer.core.settings import DAY_MS, CoreSettings, StateSettings
+from schemas.events import ClickEvent, Context, OrderLine, PrivacyEvent, PurchaseEvent
+
+AFFINITY_DECAY = 0.95  # of every category affinity, at each addition
+BOUGHT_WEIGHT = 2.0  # of an item in a session that was bought rather than looked at
+MIN_GAP_DAYS = 1.0  # a rhythm faster than this is one purchase in parts, not a rhythm
+_EVERY = "*"
+
+_COUNTED = {
+    "item_view": VIEWS,
+    "cart_add": CARTS,
+    "error": TROUBLE,
+    "support_contact": SUPPORT,
+    "action_impression": IMPRESSIONS,
+    "action_click": RESPONSES,
+    "action_dismissal": DISMISSALS,
+}
+
+
+def new_customer(customer_id: str, at_ms: int) -> Customer:
+    """Return a customer first met at `at_ms`."""
+    return Customer(customer_id, first_seen_ms=at_ms, last_seen_ms=at_ms, counters=new_counters())
+
+
+def note_context(customer: Customer, context: Context) -> None:
+    """Remember where the customer was met last."""
+    if context.time_zone:
+        customer.time_zone = context.time_zone
+    if context.device:
+        customer.device = context.device
+    if context.country:
+        customer.country = context.country
+
+
+def open_session(customer: Customer, session_id: str | None, at_ms: int) -> None:
+    """Start a session; the previous one has been closed."""
+    customer.session_id = session_id or ""
+    customer.session_started_ms = customer.session_last_ms = at_ms
+    add_to_counter(customer, SESSIONS, at_ms)
+
+
+def clear_session(customer: Customer) -> None:
+    """Forget the session that ended. The cart outlives it."""
+    customer.session_id = ""
+    customer.session_started_ms = customer.session_last_ms = 0
+    customer.session_items = []
+    customer.session_categories = []
+    customer.session_weights = []
+    customer.session_carted = customer.session_bought = False
+
+
+def apply_click(customer: Customer, event: ClickEvent, category: str | None, settings: CoreSettings) -> None:
+    """Count a click event, and remember the item it is about."""
+    kind, at_ms = event.kind, event.occurred_at
+    counter = _COUNTED.get(kind)
+    if counter is not None:
+        add_to_counter(customer, counter, at_ms)
+    elif kind == "search" and event.n_results == 0:
+        add_to_counter(customer, EMPTY_SEARCHES, at_ms)
+    item_id = event.item_id
+    if item_id is None or kind not in {"item_view", "cart_add", "cart_remove", "wishlist"}:
+        return
+    if kind == "cart_remove":
+        if item_id in customer.cart:
+            customer.cart.remove(item_id)
+        return
+    weight = settings.preference.caused_weight if event.decision_id is not None else 1.0
+    _remember_item(customer, item_id, category, weight, settings)
+    if kind == "cart_add":
+        customer.session_carted = True
+        if item_id not in customer.cart:
+            customer.cart.append(item_id)
+            del customer.cart[: -settings.state.cart_items]
+
+
+def apply_purchase(customer: Customer, event: PurchaseEvent, settings: CoreSettings) -> None:
+    """Count an order, a refund or a failed payment."""
+    at_ms = event.occurred_at
+    if event.kind == "refund":
+        add_to_counter(customer, REFUNDS, at_ms)
+        return
+    if event.kind == "payment_failed":
+        add_to_counter(customer, TROUBLE, at_ms)
+        return
+    add_to_counter(customer, ORDERS, at_ms)
+    add_to_counter(customer, SPEND, at_ms, event.total)
+    customer.spend += event.total
+    _note_order_gap(customer, at_ms)
+    customer.session_bought = True
+    for line in event.lines:
+        _note_bought(customer, line, at_ms, settings.state)
+        if customer.session_started_ms:
+            _remember_item(customer, line.item_id, line.category, BOUGHT_WEIGHT, settings)
+        if line.item_id in customer.cart:
+            customer.cart.remove(line.item_id)
+    schedule_replenishment(customer, at_ms)
+
+
+def apply_privacy(customer: Customer, event: PrivacyEvent, limit: int) -> None:
+    """Remember consent by channel and purpose, or an objection. A consent to everything lifts an objection."""
+    if event.kind == "objection":
+        customer.objected = True
+        return
+    pair = f"{event.channel or _EVERY}:{event.purpose or _EVERY}"
+    granted = bool(event.granted)
+    if granted and pair == "*:*":
+        customer.objected = False
+    consents = customer.consents
+    consents.pop(pair, None)  # the latest stands last, so that the bound drops the oldest
+    consents[pair] = granted
+    if len(consents) > limit:
+        del consents[next(iter(consents))]
+
+
+def schedule_replenishment(customer: Customer, after_ms: int) -> None:
+    """Set when the next item bought in a rhythm is due after `after_ms`; ties by item id."""
+    due = [
+        (bought.last_at + int(bought.mean_gap_days * DAY_MS), item_id)
+        for item_id, bought in customer.bought.items()
+        if bought.times > 2 and bought.mean_gap_days >= MIN_GAP_DAYS
+    ]
+    upcoming = [entry for entry in due if entry[0] > after_ms]
+    customer.replenish_ms, customer.replenish_item = min(upcoming) if upcoming else (0, "")
+
+
+def _note_order_gap(customer: Customer, at_ms: int) -> None:
+    if customer.n_orders:
+        gap = log1p(max(0, at_ms - customer.last_order_ms) / DAY_MS)
+        customer.order_gap_log_mean += (gap - customer.order_gap_log_mean) / customer.n_orders
+    else:
+        customer.first_order_ms = at_ms
+    customer.n_orders += 1
+    customer.last_order_ms = max(customer.last_order_ms, at_ms)
+
+
+def _note_bought(customer: Customer, line: OrderLine, at_ms: int, limits: StateSettings) -> None:
+    known = customer.bought.get(line.item_id)
+    if known is None:
+        if len(customer.bought) >= limits.bought_items:
+            oldest = min(customer.bought.items(), key=lambda entry: (entry[1].last_at, entry[0]))[0]
+            del customer.bought[oldest]
+        customer.bought[line.item_id] = Bought(times=1, last_at=at_ms, mean_gap_days=0.0)
+        return
+    gap_days = max(0, at_ms - known.last_at) / DAY_MS
+    known.mean_gap_days += (gap_days - known.mean_gap_days) / known.times
+    known.times += 1
+    known.last_at = max(known.last_at, at_ms)
+
+
+def _remember_item(
+    customer: Customer, item_id: str, category: str | None, weight: float, settings: CoreSettings
+) -> None:
+    limits = settings.state
+    history = customer.history
+    if item_id in history:
+        history.remove(item_id)
+    history.append(item_id)
+    del history[: -limits.history_items]
+    customer.session_items.append(item_id)
+    customer.session_categories.append(category)
+    customer.session_weights.append(weight)
+    if len(customer.session_items) > limits.session_items:
+        del customer.session_items[0], customer.session_categories[0], customer.session_weights[0]
+    if category is not None:
+        _like_category(customer.categories, category, weight, limits.categories)
+
+
+def _like_category(categories: dict[str, float], category: str, weight: float, limit: int) -> None:
+    for name in categories:
+        categories[name] *= AFFINITY_DECAY
+    categories[category] = categories.get(category, 0.0) + weight
+    if len(categories) > limit:
+        del categories[min(categories, key=lambda name: (categories[name], name))]

@@ -1,0 +1,67 @@
+"""Small made-up streams and the parts that process them, for the tests of the core."""
+
+import tomllib
+from importlib.resources import files
+
+from consumer.core.catalogue import Catalogue
+from consumer.core.journal import settings_digest
+from consumer.core.knowledge import Knowledge
+from consumer.core.settings import DAY_MS, ChurnSettings, CoreSettings, PolicySettings, PreferenceSettings, PrivacySettings
+from consumer.core.task import ScoringTask
+from consumer.core.working_set import WorkingSet
+from consumer.store.memory import MemoryState
+from schemas.events import ClickEvent, ClickKind, OrderLine, PurchaseEvent
+from schemas.records import Mode
+
+T0 = 20_000 * DAY_MS
+SETTINGS = CoreSettings(
+    churn=ChurnSettings(signal="purchase", horizon_days=10, hazard_days=2, tick_days=2),
+    preference=PreferenceSettings(sample_share=1.0),
+    policy=PolicySettings(hold_out_share=0.0),
+    privacy=PrivacySettings(default_consent=True),
+)
+
+
+def default_catalogue() -> Catalogue:
+    return Catalogue.from_mapping(tomllib.loads(files("consumer.core").joinpath("catalogue_default.toml").read_text()))
+
+
+def new_task(settings: CoreSettings = SETTINGS, *, mode: Mode = "live", state: MemoryState | None = None) -> ScoringTask:
+    catalogue = default_catalogue()
+    return ScoringTask(
+        0,
+        settings,
+        catalogue,
+        WorkingSet(state if state is not None else MemoryState()),
+        Knowledge(settings, catalogue),
+        settings_digest=settings_digest(settings),
+        mode=mode,
+    )
+
+
+class Stream:
+    """Feeds a task events with rising offsets."""
+
+    def __init__(self, task: ScoringTask) -> None:
+        self.task = task
+        self.offset = 0
+
+    def click(
+        self, customer_id: str, at_ms: int, kind: ClickKind = "item_view", item_id: str | None = "i1", **more: object
+    ) -> None:
+        event = ClickEvent(
+            event_id=str(more.pop("event_id", f"c{self.offset}")),
+            customer_id=customer_id,
+            occurred_at=at_ms,
+            kind=kind,
+            item_id=item_id,
+            **more,  # type: ignore[arg-type]  # each test passes fields of the event
+        )
+        self.rejection = self.task.step("clickstream", self.offset, event)
+        self.offset += 1
+
+    def order(self, customer_id: str, at_ms: int, *items: str, price: float = 10.0) -> None:
+        lines = tuple(OrderLine(item, 1, price) for item in items or ("i1",))
+        event = PurchaseEvent(f"p{self.offset}", customer_id, at_ms, "order", f"o{self.offset}", lines)
+        self.rejection = self.task.step("purchases", self.offset, event)
+        self.offset += 1

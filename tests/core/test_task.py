@@ -1,0 +1,284 @@
+"""The life of an event: timers, labels, sessions, decisions and what is remembered."""
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consumer.core.settings import DAY_MS, HOUR_MS, MINUTE_MS, CoreSettings, StateSettings, TimeSettings
+from consumer.core.task import ScoringTask
+from consumer.store.memory import MemoryState
+from schemas.events import ClickEvent, PrivacyEvent
+from tests.core.streams import SETTINGS, T0, Stream, new_task
+
+
+def commit(task: ScoringTask) -> dict[str, bytes | None]:
+    changes = task.state.changes()
+    task.state.commit(changes, b"", 1)
+    return changes
+
+
+def test_a_session_ends_in_silence_and_becomes_an_example_for_the_index() -> None:
+    """Another customer's event half an hour later ends the first one's session."""
+    task = new_task()
+    stream = Stream(task)
+    stream.click("ann", T0, item_id="a")
+    stream.click("ann", T0 + MINUTE_MS, item_id="b")
+    assert task.take_outputs().sessions == []
+    stream.click("bob", T0 + 40 * MINUTE_MS, item_id="c")
+    (session,) = task.take_outputs().sessions
+    assert session.items == ("a", "b")
+    assert "ann" not in session.session_id
+
+
+def test_a_cart_left_behind_triggers_abandonment_and_a_bought_one_does_not() -> None:
+    """Abandonment is decided on when the session ends with something in the cart."""
+    task = new_task()
+    stream = Stream(task)
+    for name in ("ann", "bob"):
+        stream.click(name, T0, "login", item_id=None)
+        stream.click(name, T0 + MINUTE_MS, "cart_add")
+    stream.order("bob", T0 + 2 * MINUTE_MS, "i1")
+    for name in ("ann", "bob"):
+        customer = task.state.get(name)
+        assert customer is not None
+        customer.last_decision_ms = 0  # the session's start was decided on; that is not what is asked here
+    task.take_outputs()
+    task.advance_to(T0 + HOUR_MS)
+    assert {d.customer_id: d.trigger for d in task.take_outputs().decisions} == {"ann": "abandonment", "bob": "session_end"}
+
+
+def test_a_silent_customer_is_looked_at_again_and_labels_mature_at_the_horizon() -> None:
+    """Ticks come without events, and their labels only when the window is over."""
+    task = new_task()
+    stream = Stream(task)
+    stream.order("ann", T0)
+    task.advance_to(T0 + 10 * DAY_MS)
+    early = task.take_outputs().examples
+    assert {e.head for e in early if e.family == "churn"} == {"hazard"}
+    task.advance_to(T0 + 12 * DAY_MS + 1)
+    assert "horizon" in {e.head for e in task.take_outputs().examples}
+    assert all(e.matured_at <= task.stream_time_ms for e in early)
+
+
+def test_a_duplicate_event_changes_nothing() -> None:
+    """The same event id again leaves the customer as it was."""
+    task = new_task()
+    stream = Stream(task)
+    stream.click("ann", T0, event_id="e1")
+    before = commit(task)
+    stream.click("ann", T0 + 1, event_id="e1")
+    assert stream.rejection is None
+    assert task.counters["duplicates"] == 1
+    assert commit(task) in ({}, before)
+
+
+def test_an_event_beyond_the_allowance_is_rejected_and_one_within_it_counts() -> None:
+    """Late by less than the allowance is processed; later is a dead letter that names the field."""
+    task = new_task()
+    stream = Stream(task)
+    stream.click("ann", T0)
+    stream.click("bob", T0 - SETTINGS.time.late_by_ms)
+    assert stream.rejection is None
+    stream.click("bob", T0 - SETTINGS.time.late_by_ms - 1)
+    assert stream.rejection is not None
+    assert (stream.rejection.reason, stream.rejection.field) == ("late", "occurred_at")
+    assert task.stream_time_ms == T0
+
+
+def test_erasure_leaves_nothing_of_the_customer() -> None:
+    """State is deleted with a tombstone, and no timer fires for the customer again."""
+    task = new_task()
+    stream = Stream(task)
+    stream.order("ann", T0)
+    commit(task)
+    task.step("privacy", 0, PrivacyEvent("x", "ann", T0 + 1, "erasure"))
+    assert commit(task) == {"ann": None}
+    task.take_outputs()
+    task.advance_to(T0 + 100 * DAY_MS)
+    outputs = task.take_outputs()
+    assert (outputs.decisions, outputs.examples, outputs.sessions) == ([], [], [])
+
+
+def test_an_objection_stops_every_decision() -> None:
+    """After it, nothing is decided about the customer, not even nothing."""
+    task = new_task()
+    task.step("privacy", 0, PrivacyEvent("x", "ann", T0, "objection"))
+    stream = Stream(task)
+    stream.click("ann", T0 + 1, "cart_add")
+    assert task.take_outputs().decisions == []
+
+
+def test_catch_up_learns_and_decides_nothing() -> None:
+    """Nobody wants a reminder for yesterday's cart."""
+    task = new_task(mode="catch-up")
+    stream = Stream(task)
+    stream.order("ann", T0)
+    task.advance_to(T0 + 30 * DAY_MS)
+    outputs = task.take_outputs()
+    assert outputs.decisions == []
+    assert outputs.examples
+
+
+def test_frozen_decides_and_learns_nothing() -> None:
+    """No example and no session leaves a frozen task."""
+    task = new_task(mode="frozen")
+    stream = Stream(task)
+    stream.click("ann", T0)
+    stream.order("ann", T0 + 1)
+    task.advance_to(T0 + 30 * DAY_MS)
+    outputs = task.take_outputs()
+    assert outputs.decisions
+    assert (outputs.examples, outputs.sessions) == ([], [])
+
+
+def test_a_tick_that_fires_late_decides_nothing_and_is_still_learned_from() -> None:
+    """After a jump of stream time, moments that have passed are not acted on."""
+    task = new_task()
+    stream = Stream(task)
+    stream.click("ann", T0, "cart_add")
+    task.take_outputs()
+    stream.click("bob", T0 + 3 * DAY_MS)
+    assert {d.customer_id for d in task.take_outputs().decisions} == {"bob"}
+
+
+def test_decisions_keep_their_distance() -> None:
+    """At most one decision a customer within the interval, whatever triggers it."""
+    task = new_task()
+    stream = Stream(task)
+    for minute in range(0, 24 * 60, 7):
+        stream.click("ann", T0 + minute * MINUTE_MS, "cart_add")
+    moments = [d.occurred_at for d in task.take_outputs().decisions]
+    gaps = [b - a for a, b in zip(moments, moments[1:], strict=False)]
+    assert moments
+    assert all(gap >= SETTINGS.policy.decide_every_ms for gap in gaps)
+
+
+def test_due_timers_are_spread_over_steps() -> None:
+    """One step fires at most its share; the rest fires with the next ones, and nobody is forgotten."""
+    few = replace_settings(time=TimeSettings(timers_per_step=3))
+    task = new_task(few)
+    stream = Stream(task)
+    for n in range(10):
+        stream.click(f"c{n}", T0 + n, item_id=f"i{n}")
+    ended = []
+    for n in range(4):
+        task.advance_to(T0 + HOUR_MS + n)
+        ended.append(len(task.take_outputs().sessions))
+    assert ended == [3, 3, 3, 1]
+
+
+def test_a_customer_silent_beyond_the_time_to_live_is_forgotten() -> None:
+    """State is bounded in time: the changelog gets a tombstone."""
+    task = new_task(replace_settings(state=StateSettings(time_to_live_days=30)))
+    stream = Stream(task)
+    stream.click("ann", T0)
+    commit(task)
+    task.advance_to(T0 + 31 * DAY_MS)
+    assert commit(task) == {"ann": None}
+
+
+def replace_settings(**parts: object) -> CoreSettings:
+    return replace(SETTINGS, **parts)  # type: ignore[arg-type]  # each test passes parts of the settings
+
+
+moves = st.lists(
+    st.tuples(
+        st.sampled_from(["ann", "bob", "cem"]),
+        st.sampled_from(["item_view", "cart_add", "order", "login", "erasure"]),
+        st.sampled_from(["a", "b", "c", "d"]),
+        st.integers(-2 * HOUR_MS, 5 * DAY_MS),
+    ),
+    max_size=40,
+)
+
+
+def run(task: ScoringTask, steps: list[tuple[str, str, str, int]], start: int = 0, now: int = T0) -> int:
+    stream = Stream(task)
+    stream.offset = start
+    for customer, kind, item, delta in steps:
+        now = max(T0, now + delta)
+        if kind == "order":
+            stream.order(customer, now, item)
+        elif kind == "erasure":
+            task.step("privacy", stream.offset, PrivacyEvent(f"e{stream.offset}", customer, now, "erasure"))
+            stream.offset += 1
+        else:
+            stream.click(customer, now, kind, None if kind == "login" else item)  # type: ignore[arg-type]
+    return now
+
+
+@settings(max_examples=60, deadline=None)
+@given(moves)
+def test_the_same_stream_gives_the_same_bytes(steps: list[tuple[str, str, str, int]]) -> None:
+    """Outputs and state are functions of the input alone."""
+    first, second = new_task(), new_task()
+    run(first, steps)
+    run(second, steps)
+    assert first.take_outputs() == second.take_outputs()
+    assert first.state.changes() == second.state.changes()
+
+
+@settings(max_examples=60, deadline=None)
+@given(moves, st.integers(0, 40))
+def test_a_restart_between_commits_makes_no_difference(steps: list[tuple[str, str, str, int]], cut: int) -> None:
+    """State read back from its bytes goes on exactly where it was left: outputs and final state are the same."""
+    unbroken_state, resumed_state = MemoryState(), MemoryState()
+    unbroken = new_task(state=unbroken_state)
+    now = run(unbroken, steps[:cut])
+    before = unbroken.take_outputs()
+    commit(unbroken)
+
+    first = new_task(state=resumed_state)
+    run(first, steps[:cut])
+    assert first.take_outputs() == before
+    commit(first)
+    resumed = new_task(state=resumed_state)
+    resumed.stream_time_ms = first.stream_time_ms
+
+    for task in (unbroken, resumed):
+        run(task, steps[cut:], start=len(steps[:cut]), now=now)
+    assert resumed.take_outputs() == unbroken.take_outputs()
+    assert resumed.state.changes() == unbroken.state.changes()
+
+
+@settings(max_examples=40, deadline=None)
+@given(moves)
+def test_every_list_of_a_customer_is_bounded(steps: list[tuple[str, str, str, int]]) -> None:
+    """However long the stream, what is remembered of one customer stays within the limits."""
+    tight = replace_settings(
+        state=StateSettings(
+            history_items=2, session_items=3, bought_items=2, categories=1, pending_churn=2, pending_decisions=1,
+            contacts=1, consents=1, cart_items=1,
+        )
+    )
+    task = new_task(tight)
+    run(task, steps)
+    for name in ("ann", "bob", "cem"):
+        customer = task.state.get(name)
+        if customer is not None:
+            assert len(customer.history) <= 2
+            assert len(customer.session_items) <= 3
+            assert len(customer.bought) <= 2
+            assert len(customer.pending_churn) <= 2
+            assert len(customer.pending_decisions) <= 1
+            assert len(customer.contacts) <= 1
+            assert len(customer.cart) <= 1
+
+
+def test_an_event_never_completes_its_own_example() -> None:
+    """The item of an event is not in what was recommended before it unless the customer or others had it before."""
+    task = new_task()
+    stream = Stream(task)
+    stream.click("ann", T0, item_id="a")
+    stream.click("ann", T0 + 1, item_id="never-seen-before")
+    (example,) = [e for e in task.take_outputs().examples if e.family == "preference"]
+    assert (example.rank, example.popularity_rank, example.history_rank) == (0, 0, 0)
+
+
+def test_an_action_click_of_an_unknown_decision_is_harmless() -> None:
+    """Customers answer to actions that were forgotten long ago."""
+    task = new_task()
+    event = ClickEvent("e", "ann", T0, "action_click", decision_id="long ago")
+    assert task.step("clickstream", 0, event) is None
+    assert task.counters["events"] == 1
