@@ -1,8 +1,8 @@
 """Churn: the probability of no signal (purchase or activity) within the horizon, from two heads and their labels.
 
-One head learns the horizon itself; its labels come late. The other learns a short hazard, whose labels come soon, and is
-rolled forward: P(no signal in H) = P(no signal in h) ^ (H / h). The estimate is the mean of their logits. Labels are held
-until the horizon for both classes: learning early returns first would teach the model that everybody returns.
+One head learns the horizon itself; its labels come late. The other learns a short hazard, whose labels come soon, and
+is rolled forward: P(no signal in H) = P(no signal in h) ^ (H / h). The estimate is the mean of their logits. Labels
+are held until the horizon for both classes: learning early returns first would teach the model that everybody returns.
 """
 
 from math import log

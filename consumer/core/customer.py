@@ -15,7 +15,9 @@ _HEADER = Struct(">BIq")
 _CHECKED_FROM = 5
 
 # Decayed counters: each with a fast and a slow half-life.
-VIEWS, CARTS, ORDERS, SPEND, SESSIONS, EMPTY_SEARCHES, TROUBLE, SUPPORT, IMPRESSIONS, RESPONSES, DISMISSALS, REFUNDS = range(12)
+VIEWS, CARTS, ORDERS, SPEND, SESSIONS, EMPTY_SEARCHES, TROUBLE, SUPPORT, IMPRESSIONS, RESPONSES, DISMISSALS, REFUNDS = (
+    range(12)
+)
 N_COUNTERS = 12
 FAST_HALF_LIFE_DAYS = 14.0
 SLOW_HALF_LIFE_DAYS = 90.0
@@ -148,4 +150,3 @@ def scheduled_ms_of(record: bytes) -> int:
     """Return when the customer in `record` is due, without decoding the rest."""
     scheduled: int = _HEADER.unpack_from(record)[2]
     return scheduled
-

@@ -1,4 +1,4 @@
-"""What the churn model sees of a customer at a moment: log-RFM, cadence, engagement, trouble. Fixed order, fixed length.
+"""What the churn model sees of a customer: log-RFM, cadence, engagement, trouble. Fixed order, fixed length.
 
 Values are rounded to 32-bit floats before anything predicts with them, so that the vector kept for learning is the
 vector that was predicted with.

@@ -3,7 +3,6 @@
 from hashlib import blake2b
 
 
-
 def digest64(*words: str) -> int:
     """Return an unsigned 64-bit number that stands for `words` in their order."""
     return int.from_bytes(blake2b("\x1f".join(words).encode(), digest_size=8).digest(), "big")

@@ -9,7 +9,6 @@ from struct import Struct
 
 import msgspec
 
-from consumer.core.catalogue import Catalogue
 from consumer.core.intake import Rejection
 from consumer.core.merge import MergeRecord
 from consumer.core.settings import CoreSettings

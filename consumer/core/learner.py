@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-import river
+from river.__version__ import __version__ as river_version
 
 from consumer.core.catalogue import Catalogue
 from consumer.core.churn import ChurnLearner
@@ -11,8 +11,6 @@ from consumer.core.preference import PreferenceLearner
 from consumer.core.settings import CoreSettings
 from consumer.core.snapshot import Snapshot, decode_snapshot, encode_snapshot, meaning_of
 from schemas.records import Family, TrainingExample
-
-RIVER_VERSION: str = river.__version__
 
 
 class _Model(Protocol):
@@ -55,7 +53,7 @@ class Learner:
         """Return the model as it stands: a function of the log up to `last_offset`."""
         return encode_snapshot(
             Snapshot(
-                river_version=RIVER_VERSION,
+                river_version=river_version,
                 family=self.family,
                 offset=self.last_offset,
                 meaning=self._meaning,

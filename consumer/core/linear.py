@@ -7,6 +7,7 @@ the contribution of each feature at hand. Both compute the same probability; a t
 
 from collections.abc import Sequence
 from math import exp
+from typing import Any
 
 import msgspec
 from river import linear_model, optim, preprocessing
@@ -44,9 +45,10 @@ class LinearLearner:
         self._learning_rate = learning_rate
         self._l2 = l2
         self._with_intercept = with_intercept
-        self._scaler = preprocessing.StandardScaler() if scaled else None
-        self._optimizer = optim.AdaGrad(lr=learning_rate)
-        self._regression = linear_model.LogisticRegression(
+        # Any: River's methods carry no types.
+        self._scaler: Any = preprocessing.StandardScaler() if scaled else None
+        self._optimizer: Any = optim.AdaGrad(lr=learning_rate)
+        self._regression: Any = linear_model.LogisticRegression(
             optimizer=self._optimizer, l2=l2, intercept_lr=learning_rate if with_intercept else 0.0
         )
 

@@ -48,7 +48,7 @@ class EventTimeMerge:
             time_ms = self._last_time_ms[topic] = event.occurred_at
         self._queues[topic].append((time_ms, record))
 
-    def set_caught_up(self, topic: str, caught_up: bool) -> None:  # noqa: FBT001 - reads as a statement at its one caller
+    def set_caught_up(self, topic: str, caught_up: bool) -> None:
         """Say whether the lag of `topic` is known to be 0 beyond what is queued."""
         self._caught_up[topic] = caught_up
 

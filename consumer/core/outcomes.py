@@ -32,6 +32,8 @@ def remember_decision(customer: Customer, choice: Choice, decision_id: str, at_m
         del pending[0]
     treated = choice.action != NOTHING
     for prediction in customer.pending_churn:
+        if prediction.signal_at:
+            continue  # its label is known: what is done now cannot change it
         if treated:
             prediction.treated = True
         elif not choice.hold_out:

@@ -1,4 +1,4 @@
-"""What the core can be told. Every limit names its unit; the digest of these settings is part of each journal record."""
+"""What the core can be told. Every limit names its unit; their digest is part of each journal record."""
 
 from dataclasses import dataclass, field
 from typing import Literal

@@ -96,8 +96,7 @@ class ScoringTask:
 
     def advance_to(self, stream_time_ms: int) -> None:
         """Move stream time without an event, so that timers of a silent partition fire. It never moves back."""
-        if stream_time_ms > self.stream_time_ms:
-            self.stream_time_ms = stream_time_ms
+        self.stream_time_ms = max(self.stream_time_ms, stream_time_ms)
         self._fire_due_timers()
 
     def take_outputs(self) -> Outputs:
@@ -133,7 +132,7 @@ class ScoringTask:
         opened = self._follow_session(customer, event.session_id, at_ms)
         if kind in _TRIED_KINDS and event.item_id is not None:
             if customer.session_items:
-                self._try_recommendation(customer, event)
+                self._try_recommendation(customer, event, event.item_id)
             category = event.category or self.knowledge.items.category_of(event.item_id)
         else:
             category = None
@@ -160,8 +159,7 @@ class ScoringTask:
         return {"order": "purchase", "payment_failed": "service_problem"}.get(event.kind)
 
     def _note_seen(self, customer: Customer, at_ms: int) -> None:
-        if at_ms > customer.last_seen_ms:
-            customer.last_seen_ms = at_ms
+        customer.last_seen_ms = max(customer.last_seen_ms, at_ms)
         if self.settings.churn.signal == "activity":
             churn.note_signal(customer, at_ms)
             if not customer.next_tick_ms:
@@ -174,8 +172,7 @@ class ScoringTask:
         """Keep the session up to date; return whether this event opened one."""
         if customer.session_started_ms:
             if session_id is None or session_id == customer.session_id:
-                if at_ms > customer.session_last_ms:
-                    customer.session_last_ms = at_ms
+                customer.session_last_ms = max(customer.session_last_ms, at_ms)
                 return False
             self._end_session(customer)
         updates.open_session(customer, session_id, at_ms)
@@ -205,18 +202,17 @@ class ScoringTask:
             del seen[0]
         return False
 
-    def _try_recommendation(self, customer: Customer, event: ClickEvent) -> None:
+    def _try_recommendation(self, customer: Customer, event: ClickEvent, item_id: str) -> None:
         """On a sample of events, see where the next item stood in what would have been recommended, and learn of it."""
         settings = self.settings.preference
         if self.mode == "frozen" or (customer.event_ids[-1] >> 11) / (1 << 53) >= settings.sample_share:
             return
-        assert event.item_id is not None  # the caller asked
         self._outputs.examples.append(
             try_next_item(
                 self.knowledge.items,
                 self.knowledge.ranker,
                 customer,
-                event.item_id,
+                item_id,
                 customer.session_last_ms,
                 event.occurred_at,
                 settings,
@@ -266,9 +262,7 @@ class ScoringTask:
     def _tick(self, customer: Customer, due_ms: int) -> None:
         """Look at a silent customer: predict, keep the prediction until its labels mature, act on a high risk."""
         estimate = self.knowledge.churn.estimate(customer, due_ms)
-        churn.remember_prediction(
-            customer, estimate, due_ms, self.settings.churn, self.settings.state.pending_churn
-        )
+        churn.remember_prediction(customer, estimate, due_ms, self.settings.churn, self.settings.state.pending_churn)
         customer.next_tick_ms = due_ms + int(self.settings.churn.tick_days * DAY_MS)
         probability = estimate.probability if estimate.probability >= 0.0 else None
         update_segment(customer, due_ms, probability)

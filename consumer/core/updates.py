@@ -1,4 +1,4 @@
-"""How an event changes what is remembered of a customer. Each function takes one kind of event; every list is bounded."""
+"""How an event changes what is remembered of a customer. One function a kind of event; every list is bounded."""
 
 from math import log1p
 

@@ -4,9 +4,17 @@ import tomllib
 from importlib.resources import files
 
 from consumer.core.catalogue import Catalogue
+from consumer.core.intake import Rejection
 from consumer.core.journal import settings_digest
 from consumer.core.knowledge import Knowledge
-from consumer.core.settings import DAY_MS, ChurnSettings, CoreSettings, PolicySettings, PreferenceSettings, PrivacySettings
+from consumer.core.settings import (
+    DAY_MS,
+    ChurnSettings,
+    CoreSettings,
+    PolicySettings,
+    PreferenceSettings,
+    PrivacySettings,
+)
 from consumer.core.task import ScoringTask
 from consumer.core.working_set import WorkingSet
 from consumer.store.memory import MemoryState
@@ -26,7 +34,9 @@ def default_catalogue() -> Catalogue:
     return Catalogue.from_mapping(tomllib.loads(files("consumer.core").joinpath("catalogue_default.toml").read_text()))
 
 
-def new_task(settings: CoreSettings = SETTINGS, *, mode: Mode = "live", state: MemoryState | None = None) -> ScoringTask:
+def new_task(
+    settings: CoreSettings = SETTINGS, *, mode: Mode = "live", state: MemoryState | None = None
+) -> ScoringTask:
     catalogue = default_catalogue()
     return ScoringTask(
         0,
@@ -48,7 +58,7 @@ class Stream:
 
     def click(
         self, customer_id: str, at_ms: int, kind: ClickKind = "item_view", item_id: str | None = "i1", **more: object
-    ) -> None:
+    ) -> Rejection | None:
         event = ClickEvent(
             event_id=str(more.pop("event_id", f"c{self.offset}")),
             customer_id=customer_id,
@@ -57,11 +67,11 @@ class Stream:
             item_id=item_id,
             **more,  # type: ignore[arg-type]  # each test passes fields of the event
         )
-        self.rejection = self.task.step("clickstream", self.offset, event)
         self.offset += 1
+        return self.task.step("clickstream", self.offset - 1, event)
 
-    def order(self, customer_id: str, at_ms: int, *items: str, price: float = 10.0) -> None:
+    def order(self, customer_id: str, at_ms: int, *items: str, price: float = 10.0) -> Rejection | None:
         lines = tuple(OrderLine(item, 1, price) for item in items or ("i1",))
         event = PurchaseEvent(f"p{self.offset}", customer_id, at_ms, "order", f"o{self.offset}", lines)
-        self.rejection = self.task.step("purchases", self.offset, event)
         self.offset += 1
+        return self.task.step("purchases", self.offset - 1, event)

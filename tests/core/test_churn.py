@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from consumer.core import churn
 from consumer.core.customer import Customer
-from consumer.core.features import CHURN_FEATURES, new_counters
+from consumer.core.features import CHURN_FEATURES, churn_features, new_counters
 from consumer.core.linear import sigmoid
 from consumer.core.settings import DAY_MS, ChurnSettings, LearnerSettings
 
@@ -50,7 +50,9 @@ def test_a_purchase_at_the_moment_of_the_prediction_is_not_a_return() -> None:
 
 
 @given(st.lists(st.integers(0, 30 * DAY_MS), min_size=1, max_size=20), st.lists(st.integers(0, 6), unique=True))
-def test_labels_are_what_the_definition_says_whatever_the_order_of_arrival(signals: list[int], ticks: list[int]) -> None:
+def test_labels_are_what_the_definition_says_whatever_the_order_of_arrival(
+    signals: list[int], ticks: list[int]
+) -> None:
     """Late signals count as if they had come in time, as long as the label has not matured."""
     moments = [T0 + 2 * DAY_MS * tick for tick in sorted(ticks)]
     customer = predicted_at(*moments)
@@ -85,7 +87,7 @@ def test_both_heads_learn_and_the_estimate_lies_between_them() -> None:
     for n in range(200):
         back = n % 2 == 0
         customer = predicted_at(T0 + n * DAY_MS)
-        customer.pending_churn[0].features = churn.churn_features(customer, T0 + (1 if back else 90) * DAY_MS)
+        customer.pending_churn[0].features = churn_features(customer, T0 + (1 if back else 90) * DAY_MS)
         if back:
             churn.note_signal(customer, T0 + n * DAY_MS + 1)
         for example in churn.reveal(customer, T0 + 1_000 * DAY_MS, SETTINGS):

@@ -1,6 +1,7 @@
 """The life of an event: timers, labels, sessions, decisions and what is remembered."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,7 +46,10 @@ def test_a_cart_left_behind_triggers_abandonment_and_a_bought_one_does_not() -> 
         customer.last_decision_ms = 0  # the session's start was decided on; that is not what is asked here
     task.take_outputs()
     task.advance_to(T0 + HOUR_MS)
-    assert {d.customer_id: d.trigger for d in task.take_outputs().decisions} == {"ann": "abandonment", "bob": "session_end"}
+    assert {d.customer_id: d.trigger for d in task.take_outputs().decisions} == {
+        "ann": "abandonment",
+        "bob": "session_end",
+    }
 
 
 def test_a_silent_customer_is_looked_at_again_and_labels_mature_at_the_horizon() -> None:
@@ -66,11 +70,10 @@ def test_a_duplicate_event_changes_nothing() -> None:
     task = new_task()
     stream = Stream(task)
     stream.click("ann", T0, event_id="e1")
-    before = commit(task)
-    stream.click("ann", T0 + 1, event_id="e1")
-    assert stream.rejection is None
+    commit(task)
+    assert stream.click("ann", T0 + 1, event_id="e1") is None
     assert task.counters["duplicates"] == 1
-    assert commit(task) in ({}, before)
+    assert commit(task) == {}
 
 
 def test_an_event_beyond_the_allowance_is_rejected_and_one_within_it_counts() -> None:
@@ -78,11 +81,10 @@ def test_an_event_beyond_the_allowance_is_rejected_and_one_within_it_counts() ->
     task = new_task()
     stream = Stream(task)
     stream.click("ann", T0)
-    stream.click("bob", T0 - SETTINGS.time.late_by_ms)
-    assert stream.rejection is None
-    stream.click("bob", T0 - SETTINGS.time.late_by_ms - 1)
-    assert stream.rejection is not None
-    assert (stream.rejection.reason, stream.rejection.field) == ("late", "occurred_at")
+    assert stream.click("bob", T0 - SETTINGS.time.late_by_ms) is None
+    rejection = stream.click("bob", T0 - SETTINGS.time.late_by_ms - 1)
+    assert rejection is not None
+    assert (rejection.reason, rejection.field) == ("late", "occurred_at")
     assert task.stream_time_ms == T0
 
 
@@ -149,7 +151,7 @@ def test_decisions_keep_their_distance() -> None:
     for minute in range(0, 24 * 60, 7):
         stream.click("ann", T0 + minute * MINUTE_MS, "cart_add")
     moments = [d.occurred_at for d in task.take_outputs().decisions]
-    gaps = [b - a for a, b in zip(moments, moments[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(moments)]
     assert moments
     assert all(gap >= SETTINGS.policy.decide_every_ms for gap in gaps)
 
@@ -248,8 +250,15 @@ def test_every_list_of_a_customer_is_bounded(steps: list[tuple[str, str, str, in
     """However long the stream, what is remembered of one customer stays within the limits."""
     tight = replace_settings(
         state=StateSettings(
-            history_items=2, session_items=3, bought_items=2, categories=1, pending_churn=2, pending_decisions=1,
-            contacts=1, consents=1, cart_items=1,
+            history_items=2,
+            session_items=3,
+            bought_items=2,
+            categories=1,
+            pending_churn=2,
+            pending_decisions=1,
+            contacts=1,
+            consents=1,
+            cart_items=1,
         )
     )
     task = new_task(tight)

@@ -1,12 +1,12 @@
 """The working set: uncommitted customers on top of committed ones, and who is due."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.customer import Customer, CorruptState, decode_customer, encode_customer
+from consumer.core.customer import CorruptState, Customer, decode_customer, encode_customer
 from consumer.core.working_set import TIMER_WINDOW_MS, WorkingSet
 from consumer.store.memory import MemoryState
-import pytest
 
 
 def committed_with(*customers: Customer) -> MemoryState:
@@ -24,7 +24,8 @@ def test_a_roll_back_forgets_changes_made_in_place() -> None:
     working.put(ann)
     working.roll_back()
     again = working.get("ann")
-    assert again is not None and again.n_orders == 1
+    assert again is not None
+    assert again.n_orders == 1
 
 
 def test_a_deleted_customer_is_gone_before_the_commit() -> None:

@@ -1,0 +1,164 @@
+"""Why a decision came out as it did: in words for people, with the number each statement rests on.
+
+The churn part is exact: what each feature adds to the log-odds (weight x scaled value) is summed for each family of
+features, and base + families equals the model's log-odds. Words come from the catalogue and from this file alone, so
+they never hold the id of a customer.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from consumer.core.catalogue import NOTHING, Catalogue
+from consumer.core.gates import GATES
+from consumer.core.policy import Choice
+from schemas.records import Reason
+
+MAX_FAMILIES = 4  # the others are summed up in one reason
+
+TRIGGER_WORDS: Mapping[str, str] = {
+    "session_start": "The customer has just come to the shop",
+    "session_end": "The customer has just left the shop",
+    "cart_add": "The customer has put something into the cart",
+    "abandonment": "The customer has left a filled cart behind",
+    "purchase": "The customer has just ordered",
+    "replenishment": "An item that the customer buys again and again is due",
+    "churn_risk": "The risk that the customer does not come back has passed the threshold",
+    "service_problem": "The customer has had a problem",
+}
+
+# What is said of a family of churn features. A family without words is said by its name.
+FAMILY_WORDS: Mapping[str, str] = {
+    "recency": "the time since the last order and visit",
+    "cadence": "the time since the last order against the customer's own rhythm",
+    "tenure": "how long the customer has been known",
+    "frequency": "how often the customer ordered",
+    "money": "the money spent",
+    "engagement": "visits, views and carts of late",
+    "trouble": "errors, failed payments, refunds and contacts with support",
+    "response": "how the customer took earlier contacts",
+}
+
+
+class ChurnPrediction(msgspec.Struct, frozen=True):
+    """A churn probability with what it is made of. `names` and `contributions` are in the same order."""
+
+    probability: float
+    bias: float
+    names: tuple[str, ...]
+    contributions: tuple[float, ...]  # log-odds
+
+
+def by_family(names: Sequence[str], contributions: Sequence[float], families: Mapping[str, str]) -> dict[str, float]:
+    """Return the sum of the contributions of each family; a feature that has none is a family of its own."""
+    sums: dict[str, float] = {}
+    for name, contribution in zip(names, contributions, strict=True):
+        family = families.get(name, name)
+        sums[family] = sums.get(family, 0.0) + contribution
+    return sums
+
+
+def churn_reasons(
+    churn: ChurnPrediction, families: Mapping[str, str], words: Mapping[str, str] = FAMILY_WORDS
+) -> tuple[Reason, ...]:
+    """Return the reasons for a churn probability: the whole, the base, the largest families, the rest in one.
+
+    The values of all but the first add up to the log-odds.
+    """
+    sums = by_family(churn.names, churn.contributions, families)
+    # Ties by name, so that the order never depends on that of the features.
+    ordered = sorted(sums.items(), key=lambda item: (-abs(item[1]), item[0]))
+    shown, rest = ordered[:MAX_FAMILIES], ordered[MAX_FAMILIES:]
+    reasons = [
+        Reason("churn", f"The risk of churn is {churn.probability:.0%}", churn.probability),
+        Reason("churn.base", f"Where every customer starts from ({churn.bias:+.2f})", churn.bias),
+    ]
+    for family, amount in shown:
+        said = words.get(family) or family.replace("_", " ")
+        reasons.append(Reason(f"churn.{family}", f"{_capital(said)} {_direction(amount)}", amount))
+    if rest:
+        amount = sum(value for _, value in rest)
+        reasons.append(Reason("churn.other", f"All else together {_direction(amount)}", amount))
+    return tuple(reasons)
+
+
+def decision_reasons(choice: Choice, trigger: str, catalogue: Catalogue) -> tuple[Reason, ...]:
+    """Return the reasons for what was chosen: the trigger, the value, chance or hold-out, and what was ruled out."""
+    reasons = [Reason(f"trigger.{trigger}", TRIGGER_WORDS.get(trigger, trigger.replace("_", " ")), 1.0)]
+    reasons.append(_value_reason(choice, catalogue))
+    if choice.hold_out:
+        reasons.append(
+            Reason(
+                "hold_out", "The customer is in the hold-out: nothing is done, to measure what decisions are worth", 1.0
+            )
+        )
+    elif choice.is_exploration:
+        reasons.append(_exploration_reason(choice, catalogue))
+    if choice.gated:
+        reasons.append(_gates_reason(choice))
+    return tuple(reasons)
+
+
+def explain(
+    choice: Choice,
+    trigger: str,
+    catalogue: Catalogue,
+    churn: ChurnPrediction | None,
+    families: Mapping[str, str],
+    words: Mapping[str, str] = FAMILY_WORDS,
+) -> tuple[Reason, ...]:
+    """Return all reasons for one decision, the decision itself first, then the risk of churn."""
+    reasons = decision_reasons(choice, trigger, catalogue)
+    return reasons if churn is None else reasons + churn_reasons(churn, families, words)
+
+
+def _value_reason(choice: Choice, catalogue: Catalogue) -> Reason:
+    money = catalogue.currency
+    if choice.arm != NOTHING:
+        words = (
+            f"To {_arm_words(choice.arm, catalogue)} is expected to bring {_money(choice.expected_value, money)} "
+            f"over doing nothing: an order with {choice.predicted:.1%} instead of {choice.predicted_nothing:.1%}"
+        )
+        return Reason("value", words, choice.expected_value)
+    others = choice.eligible[1:]
+    if not others:
+        return Reason("value", "No action was possible", 0.0)
+    if choice.best_arm == NOTHING:
+        return Reason("value", "No possible action is expected to bring more than it costs", 0.0)
+    best = _money(choice.best_value, money)
+    words = f"To {_arm_words(choice.best_arm, catalogue)} was expected to bring {best} over doing nothing"
+    return Reason("value", words, choice.best_value)
+
+
+def _exploration_reason(choice: Choice, catalogue: Catalogue) -> Reason:
+    best = "to do nothing" if choice.best_arm == NOTHING else f"to {_arm_words(choice.best_arm, catalogue)}"
+    words = (
+        f"Drawn by chance with a probability of {choice.propensity:.1%}, to learn what works; "
+        f"expected to be best: {best} ({_money(choice.best_value, catalogue.currency)})"
+    )
+    return Reason("exploration", words, choice.propensity)
+
+
+def _gates_reason(choice: Choice) -> Reason:
+    counts = Counter(why for _, why in choice.gated)
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    said = ", ".join(f"{GATES.get(why, why)} ({n})" for why, n in ordered)
+    return Reason("gates", f"Ruled out: {said}", float(len(choice.gated)))
+
+
+def _arm_words(arm: str, catalogue: Catalogue) -> str:
+    action, _, channel = arm.partition("|")
+    return f"{catalogue.actions[action].words} {catalogue.channels[channel].words}"
+
+
+def _money(amount: float, currency: str) -> str:
+    return f"{amount:+.2f} {currency}".rstrip()
+
+
+def _direction(amount: float) -> str:
+    return f"{'raises' if amount > 0.0 else 'lowers'} the risk ({amount:+.2f})"
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]

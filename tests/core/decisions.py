@@ -1,0 +1,86 @@
+"""A small catalogue and a customer to decide about, for the tests of gates, policy and explanations."""
+
+from typing import Any
+
+from consumer.core.catalogue import Catalogue
+from consumer.core.customer import Customer
+from consumer.core.features import new_counters
+from consumer.core.policy import DecisionRequest
+from consumer.core.settings import DAY_MS, CoreSettings, PolicySettings, PrivacySettings
+
+NOON_MS = 20_000 * DAY_MS + DAY_MS // 2  # 2024-10-04, 12:00 UTC
+SETTINGS = CoreSettings(policy=PolicySettings(hold_out_share=0.0), privacy=PrivacySettings(default_consent=True))
+
+
+def small_mapping() -> dict[str, Any]:
+    """Return a catalogue with two actions that answer to `session_end`: an offer on two channels, and a call."""
+    return {
+        "currency": "EUR",
+        "nothing": {"prior_probability": 0.05},
+        "limits": {"max_per_day": 2, "max_per_week": 4},
+        "channels": {
+            "email": {"words": "by email", "cost": 0.01, "quiet_from": "21:00", "quiet_until": "07:00"},
+            "push": {"words": "by push message"},
+            "phone": {"words": "by phone", "cost": 5.0},
+            "on_site": {"words": "on the site", "intrusive": False},
+        },
+        "actions": {
+            "offer": {
+                "words": "make an offer",
+                "kind": "offer",
+                "purpose": "marketing",
+                "channels": ["email", "push"],
+                "triggers": ["session_end", "churn_risk"],
+                "margin": 20.0,
+                "prior_probability": 0.1,
+                "variants": [
+                    {"id": "small", "words": "5 % off", "weight": 3},
+                    {"id": "large", "words": "10 % off"},
+                ],
+            },
+            "call": {
+                "words": "call",
+                "kind": "service",
+                "purpose": "service",
+                "channels": ["phone"],
+                "triggers": ["session_end", "service_problem"],
+                "margin": 20.0,
+                "prior_probability": 0.1,
+            },
+        },
+    }
+
+
+def changed(action: str = "offer", **fields: Any) -> Catalogue:
+    """Return the small catalogue with `fields` of one action set."""
+    mapping = small_mapping()
+    mapping["actions"][action].update(fields)
+    return Catalogue.from_mapping(mapping)
+
+
+def a_customer(customer_id: str = "ann", **fields: Any) -> Customer:
+    """Return a customer who has bought three times and was here an hour ago."""
+    known: dict[str, Any] = {
+        "first_seen_ms": NOON_MS - 200 * DAY_MS,
+        "last_seen_ms": NOON_MS - DAY_MS // 24,
+        "n_orders": 3,
+        "first_order_ms": NOON_MS - 190 * DAY_MS,
+        "last_order_ms": NOON_MS - 70 * DAY_MS,
+        "order_gap_log_mean": 4.1,
+        "spend": 240.0,
+        "counters": new_counters(),
+    }
+    return Customer(customer_id, **(known | fields))
+
+
+def a_request(customer: Customer | None = None, **fields: Any) -> DecisionRequest:
+    """Return a request at the end of a session."""
+    known: dict[str, Any] = {
+        "decision_id": "d1",
+        "now_ms": NOON_MS,
+        "trigger": "session_end",
+        "segment": "slipping",
+        "churn_probability": 0.6,
+        "n_recommendations": 3,
+    }
+    return DecisionRequest(customer=customer or a_customer(), **(known | fields))

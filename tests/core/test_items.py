@@ -1,0 +1,247 @@
+"""The item index: what goes together, what comes next, what is popular, and its bounds."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import log
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.core import items
+from consumer.core.items import Candidates, ItemIndex, Scored
+from consumer.core.settings import PreferenceSettings
+from schemas.events import Product
+from schemas.records import Session
+
+ITEMS = "abcdefgh"
+
+
+def session(item_ids: Sequence[str], categories: Sequence[str | None] = (), weights: Sequence[float] = ()) -> Session:
+    """A session of items, without categories and of full weight unless given."""
+    n = len(item_ids)
+    return Session(
+        session_id="s",
+        ended_at=0,
+        items=tuple(item_ids),
+        categories=tuple(categories) or (None,) * n,
+        weights=tuple(weights) or (1.0,) * n,
+    )
+
+
+def index_of(*sessions: Session, **limits: int) -> ItemIndex:
+    """An index with some limits of its own and some sessions folded."""
+    index = ItemIndex(replace(PreferenceSettings(), **limits))
+    for one in sessions:
+        index.fold(one)
+    return index
+
+
+def named(index: ItemIndex, scored: Scored) -> dict[str, float]:
+    """Scores by item id."""
+    return {index._ids[s]: score for s, score in zip(scored.slots.tolist(), scored.scores.tolist(), strict=True)}
+
+
+def answers(index: ItemIndex) -> object:
+    """Everything an index says, free of slots and of the numbers of sessions."""
+
+    def said(candidates: Candidates) -> object:
+        ids = candidates.ids()
+        return (
+            ids,
+            candidates.together.tolist(),
+            candidates.following.tolist(),
+            candidates.popularity.tolist(),
+            [candidates.top_together, candidates.top_following, candidates.top_popular, candidates.top_category],
+            [index.category_of(item_id) for item_id in ids],
+        )
+
+    contexts: tuple[list[str], ...] = (["a"], ["b", "a"], ["c", "d", "e"], ["never seen"], [])
+    return (
+        index.popular(50),
+        [index.popular_in(category, 50) for category in "xyz"],
+        [said(index.candidates(context, context, "x")) for context in contexts],
+    )
+
+
+steps = st.tuples(st.sampled_from(ITEMS), st.sampled_from([None, "x", "y", "z"]), st.sampled_from([0.3, 1.0, 2.0]))
+sessions = st.lists(st.lists(steps, max_size=6), max_size=40).map(
+    lambda drawn: [session([s[0] for s in one], [s[1] for s in one], [s[2] for s in one]) for one in drawn]
+)
+limits = st.fixed_dictionaries(
+    {
+        "index_sessions": st.integers(1, 12),
+        "index_items": st.integers(2, 8),
+        "sessions_per_item": st.integers(1, 6),
+        "neighbours": st.integers(1, 6),
+    }
+)
+
+
+def test_items_of_the_same_sessions_go_together() -> None:
+    """An item that shared more sessions with the current one scores higher, and one that shared none has no score."""
+    index = index_of(session("ab"), session("ab"), session("ac"), session("de"), session("de"))
+    scores = named(index, index.together(["a"]))
+    assert set(scores) == {"b", "c"}
+    assert scores["b"] > scores["c"]
+
+
+def test_the_next_item_is_the_one_that_came_after() -> None:
+    """Rules have a direction, and a step counts more than two."""
+    index = index_of(session("abc"), session("dab"), session("efg"))
+    scores = named(index, index.following("a"))
+    assert set(scores) == {"b", "c"}
+    assert scores["b"] > scores["c"]
+    assert index.following("c").slots.tolist() == []
+
+
+@given(sessions, st.lists(st.sampled_from(ITEMS), unique=True, max_size=5))
+def test_neighbours_are_scored_as_defined(folded: list[Session], context: list[str]) -> None:
+    """The vectorised sums equal a plain loop over the sessions, to the last bit."""
+    index = index_of(*folded, neighbours=1000)
+    expected: dict[str, int] = {}
+    held = [items._collapse(one, 64) for one in folded if one.items]
+    for rows in held:
+        places = {item_id: at for at, (item_id, _, _) in enumerate(rows)}
+        shared = [item_id for item_id in context if item_id in places]
+        if not shared:
+            continue
+        similarity = sum(items._CONTEXT_WEIGHTS[context.index(item_id)] for item_id in shared)
+        at = places[shared[0]]
+        for place, (item_id, _, units) in enumerate(rows):
+            if item_id not in context:
+                near = round(1023 / (1 + 0.25 * abs(place - at)))
+                expected[item_id] = expected.get(item_id, 0) + similarity * near * units
+    contains = {i: sum(any(row[0] == i for row in rows) for rows in held) for i in ITEMS}
+    weighed = {i: total * (log(1 + len(held)) - log(contains[i])) for i, total in expected.items()}
+    assert named(index, index.together(context)) == weighed
+
+
+@given(sessions)
+def test_popularity_is_a_count_over_the_window(folded: list[Session]) -> None:
+    """Items count once in each session of the window, with their largest weight, ties to the one seen last."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(items, "POPULARITY_SESSIONS", 5)
+        index = ItemIndex(PreferenceSettings(index_sessions=20))
+        kept: list[list[tuple[str, str | None, int]]] = []
+        for one in folded:
+            index.fold(one)
+            kept += [items._collapse(one, 64)] if one.items else []
+            counts: dict[str, int] = {}
+            seen: dict[str, tuple[int, int]] = {}
+            for number, rows in enumerate(kept):
+                best: dict[str, int] = {}
+                for place, (item_id, _, units) in enumerate(rows):
+                    seen[item_id] = (number, place)
+                    best[item_id] = max(units, best.get(item_id, 0))
+                if number >= len(kept) - 5:
+                    for item_id, units in best.items():
+                        counts[item_id] = counts.get(item_id, 0) + units
+            expected = sorted(counts, key=lambda i: (counts[i], seen[i]), reverse=True)
+            assert index.popular(100) == expected
+            assert index.popular(3) == expected[:3]
+            for category in "xyz":
+                assert index.popular_in(category, 100) == [i for i in expected if index.category_of(i) == category]
+
+
+@given(sessions, limits)
+def test_the_index_is_a_function_of_the_sessions_it_holds(folded: list[Session], bounds: dict[str, int]) -> None:
+    """A worker that folds only the sessions held answers exactly as one that has folded all of them."""
+    folded = [one for one in folded if one.items]
+    veteran = index_of(*folded, **bounds)
+    newcomer = index_of(*folded[len(folded) - veteran.n_sessions :], **bounds)
+    assert newcomer.n_sessions == veteran.n_sessions
+    assert answers(newcomer) == answers(veteran)
+
+
+@given(sessions, limits)
+def test_asking_changes_nothing(folded: list[Session], bounds: dict[str, int]) -> None:
+    """An index that is asked after each session ends up with the same answers as one that is asked once."""
+    asked = index_of(**bounds)
+    for one in folded:
+        asked.fold(one)
+        answers(asked)
+        assert answers(asked) == answers(asked)
+    assert answers(asked) == answers(index_of(*folded, **bounds))
+
+
+def test_ever_new_ids_do_not_grow_the_index() -> None:
+    """Sessions, items, slots, postings, categories and heaps keep to their limits whatever ids come."""
+    index = index_of(index_sessions=50, index_items=40, sessions_per_item=5)
+    for n in range(2_000):
+        fresh = [f"{n}-{k}" for k in range(n % 7)]
+        index.fold(session(["always", *fresh], ["same", *(f"category {i}" for i in fresh)]))
+        index.apply_product(f"product {n}", Product(f"product {n}", category=f"{n}"))
+        assert index.n_sessions <= 50
+        assert index.n_items <= 40
+    popularity = index._popularity
+    assert len(index._ids) <= 40 + 64 + 1
+    assert len(index._sessions) <= 50
+    assert max(len(posting) for posting in index._postings) <= 5
+    assert popularity.n_categories <= 40
+    assert len(popularity._used) <= len(index._ids)
+    assert len(popularity._all.heap) <= popularity._all.limit <= 2 * (40 + 64) + 64
+    assert len(index._details) <= 40
+    assert index.popular(1) == ["always"]
+
+
+def test_one_endless_session_is_cut() -> None:
+    """Of a session longer than the index can hold, the last steps are kept."""
+    index = index_of(session([f"{n}" for n in range(1_000)]), index_items=10)
+    assert index.n_items == 10
+    assert index.popular(1) == ["999"]
+    assert index_of(session([f"{n}" for n in range(1_000)])).n_items == 64
+
+
+def test_what_a_recommendation_caused_counts_less() -> None:
+    """An item reached by our own doing scores lower, as a neighbour and as a popular one."""
+    index = index_of(session("ab"), session("ac", weights=[1.0, 0.3]), session("ac", weights=[1.0, 0.3]), session("d"))
+    scores = named(index, index.together(["a"]))
+    assert scores["b"] > scores["c"]
+    assert index.popular(3) == ["a", "d", "b"]
+
+
+def test_a_product_record_outweighs_what_sessions_say() -> None:
+    """Category, price and availability of a product hold until its tombstone, whatever was folded before or after."""
+    told = Product("a", category="y", price=3.0, available=False)
+    before, after = index_of(), index_of(session("ab", "xx"))
+    before.apply_product("a", told)
+    before.fold(session("ab", "xx"))
+    after.apply_product("a", told)
+    for index in (before, after):
+        assert (index.category_of("a"), index.price_of("a"), index.is_offerable("a")) == ("y", 3.0, False)
+        assert index.popular_in("y", 5) == ["a"]
+        assert index.popular_in("x", 5) == ["b"]
+    assert answers(before) == answers(after)
+    for index in (before, after):
+        index.apply_product("a", None)
+        assert (index.category_of("a"), index.price_of("a"), index.is_offerable("a")) == ("x", None, True)
+        assert index.popular_in("x", 5) == ["b", "a"]
+
+
+def test_restricted_and_unavailable_items_are_not_offerable() -> None:
+    """Either word of the shop is enough, and an item that it never spoke of may be offered."""
+    index = index_of()
+    index.apply_product("a", Product("a", restricted=True))
+    index.apply_product("b", Product("b", available=False))
+    index.apply_product("c", Product("c"))
+    assert [index.is_offerable(i) for i in "abcd"] == [False, False, True, True]
+    index.apply_product("a", Product("a"))
+    assert index.is_offerable("a")
+
+
+def test_own_items_are_candidates_even_where_the_index_does_not_know_them() -> None:
+    """They come first, keep their order, and none appears twice."""
+    index = index_of(session("ab"), session("bc"))
+    candidates = index.candidates(["b", "new"], ["b", "new", "newer", "b"])
+    ids = candidates.ids()
+    assert ids[: candidates.n_own] == ["b", "new", "newer"]
+    assert sorted(ids) == ["a", "b", "c", "new", "newer"]
+    assert [candidates.find(item_id) for item_id in ids] == list(range(len(candidates)))
+    assert candidates.find("elsewhere") is None
+
+
+def test_more_items_than_a_slot_can_number_are_refused() -> None:
+    """The limit of the packed form is an error with the name of the setting, not a silent overflow."""
+    with pytest.raises(ValueError, match="index_items"):
+        index_of(index_items=1 << 24)

@@ -1,0 +1,282 @@
+"""Preference: ranking of candidates, the trial before each event, and what is learned from it."""
+
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.core.customer import Bought, Customer, encode_customer
+from consumer.core.items import ItemIndex
+from consumer.core.linear import LinearState
+from consumer.core.preference import (
+    FEATURE_SET,
+    NEGATIVES,
+    RANK_FEATURES,
+    PreferenceLearner,
+    Ranker,
+    _rank,
+    own_items,
+    prior_state,
+    recommend,
+    try_next_item,
+)
+from consumer.core.settings import LearnerSettings, PreferenceSettings
+from schemas.events import Product
+from schemas.records import Recommendation, Session, TrainingExample
+
+ITEMS = "abcdefgh"
+SETTINGS = PreferenceSettings()
+WHY = {"together", "next", "again", "category", "popular"}
+
+
+def index_of(*sessions: str) -> ItemIndex:
+    """An index of sessions whose items are single letters."""
+    index = ItemIndex(SETTINGS)
+    for items in sessions:
+        n = len(items)
+        index.fold(Session("s", 0, tuple(items), (None,) * n, (1.0,) * n))
+    return index
+
+
+def visitor(session: Sequence[str] = (), history: Sequence[str] = ()) -> Customer:
+    """A customer in the middle of a session, with a history before it."""
+    return Customer(
+        "someone",
+        session_items=list(session),
+        session_categories=[None] * len(session),
+        session_weights=[1.0] * len(session),
+        history=list(history),
+    )
+
+
+def attempt(
+    index: ItemIndex, customer: Customer, item: str, ranker: Ranker | None = None, seed: str = "e1"
+) -> TrainingExample:
+    """The trial of one event."""
+    return try_next_item(index, ranker or Ranker(), customer, item, 1, 2, SETTINGS, ("p", seed))
+
+
+def ids(recommendations: list[Recommendation]) -> list[str]:
+    """The items recommended, in order."""
+    return [one.item_id for one in recommendations]
+
+
+item_lists = st.lists(st.sampled_from(ITEMS), max_size=8)
+customers = st.builds(
+    lambda session, history, bought, cart, affinities: msgspec.structs.replace(
+        visitor(session, history),
+        bought={item: Bought(times, 1, 0.0) for item, times in bought.items()},
+        cart=cart,
+        categories=affinities,
+    ),
+    item_lists,
+    st.lists(st.sampled_from([*ITEMS, "unseen"]), unique=True, max_size=6),
+    st.dictionaries(st.sampled_from(ITEMS), st.integers(1, 5), max_size=3),
+    st.lists(st.sampled_from(ITEMS), max_size=2),
+    st.dictionaries(st.sampled_from("xyz"), st.floats(0.01, 10), max_size=3),
+)
+
+
+@st.composite
+def indices(draw: st.DrawFn) -> ItemIndex:
+    """Any small index."""
+    index = ItemIndex(SETTINGS)
+    for items in draw(st.lists(item_lists, max_size=12)):
+        categories = tuple(draw(st.sampled_from([None, "x", "y"])) for _ in items)
+        index.fold(Session("s", 0, tuple(items), categories, (1.0,) * len(items)))
+    return index
+
+
+@given(indices(), customers, st.sampled_from(ITEMS))
+def test_prediction_changes_nothing(index: ItemIndex, customer: Customer, item: str) -> None:
+    """Trying and recommending leave customer, index and ranker as they were: a second time gives the same."""
+    ranker = Ranker()
+    before = encode_customer(customer)
+    first = (attempt(index, customer, item, ranker), recommend(index, ranker, customer, 5))
+    assert (attempt(index, customer, item, ranker), recommend(index, ranker, customer, 5)) == first
+    assert encode_customer(customer) == before
+
+
+@given(indices(), customers)
+def test_features_are_bounded_and_scores_are_the_same_one_by_one(index: ItemIndex, customer: Customer) -> None:
+    """No scaler is needed, and a vectorised score has the same bits as the score of a single candidate."""
+    ranker = Ranker()
+    ranked = _rank(index, ranker, customer)
+    assert ranked.rows.shape == (len(RANK_FEATURES), len(ranked.candidates))
+    assert ((ranked.rows >= 0.0) & (ranked.rows <= 1.0)).all()
+    assert [ranker.score(column) for column in ranked.rows.T.tolist()] == ranker.scores(ranked.rows).tolist()
+
+
+@given(indices(), customers)
+def test_recommendations_are_in_order_and_say_why(index: ItemIndex, customer: Customer) -> None:
+    """Falling scores, ties by item id, none twice, each with one of the five sources."""
+    made = recommend(index, Ranker(), customer, 50)
+    assert [(-one.score, one.item_id) for one in made] == sorted((-one.score, one.item_id) for one in made)
+    assert len(set(ids(made))) == len(made)
+    assert {one.why for one in made} <= WHY
+
+
+def test_an_unknown_customer_is_shown_what_is_popular() -> None:
+    """With nothing of the customer's own the order is that of popularity, whatever the ranker has learned."""
+    index = index_of("a", "a", "a", "b", "b", "c")
+    state = msgspec.structs.replace(prior_state(LearnerSettings()), weights=(-1.0,) * len(RANK_FEATURES))
+    made = recommend(index, Ranker.from_state(state), visitor(), 3)
+    assert ids(made) == ["a", "b", "c"]
+    assert {one.why for one in made} == {"popular"}
+
+
+def test_nothing_known_means_nothing_recommended() -> None:
+    """An empty index and an unknown customer give an empty list, and a trial that teaches nothing."""
+    assert recommend(index_of(), Ranker(), visitor(), 5) == []
+    example = attempt(index_of(), visitor(), "a")
+    assert (example.rows, example.features, example.rank) == (0, (), 0)
+
+
+def test_what_usually_follows_is_recommended_for_that_reason() -> None:
+    """The reason names the source that counted most."""
+    index = index_of("ab", "ab", "ab", "cd", "ef", "gh")
+    made = recommend(index, Ranker(), visitor("a"), 5, exclude={"a"})
+    assert made[0].item_id == "b"
+    assert made[0].why in {"together", "next"}
+    assert recommend(index, Ranker(), visitor("a", "h"), 5, exclude={"a", "b"})[0].why == "again"
+
+
+def test_what_the_shop_does_not_offer_is_left_out() -> None:
+    """Restricted and unavailable items do not come out, however well they would rank."""
+    index = index_of("ab", "ab", "ac", "de")
+    index.apply_product("b", Product("b", restricted=True))
+    index.apply_product("a", Product("a", available=False))
+    assert not {"a", "b"} & set(ids(recommend(index, Ranker(), visitor("a"), 10)))
+    assert {"a", "b"} <= set(ids(recommend(index, Ranker(), visitor("a"), 10, offerable_only=False)))
+
+
+def test_bought_and_carted_items_can_be_left_out() -> None:
+    """Each exclusion works by itself, and the list is filled up from what remains."""
+    index = index_of("abc", "abc", "abd")
+    customer = msgspec.structs.replace(visitor("a"), bought={"b": Bought(1, 1, 0.0)}, cart=["c"])
+    assert {"b", "c"} <= set(ids(recommend(index, Ranker(), customer, 10)))
+    assert "b" not in ids(recommend(index, Ranker(), customer, 10, exclude_bought=True))
+    assert "c" not in ids(recommend(index, Ranker(), customer, 10, exclude_cart=True))
+    assert len(recommend(index, Ranker(), customer, 2, exclude_bought=True, exclude_cart=True)) == 2
+
+
+def test_own_items_are_distinct_and_most_recent_first() -> None:
+    """The current session comes before the history, repeats count once."""
+    assert own_items(visitor("aba", "cdb"), 20) == ["a", "b", "d", "c"]
+    assert own_items(visitor("aba", "cdb"), 2) == ["a", "b"]
+
+
+def test_a_trial_ranks_the_item_in_our_list_and_in_both_baselines() -> None:
+    """Repeats are allowed: the item seen last is on top of one's own list."""
+    index = index_of("ab", "ab", "cb", "d")
+    example = attempt(index, visitor("a", "d"), "a")
+    assert (example.family, example.head, example.feature_set) == ("preference", "next-item", FEATURE_SET)
+    assert (example.predicted_at, example.matured_at, example.label) == (1, 2, 1.0)
+    assert example.history_rank == 1
+    assert example.popularity_rank == 2
+    assert example.rank in {1, 2}
+    assert attempt(index, visitor("a", "d"), "d").history_rank == 2
+    assert len(example.features) == example.rows * len(RANK_FEATURES)
+    assert 0 < example.rows <= NEGATIVES
+
+
+def test_an_item_nobody_proposed_teaches_nothing() -> None:
+    """It counts as a miss in all lists and brings no rows."""
+    example = attempt(index_of("ab", "cd"), visitor("a"), "elsewhere")
+    assert (example.rank, example.popularity_rank, example.history_rank) == (0, 0, 0)
+    assert (example.rows, example.features) == (0, ())
+
+
+@given(indices(), customers, st.sampled_from(ITEMS))
+def test_a_rank_is_where_the_item_stands_in_the_full_recommendation(
+    index: ItemIndex, customer: Customer, item: str
+) -> None:
+    """The trial and the recommendation are one and the same ranking."""
+    listed = ids(recommend(index, Ranker(), customer, SETTINGS.top))
+    expected = listed.index(item) + 1 if item in listed else 0
+    assert attempt(index, customer, item).rank == expected
+
+
+def test_comparisons_are_drawn_by_the_seed_words() -> None:
+    """The same words draw the same candidates; others draw others."""
+    index = index_of(*("abcdefgh"[k:] + f"{k}" for k in range(8)), "0123456")
+    customer = visitor("ab", "cd")
+    drawn = {attempt(index, customer, "c", seed=f"e{n}").features for n in range(20)}
+    assert attempt(index, customer, "c", seed="e0") == attempt(index, customer, "c", seed="e0")
+    assert len(drawn) > 1
+
+
+def test_the_ranker_learns_what_customers_choose() -> None:
+    """Where nobody ever looks at the same item again, the same item sinks."""
+    index = index_of("ab", "ab", "cb", "bd", "ad")
+    learner = PreferenceLearner(LearnerSettings(learning_rate=0.1))
+    customer = visitor("a")
+    before = ids(recommend(index, Ranker.from_state(learner.state()), customer, 10))
+    for n in range(100):
+        learner.learn(attempt(index, customer, "d", Ranker.from_state(learner.state()), f"e{n}"))
+    after = ids(recommend(index, Ranker.from_state(learner.state()), customer, 10))
+    assert after.index("d") < before.index("d")
+    assert after.index("a") > before.index("a")
+
+
+rows = st.lists(st.floats(-1, 1), min_size=len(RANK_FEATURES), max_size=len(RANK_FEATURES))
+examples = st.lists(
+    st.builds(
+        lambda drawn, weight: TrainingExample(
+            family="preference",
+            head="next-item",
+            feature_set=FEATURE_SET,
+            features=tuple(value for row in drawn for value in row),
+            rows=len(drawn),
+            label=1.0,
+            weight=weight,
+            predicted_at=0,
+            matured_at=0,
+        ),
+        st.lists(rows, max_size=3),
+        st.sampled_from([0.3, 1.0]),
+    ),
+    max_size=6,
+)
+
+
+@given(examples, examples, indices(), customers)
+def test_a_saved_learner_goes_on_bit_for_bit(
+    first: list[TrainingExample], then: list[TrainingExample], index: ItemIndex, customer: Customer
+) -> None:
+    """State → bytes → state → learn → predict equals never having stopped."""
+    settings = LearnerSettings()
+    undisturbed = PreferenceLearner(settings)
+    for example in first:
+        undisturbed.learn(example)
+    stored = msgspec.msgpack.decode(msgspec.msgpack.encode(undisturbed.state()), type=LinearState)
+    restored = PreferenceLearner.from_state(stored, settings)
+    assert restored.state() == undisturbed.state()
+    for example in then:
+        undisturbed.learn(example)
+        restored.learn(example)
+    assert restored.state() == undisturbed.state()
+    made = [recommend(index, Ranker.from_state(x.state()), customer, 10) for x in (restored, undisturbed)]
+    assert made[0] == made[1]
+
+
+def test_a_new_learner_ranks_as_the_prior_does() -> None:
+    """Before the first example the ranker is the blend set by hand, and the default ranker is the same."""
+    state = PreferenceLearner(LearnerSettings()).state()
+    assert state.weights == prior_state(LearnerSettings()).weights
+    index, customer = index_of("abc", "bcd", "cda"), visitor("ab", "d")
+    assert recommend(index, Ranker.from_state(state), customer, 9) == recommend(index, Ranker(), customer, 9)
+
+
+def test_other_features_are_refused() -> None:
+    """A state or an example of another build is an error, never a silent mixture."""
+    other = msgspec.structs.replace(prior_state(LearnerSettings()), names=tuple(reversed(RANK_FEATURES)))
+    with pytest.raises(ValueError, match="features"):
+        Ranker.from_state(other)
+    with pytest.raises(ValueError, match="features"):
+        PreferenceLearner.from_state(other, LearnerSettings())
+    example = attempt(index_of("ab", "ac"), visitor("a"), "b")
+    with pytest.raises(ValueError, match="features"):
+        PreferenceLearner(LearnerSettings()).learn(msgspec.structs.replace(example, feature_set="another"))
