@@ -76,10 +76,10 @@ def churn_reasons(
     ]
     for family, amount in shown:
         said = words.get(family) or family.replace("_", " ")
-        reasons.append(Reason(f"churn.{family}", f"{_capital(said)} {_direction(amount)}", amount))
+        reasons.append(Reason(f"churn.{family}", f"{_direction(amount)}: {said}", amount))
     if rest:
         amount = sum(value for _, value in rest)
-        reasons.append(Reason("churn.other", f"All else together {_direction(amount)}", amount))
+        reasons.append(Reason("churn.other", f"{_direction(amount)}: all else together", amount))
     return tuple(reasons)
 
 
@@ -157,8 +157,4 @@ def _money(amount: float, currency: str) -> str:
 
 
 def _direction(amount: float) -> str:
-    return f"{'raises' if amount > 0.0 else 'lowers'} the risk ({amount:+.2f})"
-
-
-def _capital(words: str) -> str:
-    return words[:1].upper() + words[1:]
+    return f"{'Raises' if amount > 0.0 else 'Lowers'} the risk ({amount:+.2f})"

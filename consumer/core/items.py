@@ -111,10 +111,10 @@ class Candidates:
         """Return the column of an item, None where it is not a candidate."""
         return self.columns.get(self._slot(item_id))
 
-    def ids(self) -> list[str]:
-        """Return the item id of each column."""
-        named = {slot: item_id for item_id, slot in self._unknown.items()}
-        return [self._ids[slot] if slot > 0 else named[slot] for slot in self.columns]
+    def ids(self, columns: Iterable[int]) -> list[str]:
+        """Return the item ids of `columns`."""
+        slots, unknown = list(self.columns), list(self._unknown)
+        return [self._ids[slots[c]] if slots[c] > 0 else unknown[-1 - slots[c]] for c in columns]
 
 
 class _Details(NamedTuple):
@@ -317,17 +317,20 @@ class ItemIndex:
 
     def together(self, context: Sequence[str]) -> Scored:
         """Score the items of the sessions most like `context` (distinct items, newest first); its own are left out."""
-        parts: list[Ints] = []
         slots: list[int] = []
+        weights: list[int] = []
         for item_id, weight in zip(context, _CONTEXT_WEIGHTS, strict=False):
             slot = self._slot_of.get(item_id, 0)
             if slot:
                 slots.append(slot)
-                parts.append(np.frombuffer(self._postings[slot], dtype=np.int64) + (weight << _POSITION_BITS))
-        if not parts:
+                weights.append(weight << _POSITION_BITS)
+        if not slots:
             return _NOTHING
-        matches, similarity = self._most_similar(parts)
-        return self._spread(matches, similarity, _NEAR, slots)
+        postings = [self._postings[slot] for slot in slots]
+        matches: Ints = np.frombuffer(b"".join(postings), dtype=np.int64)
+        packed = matches + np.array(weights).repeat([len(posting) for posting in postings])
+        nearest, similarity = self._most_similar(packed, n_items=len(slots))
+        return self._spread(nearest, similarity, _NEAR, slots)
 
     def following(self, item_id: str) -> Scored:
         """Score the items that came after `item_id` in its most recent sessions, with 1/gap each."""
@@ -335,15 +338,14 @@ class ItemIndex:
         if not slot:
             return _NOTHING
         matches: Ints = np.array(self._postings[slot][-RULE_SESSIONS:], dtype=np.int64)
-        return self._spread(matches, np.ones(len(matches), dtype=np.int64), _AFTER, ())
+        return self._spread(matches, np.ones(len(matches), dtype=np.int64), _AFTER, [])
 
-    def _most_similar(self, parts: list[Ints]) -> tuple[Ints, Ints]:
+    def _most_similar(self, packed: Ints, n_items: int) -> tuple[Ints, Ints]:
         """Return the best match and the similarity of each neighbour, ties to the more recent session."""
         n = self._neighbours
-        if len(parts) == 1:
-            matches = parts[0][-n:]
-            return matches, (matches >> _POSITION_BITS) & _WEIGHT_MASK
-        packed = np.concatenate(parts)
+        if n_items == 1:
+            nearest = packed[-n:]
+            return nearest, (nearest >> _POSITION_BITS) & _WEIGHT_MASK
         packed.sort()
         ends, sums = _sums(packed >> _NUMBER_SHIFT, (packed >> _POSITION_BITS) & _WEIGHT_MASK)
         # Sessions ascend, so their place among the ends makes each key unique: the choice doesn't depend on the method.
@@ -352,7 +354,7 @@ class ItemIndex:
             keys = np.partition(keys, len(keys) - n)[-n:]
         return packed[ends[keys & 0xFFFFFFFF]], keys >> 32
 
-    def _spread(self, matches: Ints, similarity: Ints, nearness: Ints, left_out: Iterable[int]) -> Scored:
+    def _spread(self, matches: Ints, similarity: Ints, nearness: Ints, left_out: list[int]) -> Scored:
         """Sum similarity × nearness × weight × idf over the items of the matched sessions."""
         ring = self._sessions
         rows = [ring[at] for at in ((matches >> _NUMBER_SHIFT) % self._max_sessions).tolist()]
@@ -365,8 +367,9 @@ class ItemIndex:
         packed.sort()
         ends, sums = _sums(packed >> _SCORE_BITS, packed & _SCORE_MASK)
         slots = packed[ends] >> _SCORE_BITS
-        for slot in left_out:
-            sums[slots == slot] = 0
+        if left_out:
+            at = slots.searchsorted(left_out).clip(max=len(slots) - 1)
+            sums[at[slots[at] == left_out]] = 0
         kept = sums.nonzero()[0]
         slots = slots[kept]
         rarity = log(1 + self.n_sessions) - np.frombuffer(self._log_n)[slots]

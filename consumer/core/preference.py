@@ -20,6 +20,7 @@ from schemas.records import Recommendation, TrainingExample
 OWN_ITEMS = 40  # of the customer's own, most recent first, that are candidates
 HISTORY_CONTEXT = 2  # items of earlier sessions that look for neighbours while the session is empty
 BASELINE_TOP = 20  # popularity and own history are tried beside us with as many items
+_LOOKED_UP = 20  # candidates whose ids are looked up at a time
 NEGATIVES = 5  # pairs learned from one event
 NEGATIVE_POOL = 40  # they are drawn among so many of the highest ranked
 
@@ -115,10 +116,8 @@ class Ranker:
 
     def scores(self, rows: Floats) -> Floats:
         """Return the score of each column of `rows`, a row a feature; bit for bit what `score` returns."""
-        total: Floats = np.full(rows.shape[1], self._scorer.bias)
-        # One feature after the other: a matrix product would round differently.
-        for weight, row in zip(self._scorer.weights, rows, strict=True):
-            total += weight * row
+        # Accumulated feature by feature in their order: a matrix product or a sum would round differently.
+        total: Floats = np.add.accumulate(self._weights * rows, axis=0)[-1]
         return total
 
     def why(self, rows: Floats) -> list[str]:
@@ -192,21 +191,20 @@ def rank_features(
         rows[_SAME_CATEGORY] = candidates.categories == last_number
     total = sum(customer.categories.values())
     if total > 0.0:
-        affinity = rows[_CATEGORY_AFFINITY]
-        for name, value in customer.categories.items():
-            number = index.category_number(name)
-            if number:
-                affinity[candidates.categories == number] = value / total
+        shares = {index.category_number(name): value / total for name, value in customer.categories.items()}
+        shares[0] = 0.0
+        rows[_CATEGORY_AFFINITY] = [shares.get(number, 0.0) for number in candidates.categories.tolist()]
     _add_own(rows, customer, own)
     return rows
 
 
 def _add_source(rows: Floats, first: int, scores: Floats, top: list[int]) -> None:
     if top:
-        listed = scores[top]
+        columns = np.array(top)
+        listed = scores[columns]
         np.minimum(scores / listed[0], 1.0, out=rows[first])
-        rows[first + 1, top] = _RECIPROCALS[: len(top)]
-        np.minimum(scores / np.add.accumulate(listed)[-1], 1.0, out=rows[first + 2])
+        rows[first + 1, columns] = _RECIPROCALS[: len(top)]
+        np.minimum(scores / listed.cumsum()[-1], 1.0, out=rows[first + 2])
 
 
 def _add_own(rows: Floats, customer: Customer, own: Sequence[str]) -> None:
@@ -223,12 +221,13 @@ def _add_own(rows: Floats, customer: Customer, own: Sequence[str]) -> None:
         rows[_LAST_ITEM_ALONE, 0] = float(len(counts) == 1)
         rows[_SESSION_RECENCY, :n_session] = _RECIPROCALS[:n_session]
         rows[_SESSION_SHARE, :n_session] = [counts[item_id] / len(session) for item_id in own[:n_session]]
-    for column, item_id in enumerate(own):
-        bought = customer.bought.get(item_id)
-        if bought is not None:
-            rows[_BOUGHT, column] = bought.times / (bought.times + 1.0)
-        if item_id in customer.cart:
-            rows[_IN_CART, column] = 1.0
+    if customer.bought:
+        for column, item_id in enumerate(own):
+            bought = customer.bought.get(item_id)
+            if bought is not None:
+                rows[_BOUGHT, column] = bought.times / (bought.times + 1.0)
+    if customer.cart:
+        rows[_IN_CART, :n_own] = [float(item_id in customer.cart) for item_id in own]
 
 
 def _rank(index: ItemIndex, ranker: Ranker, customer: Customer) -> _Ranked:
@@ -250,7 +249,7 @@ def _best_first(scores: Floats, candidates: Candidates) -> list[int]:
     ordered = scores[order]
     if (ordered[1:] == ordered[:-1]).any():
         listed: list[float] = scores.tolist()
-        ids = candidates.ids()
+        ids = candidates.ids(range(len(candidates)))
         return sorted(range(len(ids)), key=lambda column: (-listed[column], ids[column]))
     columns: list[int] = order.tolist()
     return columns
@@ -272,25 +271,21 @@ def recommend(
     Unavailable and restricted items are left out unless `offerable_only` is False.
     """
     ranked = _rank(index, ranker, customer)
-    ids = ranked.candidates.ids()
-    chosen: list[int] = []
-    for column in ranked.order:
-        if len(chosen) >= limit:
+    left_out = {*exclude, *(customer.bought if exclude_bought else ()), *(customer.cart if exclude_cart else ())}
+    columns: list[int] = []
+    ids: list[str] = []
+    for start in range(0, len(ranked.order), _LOOKED_UP):
+        some = ranked.order[start : start + _LOOKED_UP]
+        for column, item_id in zip(some, ranked.candidates.ids(some), strict=True):
+            if item_id not in left_out and (not offerable_only or index.is_offerable(item_id)):
+                columns.append(column)
+                ids.append(item_id)
+        if len(ids) >= limit:
             break
-        item_id = ids[column]
-        if (
-            (offerable_only and not index.is_offerable(item_id))
-            or (exclude_bought and item_id in customer.bought)
-            or (exclude_cart and item_id in customer.cart)
-            or item_id in exclude
-        ):
-            continue
-        chosen.append(column)
-    if not chosen:
-        return []
-    scores: list[float] = ranked.scores[chosen].tolist()
-    sources = ranker.why(ranked.rows[:, chosen])
-    return [Recommendation(ids[c], score, why) for c, score, why in zip(chosen, scores, sources, strict=True)]
+    columns = columns[: max(0, limit)]
+    scores: list[float] = ranked.scores[columns].tolist()
+    sources = ranker.why(ranked.rows[:, columns]) if columns else []
+    return [Recommendation(item_id, score, why) for item_id, score, why in zip(ids, scores, sources, strict=False)]
 
 
 def try_next_item(

@@ -14,6 +14,7 @@ DEFAULT = Path(catalogue_module.__file__).with_name("catalogue_default.toml")
 
 
 def default_mapping() -> dict[str, Any]:
+    """Return the shipped catalogue as plain data."""
     return tomllib.loads(DEFAULT.read_text("utf-8"))
 
 

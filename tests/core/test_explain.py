@@ -20,11 +20,13 @@ vectors = st.lists(numbers, min_size=len(CHURN_FEATURES), max_size=len(CHURN_FEA
 
 
 def choices(told: CoreSettings = SETTINGS, customer_id: str = "ann", catalogue: Catalogue = CATALOGUE) -> list[Choice]:
+    """Return sixty decisions about one request that differ in their ids alone."""
     reward, customer = RewardScorer(catalogue), a_customer(customer_id)
     return [decide(a_request(customer, decision_id=str(i)), catalogue, reward, told) for i in range(60)]
 
 
 def words_of(choice: Choice, catalogue: Catalogue = CATALOGUE) -> dict[str, str]:
+    """Return the words of each reason by its name."""
     return {r.name: r.words for r in decision_reasons(choice, "session_end", catalogue)}
 
 
@@ -62,8 +64,8 @@ def test_the_largest_families_come_first_and_say_their_direction() -> None:
         "churn.other",
     ]
     assert reasons[0].words == "The risk of churn is 70%"
-    assert reasons[2].words == "B lowers the risk (-2.00)"
-    assert reasons[3].words == "The silence raises the risk (+1.60)"
+    assert reasons[2].words == "Lowers the risk (-2.00): b"
+    assert reasons[3].words == "Raises the risk (+1.60): the silence"
 
 
 def test_every_churn_family_has_words() -> None:

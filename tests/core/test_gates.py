@@ -32,6 +32,7 @@ ALL = ["offer|email", "offer|push", "call|phone"]
 def gates(
     request: DecisionRequest, catalogue: Catalogue | None = None, *, consent: bool = True, limit: int = 32
 ) -> tuple[list[Allowed], list[Gated]]:
+    """Return what the gates let through for `request`, and what they don't."""
     catalogue = catalogue or changed()
     history = ContactHistory(request.customer.contacts, request.now_ms, catalogue)
     local = local_time(request.now_ms, zone_of(request.customer.time_zone, "UTC"))
@@ -39,6 +40,7 @@ def gates(
 
 
 def passed(request: DecisionRequest, catalogue: Catalogue | None = None, **told: Any) -> list[str]:
+    """Return the ids of the arms that the gates let through."""
     return [one.arm.id for one in gates(request, catalogue, **told)[0]]
 
 
@@ -170,6 +172,7 @@ def test_the_number_of_arms_is_bounded() -> None:
 
 
 def utc_ms(*moment: int, zone: str = "UTC", fold: int = 0) -> int:
+    """Return the epoch ms at which the clock in `zone` shows year, month, day, hour, minute."""
     year, month, day, hour, minute = moment
     return round(datetime(year, month, day, hour, minute, tzinfo=ZoneInfo(zone), fold=fold).timestamp() * 1000)
 

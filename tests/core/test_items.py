@@ -46,7 +46,7 @@ def answers(index: ItemIndex) -> object:
     """Everything an index says, free of slots and of the numbers of sessions."""
 
     def said(candidates: Candidates) -> object:
-        ids = candidates.ids()
+        ids = candidates.ids(range(len(candidates)))
         return (
             ids,
             candidates.together.tolist(),
@@ -234,7 +234,7 @@ def test_own_items_are_candidates_even_where_the_index_does_not_know_them() -> N
     """They come first, keep their order, and none appears twice."""
     index = index_of(session("ab"), session("bc"))
     candidates = index.candidates(["b", "new"], ["b", "new", "newer", "b"])
-    ids = candidates.ids()
+    ids = candidates.ids(range(len(candidates)))
     assert ids[: candidates.n_own] == ["b", "new", "newer"]
     assert sorted(ids) == ["a", "b", "c", "new", "newer"]
     assert [candidates.find(item_id) for item_id in ids] == list(range(len(candidates)))

@@ -15,6 +15,7 @@ NOW_MS = 20_000 * DAY_MS
 
 
 def buyer(days_since_order: float, n_orders: int = 3, gap_days: float = 45.0, **fields: Any) -> Customer:
+    """Return a customer with orders, the last one `days_since_order` ago."""
     known: dict[str, Any] = {
         "first_seen_ms": NOW_MS - 400 * DAY_MS,
         "first_order_ms": NOW_MS - 390 * DAY_MS,
@@ -28,6 +29,7 @@ def buyer(days_since_order: float, n_orders: int = 3, gap_days: float = 45.0, **
 
 
 def visitor(known_days: float, idle_days: float, segment: str = "new") -> Customer:
+    """Return a customer who never ordered."""
     return Customer(
         "bob",
         first_seen_ms=round(NOW_MS - known_days * DAY_MS),
