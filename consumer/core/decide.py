@@ -3,7 +3,8 @@
 import msgspec
 
 from consumer.core import churn, outcomes
-from consumer.core.catalogue import Catalogue
+from consumer.core.budget import Budget
+from consumer.core.catalogue import NOTHING, Catalogue
 from consumer.core.customer import Customer
 from consumer.core.explain import ChurnPrediction, explain
 from consumer.core.features import CHURN_FAMILIES, CHURN_FEATURES
@@ -27,7 +28,12 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
 
 
 def decide_for(
-    customer: Customer, moment: Moment, settings: CoreSettings, catalogue: Catalogue, knowledge: Knowledge
+    customer: Customer,
+    moment: Moment,
+    settings: CoreSettings,
+    catalogue: Catalogue,
+    knowledge: Knowledge,
+    budget: Budget,
 ) -> NextBestAction:
     """Return the decision for `customer`, who remembers it as pending from here on."""
     at_ms, origin = moment.at_ms, moment.origin
@@ -55,10 +61,13 @@ def decide_for(
         churn_probability=probability,
         n_recommendations=len(recommendations),
         trouble=moment.trouble,
+        grants=budget.left(at_ms),
     )
     choice = decide(request, catalogue, knowledge.reward, settings)
     prediction = _churn_prediction(estimate, knowledge.churn) if has_estimate else None
     reasons = explain(choice, moment.trigger, catalogue, prediction, CHURN_FAMILIES)
+    if choice.action != NOTHING:
+        budget.spend(at_ms, choice.action, choice.channel)
     outcomes.remember_decision(customer, choice, decision_id, at_ms, settings)
     return NextBestAction(
         decision_id=decision_id,

@@ -9,6 +9,7 @@ from struct import Struct
 
 import msgspec
 
+from consumer.core.budget import Spending
 from consumer.core.intake import Rejection
 from consumer.core.merge import MergeRecord
 from consumer.core.settings import CoreSettings
@@ -30,6 +31,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     next_offsets: dict[str, int] = {}  # logical topic → next to read
     sequence: int = 0  # of the latest journal record
     journal_checksum: str = ""
+    spending: Spending = Spending()
 
 
 _task_record_decoder = msgspec.msgpack.Decoder(TaskRecord)
@@ -150,7 +152,7 @@ class OpenCommit:
             outputs_digest=_digest(outputs.decisions),
             examples_digest=_digest((outputs.examples, outputs.sessions)),
             state_digest=_digest(changes),
-            grants={},
+            grants=task.budget.grants,
             previous_checksum=previous.journal_checksum,
             checksum="",
         )
@@ -164,6 +166,7 @@ class OpenCommit:
                 next_offsets=self._next_offsets,
                 sequence=journal.sequence,
                 journal_checksum=journal.checksum,
+                spending=task.budget.spending(),
             ),
             outputs=outputs,
             changes=changes,

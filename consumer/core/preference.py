@@ -117,7 +117,7 @@ class Ranker:
     def scores(self, rows: Floats) -> Floats:
         """Return the score of each column of `rows`, a row a feature; bit for bit what `score` returns."""
         # Accumulated feature by feature in their order: a matrix product or a sum would round differently.
-        total: Floats = np.add.accumulate(self._weights * rows, axis=0)[-1]
+        total: Floats = np.add.accumulate(self._weights * rows, axis=0)[-1] + 0.0  # no -0.0
         return total
 
     def why(self, rows: Floats) -> list[str]:

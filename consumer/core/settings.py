@@ -39,7 +39,7 @@ class StateSettings:
     pending_decisions: int = 16  # unmatured outcomes
     consents: int = 64  # channel and purpose pairs
     cart_items: int = 30
-    contacts: int = 16  # contacts remembered for caps and cooldowns
+    contacts: int = 24  # contacts remembered for caps and cooldowns
 
 
 @dataclass(frozen=True, slots=True)

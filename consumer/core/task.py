@@ -13,6 +13,7 @@ from hashlib import blake2b
 import msgspec
 
 from consumer.core import churn, outcomes, updates
+from consumer.core.budget import Budget
 from consumer.core.catalogue import Catalogue
 from consumer.core.customer import Customer
 from consumer.core.decide import Moment, decide_for
@@ -52,6 +53,7 @@ class ScoringTask:
         settings_digest: str,
         stream_time_ms: int = 0,
         mode: Mode = "live",
+        budget: Budget | None = None,
     ) -> None:
         self.partition = partition
         self.settings = settings
@@ -62,6 +64,7 @@ class ScoringTask:
         self.catalogue_digest = catalogue.digest()
         self.stream_time_ms = stream_time_ms
         self.mode: Mode = mode  # changed between commits only
+        self.budget = budget if budget is not None else Budget()
         self.counters: Counter[str] = Counter()  # events, duplicates, late: for reports, never read here
         self._outputs = Outputs()
 
@@ -300,7 +303,9 @@ class ScoringTask:
         customer.last_decision_ms = at_ms
         origin = Coordinates(customer.origin_topic, self.partition, customer.origin_offset)
         moment = Moment(trigger=trigger, at_ms=at_ms, origin=origin, mode=self.mode, trouble=trouble)
-        self._outputs.decisions.append(decide_for(customer, moment, settings, self.catalogue, self.knowledge))
+        self._outputs.decisions.append(
+            decide_for(customer, moment, settings, self.catalogue, self.knowledge, self.budget)
+        )
 
 
 def _anonymous(customer: Customer, partition: int) -> str:
