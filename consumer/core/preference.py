@@ -20,6 +20,7 @@ from schemas.records import Recommendation, TrainingExample
 OWN_ITEMS = 40  # of the customer's own, most recent first, that are candidates
 HISTORY_CONTEXT = 2  # items of earlier sessions that look for neighbours while the session is empty
 BASELINE_TOP = 20  # popularity and own history are tried beside us with as many items
+_STEP = 2.0  # × the learning rate: differences of features in [0, 1] are smaller than scaled features
 _LOOKED_UP = 20  # candidates whose ids are looked up at a time
 NEGATIVES = 5  # pairs learned from one event
 NEGATIVE_POOL = 40  # they are drawn among so many of the highest ranked
@@ -88,7 +89,7 @@ def prior_state(settings: LearnerSettings) -> LinearState:
         # As if some gradients had been seen: the first examples nudge the weights rather than throw them.
         gradient_squares=(1.0,) * len(RANK_FEATURES),
         n_iterations=1,  # 0 would say that there are no weights yet
-        learning_rate=settings.learning_rate,
+        learning_rate=_STEP * settings.learning_rate,
         l2=settings.l2,
         with_intercept=False,
     )
