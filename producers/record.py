@@ -1,0 +1,165 @@
+"""Recording topics to our Avro container: bytes as they are, each partition in its order."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event as StopEvent
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from producers.clients import Properties, new_admin, new_reader
+from producers.offsets import REQUEST_S, Place, first_offsets, next_offsets
+from schemas.container import ContainerWriter, Recorded
+
+PROGRESS_EVERY_S = 0.5
+_BATCH_MESSAGES = 2_000
+
+
+class RecordFailed(Exception):
+    """The topics could not be recorded; the message says which and why. What was read is in the ``.part`` file."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordProgress:
+    """Where a recording stands. `expected` is an upper bound, the same for the whole run."""
+
+    records: int
+    expected: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecordReport:
+    """What was recorded. `complete` is False where the run was stopped before the end of the log."""
+
+    path: Path
+    records: dict[str, int]  # by logical topic
+    bytes: int  # of keys and values
+    seconds: float
+    complete: bool
+
+
+def record(
+    *,
+    bootstrap: str,
+    topics: Sequence[str],
+    out: Path,
+    prefix: str = "",
+    follow: bool = False,
+    properties: Properties | None = None,
+    stop: StopEvent | None = None,
+    progress: Callable[[RecordProgress], None] | None = None,
+    stalled_s: float = 60.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> RecordReport:
+    """Write all committed records of the topics (logical names) to `out`, up to the end of the log as it is now.
+
+    With `follow` it goes on until `stop` is set. The file grows as ``out.part`` and gets its name at the end. Raises
+    `RecordFailed` for a topic that isn't there, a broker that isn't reached, and where nothing comes for `stalled_s`.
+    """
+    started_s = clock()
+    admin = new_admin(bootstrap, properties)
+    places = _places(admin, [prefix + topic for topic in topics])
+    try:
+        first, end = first_offsets(admin, places), next_offsets(admin, places)
+    except KafkaException as error:
+        raise RecordFailed(f"the offsets can't be read: {error.args[0].str()}") from error
+    part = out.with_name(out.name + ".part")
+    with closing(new_reader(bootstrap, properties)) as consumer, ContainerWriter(part) as writer:
+        consumer.assign([TopicPartition(*place, first[place]) for place in places])
+        run = _Recording(consumer, writer, prefix, {} if follow else end, first)
+        expected = sum(end[place] - first[place] for place in places)
+        told_s = moved_s = started_s
+        while (follow or run.left) and not (stop is not None and stop.is_set()):
+            now_s = clock()
+            if run.take(timeout_s=0.2):
+                moved_s = now_s
+            elif not follow and now_s - moved_s > stalled_s:
+                raise RecordFailed(f"nothing came for {stalled_s:.0f} s; still to be read: {run.missing()}")
+            if progress is not None and now_s - told_s >= PROGRESS_EVERY_S:
+                told_s = now_s
+                progress(RecordProgress(run.records.total(), expected, now_s - started_s))
+    part.replace(out)
+    if progress is not None:
+        progress(RecordProgress(run.records.total(), expected, clock() - started_s))
+    return RecordReport(out, dict(run.records), run.n_bytes, clock() - started_s, complete=not run.left)
+
+
+class _Recording:
+    """One run: from the consumer to the file. `left` holds the partitions that are not at their end yet."""
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        writer: ContainerWriter,
+        prefix: str,
+        end: dict[Place, int],
+        first: dict[Place, int],
+    ) -> None:
+        self._consumer = consumer
+        self._writer = writer
+        self._prefix = prefix
+        self._end = end
+        self._position = dict(first)
+        self.left = {place for place, offset in end.items() if first[place] < offset}
+        self.records: Counter[str] = Counter()
+        self.n_bytes = 0
+
+    def take(self, timeout_s: float) -> bool:
+        """Write what has come; return whether anything has."""
+        # Waiting for one message and then taking what is there: consume() alone waits until the batch is full.
+        message = self._consumer.poll(timeout_s)
+        if message is None:
+            return False
+        for each in (message, *self._consumer.consume(_BATCH_MESSAGES, 0)):
+            self._take_one(each)
+        return True
+
+    def _take_one(self, message: Message) -> None:
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        error = message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - the client's public name
+            raise RecordFailed(f"{topic or 'the broker'}: {error.str()}")
+        if topic is None or partition is None or offset is None:
+            return
+        place = (topic, partition)
+        end = self._end.get(place)
+        if error is None and (end is None or offset < end):
+            self._write(message, topic, partition, offset)
+        # The end of partition is told with the offset that would come next: transaction markers count.
+        self._position[place] = next_offset = offset + (0 if error is not None else 1)
+        if end is not None and next_offset >= end:
+            self.left.discard(place)
+
+    def _write(self, message: Message, topic: str, partition: int, offset: int) -> None:
+        name = topic.removeprefix(self._prefix)
+        key, value, timestamp_ms = message.key(), message.value(), message.timestamp()[1]
+        self._writer.append(Recorded(name, partition, offset, timestamp_ms, key, value, _headers(message)))
+        self.records[name] += 1
+        self.n_bytes += len(key or b"") + len(value or b"")
+
+    def missing(self) -> str:
+        """Say where the partitions stand that are not at their end."""
+        places = sorted(self.left)
+        return ", ".join(f"{t}-{p} from {self._position[t, p]} to {self._end[t, p]}" for t, p in places)
+
+
+def _headers(message: Message) -> tuple[tuple[str, bytes | None], ...]:
+    headers = message.headers() or []
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    return tuple((name, value.encode() if isinstance(value, str) else value) for name, value in pairs)
+
+
+def _places(admin: AdminClient, names: Sequence[str]) -> list[Place]:
+    try:
+        known = admin.list_topics(timeout=REQUEST_S).topics
+    except KafkaException as error:
+        raise RecordFailed(f"the broker doesn't answer: {error.args[0].str()}") from error
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise RecordFailed(f"no such topic: {', '.join(missing)}")
+    return [(name, partition) for name in names for partition in sorted(known[name].partitions)]

@@ -1,0 +1,66 @@
+"""What a reader or the simulator hands on: one row of a recording, or the reason why a row could not be used."""
+
+from pathlib import Path
+
+import msgspec
+
+CLICKSTREAM = "clickstream"
+PURCHASES = "purchases"
+PRIVACY = "privacy"
+PRODUCTS = "products"
+INPUT_TOPICS = (CLICKSTREAM, PURCHASES, PRIVACY, PRODUCTS)
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """One record to be published or replayed. `topic` is the logical name, without a prefix.
+
+    `line` is the row's number in its file, counted from 1 with a header line included, and stable for ever: event
+    ids are made from it. `partition`, `offset`, `timestamp_ms` and `headers` are known where the row comes from a
+    recorded topic. `timestamp_ms` is when the record reaches the log: it differs from `occurred_at` where an event
+    comes late. `kind` is for counting alone.
+    """
+
+    topic: str
+    occurred_at: int
+    key: bytes | None
+    value: bytes | None
+    line: int
+    kind: str = "unknown"
+    partition: int | None = None
+    offset: int | None = None
+    timestamp_ms: int | None = None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+    @property
+    def arrival_ms(self) -> int:
+        """When the record reaches the log: its timestamp, or the event time where none was recorded."""
+        return self.occurred_at if self.timestamp_ms is None else self.timestamp_ms
+
+
+class BadRow(msgspec.Struct, frozen=True, gc=False):
+    """One row of a file that is no event. `reason` is a short fixed word; `message` says what is wrong with the row."""
+
+    line: int
+    reason: str
+    message: str
+
+
+# The fixed words, in one place.
+MALFORMED_ROW = "malformed_row"
+BLANK_LINE = "blank_line"
+BAD_ENCODING = "bad_encoding"
+BAD_NUMBER = "bad_number"
+UNKNOWN_KIND = "unknown_kind"
+MISSING_FIELD = "missing_field"
+OUT_OF_WINDOW = "out_of_window"
+LINE_TOO_LONG = "line_too_long"
+
+
+class UnreadableFile(Exception):
+    """A file can't be read on. What could be read before `position` has been handed out already."""
+
+    def __init__(self, path: Path, position: str, message: str) -> None:
+        """`position` is in words, such as ``byte 1024 of the compressed file``."""
+        super().__init__(f"{path}: {message} (at {position})")
+        self.path = path
+        self.position = position

@@ -1,0 +1,19 @@
+"""A simulated shop population with a known truth: tastes, cadence, churn hazard and response to actions."""
+
+from producers.simulate.catalogue import Item, Shop
+from producers.simulate.customers import Temperament, Truth
+from producers.simulate.noise import MALFORMED_KINDS
+from producers.simulate.population import Population
+from producers.simulate.response import purchase_probability
+from producers.simulate.settings import PopulationSettings
+
+__all__ = [
+    "MALFORMED_KINDS",
+    "Item",
+    "Population",
+    "PopulationSettings",
+    "Shop",
+    "Temperament",
+    "Truth",
+    "purchase_probability",
+]

@@ -1,0 +1,295 @@
+"""Publishing, simulating and recording against a broker inside the process."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import count, groupby
+from pathlib import Path
+
+import msgspec
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+
+from producers.clients import new_admin, new_producer
+from producers.offsets import Place, next_offsets
+from producers.publish import Progress, Publisher, PublishFailed, publish_rows, publish_to_kafka
+from producers.record import RecordFailed, RecordReport, record
+from producers.replay import replay_to_kafka
+from producers.rows import BadRow, Row, UnreadableFile
+from producers.simulate import Population, PopulationSettings
+from producers.simulate.settings import DAY_MS
+from producers.simulation import DecisionReader, simulate_to_kafka, start_ms_for
+from schemas.container import Recorded, read_container
+from schemas.partitioning import partition_of
+from tests.producers.test_simulate import _decision
+
+START_MS = 1_700_000_000_000
+
+
+def _rows(size: int, topic: str = "clickstream", gap_ms: int = 1_000) -> list[Row]:
+    return [
+        Row(topic, START_MS + n * gap_ms, b"customer-%d" % (n % 37), b'{"n":%d}' % n, n + 1, "login")
+        for n in range(size)
+    ]
+
+
+def _recorded(bootstrap: str, folder: Path, *topics: str, prefix: str = "") -> list[Recorded]:
+    out = folder / "recorded.avro"
+    record(bootstrap=bootstrap, topics=topics, out=out, prefix=prefix)
+    return list(read_container(out))
+
+
+def test_rows_arrive_with_key_value_headers_time_and_javas_partition(mock_bootstrap: str, tmp_path: Path) -> None:
+    """What is published is what is recorded; the partition is the one that Java's clients would choose."""
+    rows = _rows(300)
+    rows[5] = msgspec.structs.replace(rows[5], headers=(("trace", b"1"), ("empty", None)))
+    report = publish_to_kafka(rows, bootstrap=mock_bootstrap, prefix="shop.")
+    assert report.delivered == {"clickstream": 300}
+    assert (report.rows, report.kinds, report.failed, report.bad) == (300, {"login": 300}, {}, {})
+    found = _recorded(mock_bootstrap, tmp_path, "clickstream", prefix="shop.")
+    assert sorted((r.value, r.key, r.timestamp_ms, r.headers) for r in found) == sorted(
+        (row.value, row.key, row.occurred_at, row.headers) for row in rows
+    )
+    assert {r.topic for r in found} == {"clickstream"}
+    assert all(r.partition == partition_of(r.key or b"", 4) for r in found)
+
+
+def test_records_of_a_partition_are_recorded_in_their_order(mock_bootstrap: str, tmp_path: Path) -> None:
+    """Each partition's offsets follow each other in the file, and each customer's events keep their order."""
+    publish_to_kafka(_rows(2_000), bootstrap=mock_bootstrap)
+    found = _recorded(mock_bootstrap, tmp_path, "clickstream")
+    assert len(found) == 2_000
+    by_partition = sorted(found, key=lambda r: r.partition)  # a stable sort keeps the order within each
+    for _, records in groupby(by_partition, key=lambda r: r.partition):
+        offsets = [r.offset for r in records]
+        assert offsets == list(range(len(offsets)))
+
+
+def test_bad_rows_are_counted_and_a_broken_file_ends_the_run_with_a_report(mock_bootstrap: str) -> None:
+    """Neither is fatal: the report says how many, why, and where the file broke off."""
+
+    def source() -> Iterator[Row | BadRow]:
+        yield from _rows(3)
+        yield BadRow(4, "malformed_row", "first")
+        yield BadRow(5, "malformed_row", "second")
+        raise UnreadableFile(Path("file.gz"), "byte 77", "damaged")
+
+    seen: list[Progress] = []
+    report = publish_to_kafka(source(), bootstrap=mock_bootstrap, progress=seen.append)
+    assert (report.rows, report.delivered, report.bad) == (5, {"clickstream": 3}, {"malformed_row": 2})
+    assert "byte 77" in (report.unreadable or "")
+    assert [bad.message for bad in report.examples_of_bad] == ["first"]
+    assert (seen[-1].rows, seen[-1].delivered, seen[-1].bad) == (5, 3, 2)
+
+
+def test_a_record_that_the_client_refuses_is_counted_as_failed(mock_bootstrap: str) -> None:
+    """A value over the limit fails by name, and the rest is delivered."""
+    rows = _rows(3)
+    rows[1] = msgspec.structs.replace(rows[1], value=b"x" * 2_000_000)
+    report = publish_to_kafka(rows, bootstrap=mock_bootstrap)
+    assert report.failed == {"MSG_SIZE_TOO_LARGE": 1}
+    assert report.delivered == {"clickstream": 2}
+
+
+def test_what_can_not_be_delivered_is_counted_as_failed() -> None:
+    """A broker that isn't there costs no exception for each row, and nothing is silently lost."""
+    properties = {"delivery.timeout.ms": 300, "linger.ms": 0, "log_level": 0}
+    report = publish_to_kafka(_rows(5), bootstrap="127.0.0.1:1", properties=properties)
+    assert report.failed == {"_MSG_TIMED_OUT": 5}
+    assert report.delivered == {}
+
+
+def test_a_full_queue_is_waited_for_and_not_for_ever(mock_bootstrap: str) -> None:
+    """The queue is bounded: more rows than it holds go through, and a broker that takes none is an error."""
+    report = publish_to_kafka(_rows(500), bootstrap=mock_bootstrap, properties={"queue.buffering.max.messages": 10})
+    assert report.delivered == {"clickstream": 500}
+    stuck = new_producer("127.0.0.1:1", {"queue.buffering.max.messages": 10, "log_level": 0})
+    with pytest.raises(PublishFailed, match="full queue"):
+        publish_rows(_rows(50), Publisher(stuck, queue_full_s=0.2))
+    stuck.purge()
+
+
+def test_a_stopped_run_reports_what_was_published(mock_bootstrap: str) -> None:
+    """The rows before the stop are delivered; waiting for the next one is given up."""
+    stop = threading.Event()
+
+    def source() -> Iterator[Row]:
+        for row in _rows(100, gap_ms=3_600_000):
+            if row.line == 3:
+                stop.set()
+            yield row
+
+    report = publish_to_kafka(source(), bootstrap=mock_bootstrap, speed=1e9, stop=stop)
+    assert (report.rows, report.delivered) == (2, {"clickstream": 2})
+
+
+def test_a_paced_run_takes_the_recorded_time_over_the_speed(mock_bootstrap: str) -> None:
+    """Of the waiting that the pace asks for, none is left out: the clock has moved on far enough at the end."""
+    publisher, ticks = Publisher(new_producer(mock_bootstrap)), count(step=0.01)
+    report = publish_rows(_rows(5, gap_ms=60_000), publisher, speed=1_200, clock=lambda: next(ticks))
+    assert report.seconds >= 4 * 60 / 1_200
+
+
+def test_a_file_is_replayed(mock_bootstrap: str, tmp_path: Path) -> None:
+    """From the file to the topics, sorted by event time, with the bad rows in the report."""
+    path = tmp_path / "taobao.csv"
+    path.write_text("1,2,3,pv,1511600009\n1,2,3,buy,1511600005\n1,2,3,pv,1511600001\n1,2,3\n")
+    report = replay_to_kafka(path, format_name="taobao", bootstrap=mock_bootstrap)
+    assert report.delivered == {"clickstream": 2, "purchases": 1}
+    assert (report.rows, report.bad) == (4, {"malformed_row": 1})
+    found = [r for r in _recorded(mock_bootstrap, tmp_path, "clickstream", "purchases") if r.topic == "clickstream"]
+    assert [r.timestamp_ms for r in found] == [1511600001000, 1511600009000]
+
+
+def test_a_recording_replayed_elsewhere_gives_the_same_recording(mock_bootstrap: str, tmp_path: Path) -> None:
+    """Record, replay under another prefix keeping the partitions, record again: the same records, keyless ones too."""
+    rows = [*_rows(200), Row("clickstream", START_MS, None, b"no key", 0), Row("clickstream", START_MS, b"k", None, 0)]
+    publish_to_kafka(rows, bootstrap=mock_bootstrap)
+    first = tmp_path / "first.avro"
+    record(bootstrap=mock_bootstrap, topics=["clickstream"], out=first)
+    replay_to_kafka(first, format_name="container", bootstrap=mock_bootstrap, prefix="again.", keep_partitions=True)
+    second = tmp_path / "second.avro"
+    record(bootstrap=mock_bootstrap, topics=["clickstream"], out=second, prefix="again.")
+
+    def ordered(path: Path) -> list[Recorded]:
+        return sorted(read_container(path), key=lambda r: (r.partition, r.offset))
+
+    assert ordered(first) == ordered(second)
+    assert len(ordered(first)) == 202
+
+
+def test_recording_ends_at_the_end_taken_at_its_start(
+    mock_bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records that come after the end was taken belong to the next recording."""
+
+    def publish_to(partition: int, size: int) -> None:
+        rows = [msgspec.structs.replace(row, partition=partition) for row in _rows(size)]
+        one_by_one = {"batch.num.messages": 1, "linger.ms": 0}  # so that the long partition takes many fetches
+        publish_to_kafka(rows, bootstrap=mock_bootstrap, properties=one_by_one, keep_partitions=True)
+
+    def then_publish_more(admin: AdminClient, places: Sequence[Place]) -> dict[Place, int]:
+        end = next_offsets(admin, places)
+        publish_to(1, 50)
+        return end
+
+    publish_to(0, 100)
+    publish_to(1, 1)
+    monkeypatch.setattr("producers.record.next_offsets", then_publish_more)
+    report = record(bootstrap=mock_bootstrap, topics=["clickstream"], out=tmp_path / "r.avro")
+    assert (report.records, report.complete) == ({"clickstream": 101}, True)
+    assert not (tmp_path / "r.avro.part").exists()
+
+
+def test_following_goes_on_until_it_is_stopped(mock_bootstrap: str, tmp_path: Path) -> None:
+    """With `follow`, records that come later are recorded too."""
+    publish_to_kafka(_rows(10), bootstrap=mock_bootstrap)
+    stop, reports = threading.Event(), list[RecordReport]()
+    sent_more = threading.Event()
+
+    def watch(progress: object) -> None:
+        records = getattr(progress, "records", 0)
+        if records >= 10 and not sent_more.is_set():
+            sent_more.set()
+            publish_to_kafka(_rows(5), bootstrap=mock_bootstrap)
+        if records >= 15:
+            stop.set()
+
+    def run() -> None:
+        reports.append(
+            record(
+                bootstrap=mock_bootstrap,
+                topics=["clickstream"],
+                out=tmp_path / "r.avro",
+                follow=True,
+                stop=stop,
+                progress=watch,
+            )
+        )
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(timeout=30)
+    stop.set()
+    thread.join(timeout=30)
+    assert reports[0].records == {"clickstream": 15}
+
+
+def test_recording_a_topic_that_is_not_there_says_which(mock_bootstrap: str, tmp_path: Path) -> None:
+    """A misspelt topic is an error and no empty file."""
+    with pytest.raises(RecordFailed, match=r"shop\.clickstreem"):
+        record(bootstrap=mock_bootstrap, topics=["clickstreem"], out=tmp_path / "r.avro", prefix="shop.")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_simulation_publishes_everything_the_population_does(mock_bootstrap: str, tmp_path: Path) -> None:
+    """What arrives on the topics is what the same population yields by itself, broken records included."""
+    settings = PopulationSettings(items=50, categories=5, malformed_share=0.05)
+    population, twin = Population(5, 40, settings=settings), Population(5, 40, settings=settings)
+    until_ms = population.start_ms + 5 * DAY_MS
+    kept: list[Row] = []
+    report = simulate_to_kafka(
+        population, bootstrap=mock_bootstrap, speed=None, until_ms=until_ms, react=False, on_row=kept.append
+    )
+    expected = [*twin.products(), *twin.events_until(until_ms)]
+    assert kept == expected
+    assert report.published.delivered == dict(Counter(row.topic for row in expected))
+    assert report.event_time_ms == until_ms
+    topics = ("clickstream", "purchases", "privacy", "products")
+    found = _recorded(mock_bootstrap, tmp_path, *topics)
+    assert sorted((r.topic, r.timestamp_ms, r.value or b"") for r in found) == sorted(
+        (row.topic, row.arrival_ms, row.value or b"") for row in expected
+    )
+
+
+def test_a_simulation_reads_decisions_and_reacts(mock_bootstrap: str) -> None:
+    """A decision published while it runs is read, counted, and followed by an impression on the clickstream."""
+    settings = PopulationSettings(items=50, categories=5, late_share=0, malformed_share=0, duplicate_share=0)
+    population = Population(5, 40, settings=settings)
+    other = Producer({"bootstrap.servers": mock_bootstrap})
+    new_admin(mock_bootstrap).list_topics("next-best-actions", timeout=10)  # the broker makes it when it is asked for
+    asked, stop, kinds = set[bytes](), threading.Event(), Counter[str]()
+
+    def decide(row: Row) -> None:
+        kinds[row.kind] += 1
+        if kinds["action_impression"] >= 3:
+            stop.set()
+        if row.key is not None and row.kind == "item_view" and row.key not in asked:
+            asked.add(row.key)
+            decision = _decision(row.key.decode(), row.occurred_at)
+            other.produce("next-best-actions", key=row.key, value=msgspec.json.encode(decision))
+            other.produce("next-best-actions", key=row.key, value=b"{")
+            other.poll(0)
+
+    report = simulate_to_kafka(
+        population, bootstrap=mock_bootstrap, speed=200_000, duration_s=30, on_row=decide, stop=stop
+    )
+    assert kinds["action_impression"] >= 3
+    assert report.decisions["win_back_offer"] == report.reacted > 0
+    assert report.unreadable_decisions > 0
+    assert report.noise["action_impression"] == kinds["action_impression"]
+
+
+def test_decisions_made_before_the_simulation_are_not_read(mock_bootstrap: str) -> None:
+    """A second run doesn't respond to what was decided for the first."""
+    admin = new_admin(mock_bootstrap)
+    admin.list_topics("next-best-actions", timeout=10)
+    producer = Producer({"bootstrap.servers": mock_bootstrap})
+    producer.produce("next-best-actions", value=msgspec.json.encode(_decision("c0000001", 0, 1)))
+    producer.flush(10)
+    reader = DecisionReader(mock_bootstrap)
+    producer.produce("next-best-actions", value=msgspec.json.encode(_decision("c0000001", 0, 2)))
+    producer.flush(10)
+    found: list[str] = []
+    for _ in range(200):
+        found += [decision.decision_id for decision in reader.take(0.05)]
+        if found:
+            break
+    reader.close()
+    assert found == ["d-c0000001-2"]
+
+
+def test_a_simulation_starts_so_that_it_ends_in_the_present() -> None:
+    """Twenty seconds at a day a second start twenty days ago."""
+    assert start_ms_for(100 * DAY_MS, speed=86_400, duration_s=20) == 80 * DAY_MS
