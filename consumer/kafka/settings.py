@@ -1,0 +1,95 @@
+"""What the Kafka side can be told. Every limit names its unit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_STRICT = {"extra": "forbid"}  # read by the configuration loader: an unknown key is an error, not a silence
+
+Property = str | int | float | bool
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSettings:
+    """How to reach the cluster, and who we are there.
+
+    `properties` go to every librdkafka client as they are (security is set here: `security.protocol`, `sasl.*`,
+    `ssl.*`), `consumer_properties` and `producer_properties` to those alone. Properties that exactly-once rests on are
+    refused; see `clients.PROTECTED`.
+    """
+
+    __pydantic_config__ = _STRICT
+    bootstrap_servers: str = "localhost:9092"
+    group_id: str = "nextbest"
+    client_id: str = "nextbest"
+    instance_id: str | None = None  # a stable name for this slot of the deployment (pod ordinal, host); needed to run
+    session_timeout_ms: int = 10_000  # a worker that is silent for longer loses its partitions
+    max_poll_interval_ms: int = 300_000  # a worker that does not poll for longer loses its partitions
+    transaction_timeout_ms: int = 10_000  # how long a dead worker's transaction may hold `read_committed` readers back
+    connect_timeout_ms: int = 10_000  # how long to wait for the cluster at start
+    schema_registry_url: str | None = None
+    schema_registry_properties: Mapping[str, Property] = field(default_factory=dict, repr=False)
+    properties: Mapping[str, Property] = field(default_factory=dict, repr=False)  # may hold passwords: never printed
+    consumer_properties: Mapping[str, Property] = field(default_factory=dict, repr=False)
+    producer_properties: Mapping[str, Property] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.bootstrap_servers.strip():
+            raise ValueError("`bootstrap_servers` is empty: give host:port of one broker or more, separated by commas")
+        if not self.group_id:
+            raise ValueError("`group_id` is empty: it names the consumer group and is part of every transactional id")
+        if self.transaction_timeout_ms < 2_000:
+            raise ValueError("`transaction_timeout_ms` is under 2000: a commit could not be finished in that time")
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionSettings:
+    """How many days each topic keeps its records."""
+
+    __pydantic_config__ = _STRICT
+    clickstream_days: float = 14.0
+    purchases_days: float = 90.0
+    privacy_days: float = 400.0
+    next_best_actions_days: float = 30.0
+    dead_letters_days: float = 30.0
+    training_examples_days: float = 400.0  # what models can be refolded from
+    sessions_days: float = 180.0  # what the item index can be refolded from
+    verify_horizon_days: float = 30.0  # journal and models: how far back decisions can be derived again
+    tombstones_days: float = 7.0  # a local store that is older than this is discarded
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSettings:
+    """How the topics are named and made. `partitions` is chosen once: changing it would move customers."""
+
+    __pydantic_config__ = _STRICT
+    prefix: str = ""
+    partitions: int = 8
+    replication_factor: int = 3
+    min_insync_replicas: int = 2
+    max_input_bytes: int = 8 * MIB  # over what a producer may send, so that an oversized record can be dead-lettered
+    max_record_bytes: int = 8 * MIB  # the largest record of an output or internal topic
+    segment_bytes: int = 128 * MIB
+    segment_hours: float = 24.0  # records are deleted and compacted a segment at a time, never in the open one
+    min_compaction_lag_ms: int = 60_000
+    max_compaction_lag_hours: float = 24.0  # how long an erased customer may stay in the log
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
+
+    def __post_init__(self) -> None:
+        if self.partitions < 1 or self.replication_factor < 1 or self.min_insync_replicas < 1:
+            raise ValueError("`partitions`, `replication_factor` and `min_insync_replicas` must be 1 or more")
+        if self.min_insync_replicas > self.replication_factor:
+            raise ValueError(
+                f"`min_insync_replicas` is {self.min_insync_replicas} with a `replication_factor` of "
+                f"{self.replication_factor}: nothing could ever be written"
+            )
+
+    def name(self, topic: str) -> str:
+        """Return the real name of a topic that the rest of the code knows by its logical name."""
+        return self.prefix + topic
+
+    def logical(self, name: str) -> str:
+        """Return the logical name of a real topic; raise ValueError where it is none of ours."""
+        if not name.startswith(self.prefix):
+            raise ValueError(f"{name!r} does not begin with the prefix {self.prefix!r}")
+        return name[len(self.prefix) :]

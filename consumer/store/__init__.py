@@ -1,0 +1,1 @@
+"""Committed customer state on disk (LMDB) or in memory, under one contract."""
