@@ -103,8 +103,7 @@ class ChurnLearner:
 
     def __init__(self, settings: LearnerSettings, state: ChurnState | None = None) -> None:
         if state is None:
-            self._horizon = LinearLearner(CHURN_FEATURES, learning_rate=settings.learning_rate, l2=settings.l2)
-            self._hazard = LinearLearner(CHURN_FEATURES, learning_rate=settings.learning_rate, l2=settings.l2)
+            self._horizon, self._hazard = _new_head(settings), _new_head(settings)
             self._n_horizon = self._n_hazard = 0
         else:
             self._horizon = LinearLearner.from_state(state.horizon)
@@ -125,6 +124,12 @@ class ChurnLearner:
     def state(self) -> ChurnState:
         """Return the model as plain data."""
         return ChurnState(self._horizon.state(), self._hazard.state(), self._n_horizon, self._n_hazard)
+
+
+def _new_head(settings: LearnerSettings) -> LinearLearner:
+    return LinearLearner(
+        CHURN_FEATURES, learning_rate=settings.learning_rate, l2=settings.l2, accumulator=settings.prior_strength
+    )
 
 
 def remember_prediction(

@@ -50,7 +50,7 @@ def decode_task_record(data: bytes) -> TaskRecord:
     """Return the record in `data`; raise RefusedTaskRecord where its format is another."""
     try:
         record = _task_record_decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RefusedTaskRecord(f"the task's record in the changelog cannot be read: {error}") from error
     if record.format != TASK_RECORD_FORMAT:
         raise RefusedTaskRecord(

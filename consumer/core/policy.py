@@ -242,16 +242,15 @@ class PolicyLearner:
         self._priors = {NOTHING: catalogue.nothing_prior_logit} | {arm.id: arm.prior_logit for arm in catalogue.arms}
         self._position = {arm: i for i, arm in enumerate(self._priors)}
         policy = settings.policy
-        blank = LinearLearner(
+        # An accumulator that does not start at 0 keeps the first few outcomes from outweighing the catalogue's priors.
+        self._linear = LinearLearner(
             self._names,
             learning_rate=policy.reward_learning_rate,
             l2=settings.learner.l2,
             scaled=False,
             with_intercept=False,
-        ).state()
-        # An accumulator that does not start at 0 keeps the first few outcomes from outweighing the catalogue's priors.
-        start = (policy.reward_prior_strength,) * len(self._names)
-        self._linear = LinearLearner.from_state(msgspec.structs.replace(blank, gradient_squares=start))
+            accumulator=policy.reward_prior_strength,
+        )
 
     @classmethod
     def from_state(cls, state: RewardState, catalogue: Catalogue, settings: CoreSettings) -> "PolicyLearner":

@@ -120,6 +120,7 @@ class LearnerSettings:
     snapshot_examples: int = 200  # a snapshot after this many examples
     learning_rate: float = 0.05
     l2: float = 1e-5
+    prior_strength: float = 10.0  # where AdaGrad's sums of squares start: the larger, the slower the first steps
 
 
 @dataclass(frozen=True, slots=True)
