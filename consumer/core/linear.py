@@ -6,12 +6,15 @@ the contribution of each feature at hand. Both compute the same probability; a t
 """
 
 from collections.abc import Sequence
-from math import exp
+from math import exp, inf
 from typing import Any
 
 import msgspec
 from river import linear_model, optim, preprocessing
 
+# A feature that hardly varied so far is many deviations away as soon as it does: without a bound, that one value
+# outweighs all the others.
+SCALED_BOUND = 4.0
 INTERCEPT_MEMORY = 2_000.0  # examples
 INTERCEPT_BOUND = 0.02  # the curvature is taken at a rate no closer to 0 or 1 than this
 
@@ -69,7 +72,7 @@ class LinearLearner:
         x = dict(zip(self.names, features, strict=True))
         if self._scaler is not None:
             self._scaler.learn_one(x)
-            x = self._scaler.transform_one(x)
+            x = self._scaled(x)
         regression = self._regression
         if self._with_intercept:
             intercept = self._next_intercept(regression.predict_proba_one(x)[True] - label, weight)
@@ -88,11 +91,15 @@ class LinearLearner:
         step: float = min(1.0, weight * share) / (rate * (1.0 - rate))
         return intercept - step * error
 
+    def _scaled(self, x: dict[str, float]) -> dict[str, float]:
+        scaled: dict[str, float] = self._scaler.transform_one(x)
+        return {name: min(SCALED_BOUND, max(-SCALED_BOUND, value)) for name, value in scaled.items()}
+
     def probability(self, features: Sequence[float]) -> float:
         """River's own prediction: P(label = 1)."""
         x = dict(zip(self.names, features, strict=True))
         if self._scaler is not None:
-            x = self._scaler.transform_one(x)
+            x = self._scaled(x)
         return float(self._regression.predict_proba_one(x)[True])
 
     def state(self) -> LinearState:
@@ -141,31 +148,31 @@ class LinearLearner:
 class LinearScorer:
     """A frozen `LinearState` that predicts. `bias + sum(contributions)` equals the logit."""
 
-    __slots__ = ("bias", "means", "names", "scales", "weights")
+    __slots__ = ("bias", "bound", "means", "names", "scales", "weights")
 
     def __init__(self, state: LinearState) -> None:
         self.names = state.names
         self.weights = state.weights
         self.bias = state.intercept
         if state.counts:
+            self.bound = SCALED_BOUND
             self.means = state.means
             # A feature that never varied says nothing: River gives it 0, and so do we.
             self.scales = tuple(1.0 / v**0.5 if v else 0.0 for v in state.variances)
         else:
+            self.bound = inf
             self.means = (0.0,) * len(state.names)
             self.scales = (1.0,) * len(state.names)
 
     def logit(self, features: Sequence[float]) -> float:
         """Return the log-odds of label 1."""
-        total = self.bias
-        for weight, mean, scale, value in zip(self.weights, self.means, self.scales, features, strict=True):
-            total += weight * ((value - mean) * scale)
-        return total
+        return self.bias + sum(self.contributions(features))
 
     def contributions(self, features: Sequence[float]) -> tuple[float, ...]:
         """Return what each feature adds to the logit."""
+        bound = self.bound
         return tuple(
-            weight * ((value - mean) * scale)
+            weight * min(bound, max(-bound, (value - mean) * scale))
             for weight, mean, scale, value in zip(self.weights, self.means, self.scales, features, strict=True)
         )
 
