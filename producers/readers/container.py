@@ -56,7 +56,7 @@ def _look(value: bytes | None) -> _Peek:
         return _NOTHING
     try:
         return _peek.decode(value)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):  # the second is what msgspec raises for text that is no UTF-8
         return _NOTHING
 
 

@@ -1,0 +1,5 @@
+"""`python -m benchmarks`: the budgets."""
+
+from benchmarks.budgets import main
+
+main()

@@ -1,0 +1,155 @@
+"""The summary of a replay: every row accounted for, and how good the models were."""
+
+import msgspec
+
+from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.replay.quality import ChurnQuality, Outcomes, PreferenceQuality
+
+
+class Unaccounted(Exception):
+    """The rows do not add up. That is a fault of this program, never of the input."""
+
+
+class EffectiveSettings(msgspec.Struct, frozen=True):
+    """The settings without which the figures cannot be read."""
+
+    default_consent: bool
+    churn_signal: str
+    churn_horizon_days: float
+    churn_hazard_days: float
+    churn_tick_days: float
+    preference_sample_share: float
+    outcome_days: float
+    partitions: int
+    commit_records: int
+
+    @classmethod
+    def of(cls, settings: CoreSettings, partitions: int, commit_records: int) -> "EffectiveSettings":
+        """Return those of `settings`."""
+        churn = settings.churn
+        return cls(
+            default_consent=settings.privacy.default_consent,
+            churn_signal=churn.signal,
+            churn_horizon_days=churn.horizon_days,
+            churn_hazard_days=churn.hazard_days,
+            churn_tick_days=churn.tick_days,
+            preference_sample_share=settings.preference.sample_share,
+            outcome_days=settings.policy.outcome_days,
+            partitions=partitions,
+            commit_records=commit_records,
+        )
+
+
+class DecisionCounts(msgspec.Struct, frozen=True):
+    """Decisions by action (*nothing* among them), by trigger, and how many were other than *nothing*."""
+
+    total: int
+    other_than_nothing: int
+    by_action: dict[str, int]
+    by_trigger: dict[str, int]
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What a replay read and what came of it. `seconds` is the only figure that differs between two runs.
+
+    Every row is one of: event, late, duplicate, product, bad. `stream_from_ms` and `stream_to_ms` are event times.
+    """
+
+    rows: int
+    accounted: bool
+    events: int
+    events_by_kind: dict[str, int]
+    late: int
+    duplicate: int
+    products: int
+    bad: int
+    bad_by_reason: dict[str, int]
+    unreadable_after: str | None  # what was wrong where the file could not be read on
+    customers: int  # remembered at the end
+    sessions: int
+    commits: int
+    decisions: DecisionCounts
+    churn: ChurnQuality
+    preference: PreferenceQuality
+    outcomes: Outcomes
+    settings: EffectiveSettings
+    stream_from_ms: int | None
+    stream_to_ms: int | None
+    format: str
+    input: str
+    seconds: float
+
+    def __post_init__(self) -> None:
+        total = self.events + self.late + self.duplicate + self.products + self.bad
+        if total != self.rows or sum(self.bad_by_reason.values()) != self.bad:
+            raise Unaccounted(
+                f"{self.rows} rows were read, and {self.events} events, {self.late} late, {self.duplicate} duplicate, "
+                f"{self.products} products and {self.bad} bad are accounted for"
+            )
+
+
+def why_no_churn_figures(first_ms: int | None, last_ms: int | None, horizon_days: float) -> str | None:
+    """Return why no churn label can have matured in a recording, or None where some can."""
+    if first_ms is None or last_ms is None:
+        return "the recording holds no event"
+    days = (last_ms - first_ms) / DAY_MS
+    if days < 2 * horizon_days:
+        return f"the recording spans {days:.1f} days, less than twice the horizon of {horizon_days:g} days"
+    return None
+
+
+def summary_rows(summary: Summary) -> list[tuple[str, str, str]]:
+    """Return the summary for people, as rows of (section, name, value)."""
+    rows = [
+        ("input", "rows", f"{summary.rows:,}, all accounted for"),
+        ("input", "events", f"{summary.events:,}"),
+        *(("input", f"  {kind}", f"{n:,}") for kind, n in summary.events_by_kind.items()),
+        ("input", "late, duplicate", f"{summary.late:,}, {summary.duplicate:,}"),
+        ("input", "bad", f"{summary.bad:,}"),
+        *(("input", f"  {reason}", f"{n:,}") for reason, n in summary.bad_by_reason.items()),
+        ("input", "customers, sessions", f"{summary.customers:,}, {summary.sessions:,}"),
+    ]
+    if summary.products:
+        rows.append(("input", "products", f"{summary.products:,}"))
+    if summary.unreadable_after is not None:
+        rows.append(("input", "not read to its end", summary.unreadable_after))
+    counts = summary.decisions
+    rows += [
+        ("decisions", "all", f"{counts.total:,}, {counts.other_than_nothing:,} of them other than nothing"),
+        *(("decisions", f"  {action}", f"{n:,}") for action, n in counts.by_action.items()),
+        *(("decisions", f"  after {trigger}", f"{n:,}") for trigger, n in counts.by_trigger.items()),
+    ]
+    churn, preference, outcomes = summary.churn, summary.preference, summary.outcomes
+    rows += [
+        ("churn", "examples matured", ", ".join(f"{n:,} {head}" for head, n in churn.matured.items()) or "none"),
+        ("churn", "log loss, base rate's", f"{_figure(churn.log_loss)}, {_figure(churn.base_rate_log_loss)}"),
+        ("churn", "AUC", _figure(churn.auc)),
+    ]
+    if churn.reason is not None:
+        rows.append(("churn", "no figure, because", churn.reason))
+    rows.append(("next item", "items asked for", f"{preference.n:,}"))
+    for name, quality in (
+        ("ours", preference.ours),
+        ("popularity", preference.popularity),
+        ("own last 20", preference.own_last_20),
+    ):
+        figures = f"{_figure(quality.hit_rate_at_20)}, {_figure(quality.mrr_at_20)}"
+        rows.append(("next item", f"hit rate and MRR at 20, {name}", figures))
+    for name, share in (
+        ("treated", outcomes.treated),
+        ("hold-out", outcomes.hold_out),
+        ("randomised nothing", outcomes.randomised_nothing),
+    ):
+        rows.append(("outcomes", name, f"{_figure(share.outcome_rate)} of {share.n:,}"))
+    settings = summary.settings
+    rows += [
+        ("settings", "consent where none is recorded", "assumed" if settings.default_consent else "not assumed"),
+        ("settings", "churn", f"no {settings.churn_signal} within {settings.churn_horizon_days:g} days"),
+        ("settings", "share of items asked for", f"{settings.preference_sample_share:g}"),
+        ("run", "seconds", f"{summary.seconds:.1f} ({summary.rows / max(summary.seconds, 1e-9):,.0f} rows/s)"),
+    ]
+    return rows
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
