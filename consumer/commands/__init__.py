@@ -1,0 +1,1 @@
+"""The commands of `nextbest`, one file for each group. They import what they need when they run."""

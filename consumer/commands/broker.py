@@ -1,0 +1,139 @@
+"""`nextbest run`, `nextbest check` and `nextbest topics`: the consumer and its cluster."""
+
+import logging
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from consumer.commands.common import ConfigOption, catalogue_of, configured, results, stopped_by_signals
+from consumer.commands.errors import CommandError
+
+if TYPE_CHECKING:
+    from consumer.config import Config
+    from schemas.codec import Decoder, Encoder
+
+log = logging.getLogger("nextbest")
+
+topics_app = typer.Typer(help="Make the topics.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(run)
+    app.command()(check)
+    app.add_typer(topics_app, name="topics")
+
+
+def run(config: ConfigOption = None) -> None:
+    """Run one worker until SIGTERM or SIGINT: read, learn, decide, publish, exactly once."""
+    import time
+
+    from consumer.build import build_fingerprint
+    from consumer.kafka.run import run as work
+    from consumer.kafka.worker import WorkerStatus
+    from consumer.observing import MetricsObserver
+    from consumer.telemetry.health import HealthServer
+    from consumer.telemetry.metrics import Metrics
+
+    settings = configured(config)
+    catalogue = catalogue_of(settings)
+    decoder, encoder = codec_of(settings)
+    metrics, status = Metrics(), WorkerStatus()
+    metrics.build.labels(build_fingerprint()).set(1)
+    status.looped_at_s = time.monotonic()
+    with stopped_by_signals() as stop:
+        try:
+            health = HealthServer(
+                metrics.registry,
+                heartbeat_age_s=lambda: time.monotonic() - status.looped_at_s,
+                not_ready_because=lambda: None if status.ready else status.state,
+                host=settings.http.host,
+                port=settings.http.port,
+                max_heartbeat_age_s=settings.http.stuck_after_ms / 1000,
+            )
+        except OSError as error:
+            where = f"{settings.http.host}:{settings.http.port}"
+            raise CommandError(f"http.port: can't listen on {where}: {error.strerror}; choose another one") from None
+        with health:
+            log.info("worker %s, build %s, http port %d", settings.kafka.instance_id, build_fingerprint(), health.port)
+            work(
+                settings.worker,
+                settings.kafka,
+                settings.topics,
+                settings.core_settings(),
+                catalogue,
+                decoder,
+                encoder,
+                build=build_fingerprint(),
+                stop=stop.is_set,
+                observer=MetricsObserver(metrics),
+                status=status,
+            )
+
+
+def codec_of(config: "Config") -> "tuple[Decoder, Encoder]":
+    """Return what reads both formats (Avro where a registry is configured) and what writes the configured one."""
+    from schemas.codec import AvroEncoder, Decoder, JsonEncoder
+
+    kafka = config.kafka
+    largest = config.topics.max_record_bytes
+    if kafka.schema_registry_url is None:
+        if config.format == "avro":
+            raise CommandError('format = "avro" needs kafka.schema_registry_url, where the schemas are registered')
+        return Decoder(max_value_bytes=largest), JsonEncoder()
+    from consumer.kafka.registry import SchemaSource
+    from schemas.registry import STRUCTS, avro_schema
+
+    source = SchemaSource(kafka.schema_registry_url, kafka.schema_registry_properties)
+    decoder = Decoder(source, max_value_bytes=largest)
+    if config.format == "json":
+        return decoder, JsonEncoder()
+    ids = {topic: source.register(f"{config.topics.name(topic)}-value", avro_schema(topic)) for topic in STRUCTS}
+    return decoder, AvroEncoder(ids)
+
+
+def check(
+    config: ConfigOption = None,
+    transactions: Annotated[bool, typer.Option(help="Also start and abort an empty transaction.")] = True,
+) -> None:
+    """Try connection, topics, partition counts and configuration, and say what to do. Changes nothing."""
+    from consumer.kafka.check import Finding
+    from consumer.kafka.check import check as look
+
+    settings = configured(config)
+    catalogue = catalogue_of(settings)
+    findings = [Finding("ok", "configuration", f"valid; {len(catalogue.actions)} actions in the catalogue")]
+    if settings.kafka.instance_id is None:
+        advice = "set kafka.instance_id (NEXTBEST_KAFKA__INSTANCE_ID): a stable name for each worker's slot"
+        findings.append(Finding("warn", "instance id", "not set, and `nextbest run` needs it", advice))
+    findings += look(settings.kafka, settings.topics, transactions=transactions)
+    for finding in findings:
+        results.print(f"{finding.status:<5} {finding.what}: {finding.found}", markup=False)
+        if finding.advice:
+            results.print(f"      → {finding.advice}", markup=False)
+    if any(finding.status == "error" for finding in findings):
+        raise typer.Exit(1)
+
+
+@topics_app.command()
+def create(
+    config: ConfigOption = None,
+    partitions: Annotated[int | None, typer.Option(min=1, help="Of the input topics and those like them.")] = None,
+) -> None:
+    """Create the topics that are missing, with everything set explicitly. What exists is never altered."""
+    from dataclasses import replace
+
+    from consumer.kafka.clients import admin
+    from consumer.kafka.topics import create_topics, topic_plan
+
+    settings = configured(config)
+    plan = topic_plan(replace(settings.topics, partitions=partitions) if partitions else settings.topics)
+    report = create_topics(admin(settings.kafka), plan, bootstrap=settings.kafka.bootstrap_servers)
+    for name in report.created:
+        results.print(f"created {name}")
+    for name in report.existed:
+        results.print(f"exists  {name}")
+    for difference in report.differs:
+        results.print(f"differs {difference}", markup=False)
+    if report.differs:
+        raise typer.Exit(1)

@@ -1,0 +1,170 @@
+"""`nextbest produce` and `nextbest record`: streams into Kafka, and out of it into a file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from consumer.commands.common import ConfigOption, configured, progress_bar, results, stopped_by_signals, to_people
+from consumer.commands.errors import CommandError
+
+if TYPE_CHECKING:
+    from consumer.config import Config
+    from producers.publish import PublishReport
+
+produce_app = typer.Typer(help="Publish a simulated population or a recorded stream.", no_args_is_help=True)
+
+FormatOption = Annotated[
+    str | None, typer.Option("--format", help="Format of the file; recognised by its beginning when not given.")
+]
+INPUTS = ("clickstream", "purchases", "privacy", "products")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.add_typer(produce_app, name="produce")
+    app.command()(record)
+
+
+def format_of(path: Path, name: str | None) -> str:
+    """Return the checked name of the format of a file."""
+    from producers.readers import READERS, detect_format
+
+    if not path.exists():
+        raise CommandError(f"{path} does not exist")
+    if name is None:
+        name = detect_format(path)
+        if name is None:
+            raise CommandError(f"{path}: the format is not recognised; name it with --format ({', '.join(READERS)})")
+    elif name not in READERS:
+        raise CommandError(f"there is no format {name!r}; there are {', '.join(READERS)}")
+    return name
+
+
+def client_properties(config: "Config") -> dict[str, Any]:
+    """Return what every client gets passed through, and a producer on top."""
+    return {**config.kafka.properties, **config.kafka.producer_properties}
+
+
+@produce_app.command()
+def simulate(
+    config: ConfigOption = None,
+    customers: Annotated[int, typer.Option(min=1, help="Size of the population.")] = 1_000,
+    seed: Annotated[int, typer.Option(help="The same seed and the same reactions give the same events.")] = 0,
+    speed: Annotated[float, typer.Option(min=0.001, help="Event time for each second of the clock.")] = 1.0,
+    seconds: Annotated[float | None, typer.Option(min=1, help="How long; until interrupted when not given.")] = None,
+    react: Annotated[bool, typer.Option(help="Read next-best-actions and let customers react.")] = True,
+) -> None:
+    """Let a simulated population shop: seeded, with a known truth, with late, duplicate and malformed events.
+
+    Faster than the clock it needs --seconds: event time then starts in the past and ends in the present.
+    """
+    import time
+
+    from producers.simulate import Population
+    from producers.simulation import simulate_to_kafka, start_ms_for
+
+    if speed > 1 and seconds is None:
+        raise CommandError("a --speed over 1 needs --seconds: event time must not run ahead of the broker's clock")
+    settings = configured(config)
+    now_ms = int(time.time() * 1000)
+    start_ms = start_ms_for(now_ms, speed, seconds) if seconds is not None else now_ms
+    population = Population(seed=seed, n_customers=customers, start_ms=start_ms)
+    with progress_bar() as bar, stopped_by_signals() as stop:
+        task = bar.add_task("events published", total=None)
+        report = simulate_to_kafka(
+            population,
+            bootstrap=settings.kafka.bootstrap_servers,
+            prefix=settings.topics.prefix,
+            properties=client_properties(settings),
+            reader_properties={**settings.kafka.properties, **settings.kafka.consumer_properties},
+            speed=speed,
+            duration_s=seconds,
+            react=react,
+            stop=stop,
+            progress=lambda at: bar.update(task, completed=at.rows),
+        )
+    _print_report(report.published)
+    results.print(f"decisions read: {sum(report.decisions.values()):,}, reacted to {report.reacted:,}")
+
+
+@produce_app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="A recorded stream.")],
+    format_name: FormatOption = None,
+    config: ConfigOption = None,
+    speed: Annotated[
+        float | None, typer.Option(min=0.001, help="Times the recorded pace; as fast as it goes when not given.")
+    ] = None,
+    keep_partitions: Annotated[bool, typer.Option(help="Use the recorded partitions instead of the keys.")] = False,
+) -> None:
+    """Publish a recorded stream; bad rows are counted and reported."""
+    from producers.replay import replay_to_kafka
+
+    name = format_of(file, format_name)
+    settings = configured(config)
+    with progress_bar() as bar, stopped_by_signals() as stop:
+        task = bar.add_task("rows published", total=None)
+        report = replay_to_kafka(
+            file,
+            format_name=name,
+            bootstrap=settings.kafka.bootstrap_servers,
+            prefix=settings.topics.prefix,
+            properties=client_properties(settings),
+            speed=speed,
+            keep_partitions=keep_partitions,
+            stop=stop,
+            progress=lambda at: bar.update(task, completed=at.rows),
+        )
+    _print_report(report)
+
+
+def record(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
+    topics: Annotated[
+        list[str] | None, typer.Option("--topic", help="Logical name, may be repeated; all inputs when not given.")
+    ] = None,
+    follow: Annotated[bool, typer.Option(help="Go on at the end of the log, until interrupted.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Record topics to an Avro container: bytes, headers and broker times as they are."""
+    from producers.record import record as record_topics
+
+    settings = configured(config)
+    with progress_bar() as bar, stopped_by_signals() as stop:
+        task = bar.add_task("records", total=None)
+        report = record_topics(
+            bootstrap=settings.kafka.bootstrap_servers,
+            topics=topics or INPUTS,
+            out=out,
+            prefix=settings.topics.prefix,
+            follow=follow,
+            properties={**settings.kafka.properties, **settings.kafka.consumer_properties},
+            stop=stop,
+            progress=lambda at: bar.update(task, completed=at.records, total=at.expected),
+        )
+    for topic, n in sorted(report.records.items()):
+        results.print(f"{topic}: {n:,} records")
+    results.print(f"{report.bytes:,} bytes in {report.seconds:.1f} s → {report.path}")
+    if not report.complete and not follow:
+        to_people.print("stopped before the end of the log")
+        raise typer.Exit(1)
+
+
+def _print_report(report: "PublishReport") -> None:
+    table = Table("", "rows", box=None)
+    for topic, n in sorted(report.delivered.items()):
+        table.add_row(f"delivered to {topic}", f"{n:,}")
+    for reason, n in sorted(report.bad.items()):
+        table.add_row(f"bad: {reason}", f"{n:,}")
+    for name, n in sorted(report.failed.items()):
+        table.add_row(f"not delivered: {name}", f"{n:,}")
+    table.add_row("all", f"{report.rows:,}")
+    results.print(table)
+    for bad in report.examples_of_bad:
+        to_people.print(f"line {bad.line}: {bad.message}", markup=False)
+    if report.unreadable is not None:
+        to_people.print(f"not read to its end: {report.unreadable}", markup=False)
+    if report.failed or report.unreadable is not None:
+        raise typer.Exit(1)

@@ -1,0 +1,180 @@
+"""`nextbest replay` and `nextbest verify`: a recorded stream without a broker, and deriving decisions again."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from consumer.commands.common import ConfigOption, catalogue_of, configured, progress_bar, results, stopped_by_signals
+from consumer.commands.errors import CommandError
+from consumer.commands.produce import FormatOption, format_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from consumer.replay.summary import Summary
+    from consumer.replay.verify import Verdict
+    from producers.rows import BadRow, Row
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(replay)
+    app.command()(verify)
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(help="A recorded stream.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A new or empty directory, or one of an earlier replay.")],
+    format_name: FormatOption = None,
+    config: ConfigOption = None,
+    partitions: Annotated[int, typer.Option(min=1, help="Tasks to spread the customers over.")] = 1,
+    assume_consent: Annotated[
+        bool, typer.Option(help="Whether customers of whom no consent is recorded may be contacted.")
+    ] = True,
+) -> None:
+    """Run a recorded stream through the same tasks and models, without a broker, and summarise what came of it.
+
+    Two runs give the same decisions, byte for byte.
+    """
+    from consumer.build import build_fingerprint
+    from consumer.config import load_config_and_origins
+    from consumer.replay.files import Source
+    from consumer.replay.options import ReplayOptions, settings_for_recording, time_span_ms
+    from consumer.replay.replay import replay as run
+    from consumer.store.memory import MemoryState
+    from producers.readers import UnreadableFile, read_rows
+
+    name = format_of(file, format_name)
+    settings, origins = load_config_and_origins(config)
+    with TemporaryDirectory(prefix="nextbest-") as spill, progress_bar() as bar:
+        looking = bar.add_task("looking through", total=None)
+        rows = _Counted(read_rows(file, name, spill=Path(spill)), (UnreadableFile,))
+        span = time_span_ms(rows)
+        bar.update(looking, completed=rows.n, total=rows.n)
+        core = settings.core_settings()
+        if span is not None:
+            core = settings_for_recording(core, *span, explicit=origins.keys(), assume_consent=assume_consent)
+        replaying = bar.add_task("replaying", total=rows.n)
+        summary = run(
+            read_rows(file, name, spill=Path(spill)),
+            out,
+            core,
+            catalogue_of(settings),
+            source=Source.of(file, name),
+            build=build_fingerprint(),
+            new_state=MemoryState,
+            options=ReplayOptions(partitions=partitions),
+            progress=lambda n: bar.update(replaying, completed=n),
+            unreadable=(UnreadableFile,),
+        )
+    _print_summary(summary)
+    results.print(f"decisions, journal and the rest: {out}")
+
+
+class _Counted:
+    """The rows of a file, counted; a file that breaks off ends there."""
+
+    def __init__(self, rows: "Iterator[Row | BadRow]", unreadable: tuple[type[Exception], ...]) -> None:
+        self._rows = rows
+        self._unreadable = unreadable
+        self.n = 0
+
+    def __iter__(self) -> "Iterator[Row | BadRow]":
+        try:
+            for row in self._rows:
+                self.n += 1
+                yield row
+        except self._unreadable:
+            return  # said by the replay itself, which comes to the same place
+
+
+def _print_summary(summary: "Summary") -> None:
+    from consumer.replay.summary import summary_rows
+
+    table = Table("", "", "", box=None, show_header=False)
+    section = None
+    for part, name, value in summary_rows(summary):
+        table.add_row(part if part != section else "", name, value)
+        section = part
+    results.print(table)
+
+
+def verify(
+    directory: Annotated[Path | None, typer.Argument(help="What a replay wrote.")] = None,
+    input_file: Annotated[
+        Path | None, typer.Option("--input", help="Where the replayed file is now, if it was moved.")
+    ] = None,
+    topics: Annotated[bool, typer.Option("--topics", help="Verify a live run, from its topics.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Derive all decisions again, bit for bit, and say: same, different (and where), or not verifiable (and why)."""
+    if topics == (directory is not None):
+        raise CommandError("give the directory of a replay, or --topics for a live run")
+    verdict = _verify_directory(directory, input_file) if directory is not None else _verify_topics(config)
+    results.print(f"{verdict.kind.replace('_', ' ')}: {verdict.message}", markup=False)
+    for detail in verdict.details:
+        results.print(f"  {detail}", markup=False)
+    raise typer.Exit(verdict.exit_code)
+
+
+def _verify_directory(directory: Path, input_file: Path | None) -> "Verdict":
+    from consumer.build import build_fingerprint
+    from consumer.replay.directory import DirectoryRecording
+    from consumer.replay.recording import Damaged, NotVerifiable
+    from consumer.replay.verify import Verdict
+    from consumer.replay.verify import verify as derive_again
+    from consumer.store.memory import MemoryState
+    from producers.readers import read_rows
+
+    with TemporaryDirectory(prefix="nextbest-") as spill, progress_bar() as bar:
+        task = bar.add_task("records derived again", total=None)
+        try:
+            recording = DirectoryRecording(
+                directory, lambda path, name: read_rows(path, name, spill=Path(spill)), input_file
+            )
+        except NotVerifiable as error:
+            return Verdict("not_verifiable", str(error))
+        except Damaged as error:
+            return Verdict("different", str(error))
+        return derive_again(
+            recording,
+            recording.settings,
+            recording.catalogue,
+            build_fingerprint(),
+            MemoryState,
+            lambda n: bar.update(task, completed=n),
+        )
+
+
+def _verify_topics(config: Path | None) -> "Verdict":
+    from consumer.build import build_fingerprint
+    from consumer.commands.broker import codec_of
+    from consumer.kafka.recording import TopicRecording
+    from consumer.replay.recording import Damaged, NotVerifiable
+    from consumer.replay.verify import Verdict
+    from consumer.replay.verify import verify as derive_again
+    from consumer.store.memory import MemoryState
+
+    settings = configured(config)
+    core, (decoder, _) = settings.core_settings(), codec_of(settings)
+    with progress_bar() as bar, stopped_by_signals() as stop:
+        task = bar.add_task("records derived again", total=None)
+        try:
+            with TopicRecording(
+                settings.kafka, settings.topics, decoder, core.time.max_ahead_ms, stop=stop.is_set
+            ) as recording:
+                return derive_again(
+                    recording,
+                    core,
+                    catalogue_of(settings),
+                    build_fingerprint(),
+                    MemoryState,
+                    lambda n: bar.update(task, completed=n),
+                )
+        except NotVerifiable as error:
+            return Verdict("not_verifiable", str(error))
+        except Damaged as error:
+            return Verdict("different", str(error))

@@ -1,0 +1,22 @@
+"""`nextbest demo`: the whole of it on one machine, without a broker."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(demo)
+
+
+def demo(
+    seconds: Annotated[float, typer.Option(min=5, max=3_600, help="How long the stream runs.")] = 60.0,
+    live: Annotated[bool, typer.Option(help="Show the live view; otherwise only what came of it.")] = True,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the published events.")] = Path("nextbest-demo"),
+) -> None:
+    """Start a broker for trying things out, a simulated shop and two workers, watch them, and stop."""
+    from consumer.demo import run_demo
+
+    raise typer.Exit(run_demo(seconds=seconds, live=live, out=out))

@@ -1,0 +1,109 @@
+"""What one can know of a running consumer from outside: its topics and its metrics. Nothing is asked of its inside."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from confluent_kafka import TopicPartition
+
+from consumer.demo.workers import DemoWorker
+from consumer.replay.quality import Quality
+from producers.clients import new_reader
+from schemas.codec import Decoder, JsonEncoder
+from schemas.records import FAMILIES, NextBestAction
+
+DECISIONS, EXAMPLES = "next-best-actions", "training-examples"
+QUIET = 3  # errors alone: that connections end with the broker is no news here
+_METRICS_EVERY_S = 1.0
+_BATCH = 2_000
+_LATEST = 4
+
+
+class Watch:
+    """Reads decisions and matured examples as they are committed, writes the decisions to a file, keeps count."""
+
+    def __init__(self, bootstrap: str, partitions: int, workers: Sequence[DemoWorker], file: Path) -> None:
+        self._workers = workers
+        self._consumer = new_reader(bootstrap, {"log_level": QUIET})
+        self._consumer.assign(
+            [
+                *(TopicPartition(DECISIONS, number, 0) for number in range(partitions)),
+                *(TopicPartition(EXAMPLES, number, 0) for number in range(len(FAMILIES))),
+            ]
+        )
+        self._decoder, self._encoder = Decoder(), JsonEncoder()
+        self._file = file.open("wb")
+        self._seen: set[str] = set()
+        self._events_at: deque[tuple[float, float]] = deque(maxlen=6)
+        self._metrics_at_s = 0.0
+        self.actions: Counter[tuple[str, str]] = Counter()  # (action, channel)
+        self.triggers: Counter[str] = Counter()
+        self.latest: deque[NextBestAction] = deque(maxlen=_LATEST)  # other than nothing
+        self.quality = Quality()
+        self.repeated = 0
+        self.events = self.rejected = self.lag = self.customers = 0
+
+    def look(self, timeout_s: float) -> None:
+        """Take in what has come, waiting at most `timeout_s` for the first record."""
+        first = self._consumer.poll(timeout_s)
+        for message in [] if first is None else [first, *self._consumer.consume(_BATCH, 0)]:
+            value = message.value()
+            if message.error() is None and isinstance(value, bytes):
+                self._take(message.topic() or "", value)
+        now_s = time.monotonic()
+        if now_s - self._metrics_at_s >= _METRICS_EVERY_S:
+            self._metrics_at_s = now_s
+            self._take_metrics(now_s)
+
+    def _take(self, topic: str, value: bytes) -> None:
+        if topic == EXAMPLES:
+            self.quality.add(self._decoder.decode("training-examples", value))
+            return
+        decision = self._decoder.decode("next-best-actions", value)
+        if decision.decision_id in self._seen:  # this broker shows what an aborted transaction had written, too
+            self.repeated += 1
+            return
+        self._seen.add(decision.decision_id)
+        self._file.write(self._encoder.encode(DECISIONS, decision) + b"\n")
+        self.actions[decision.action, decision.channel or "–"] += 1
+        self.triggers[decision.trigger] += 1
+        if decision.action != "nothing":
+            self.latest.append(decision)
+
+    def _take_metrics(self, now_s: float) -> None:
+        answers = [worker.metrics() for worker in self._workers]
+        if not all(answers):
+            return  # one of them is starting or has stopped: what is shown stays
+        found: Counter[str] = Counter()
+        for answer in answers:
+            found.update(answer)
+        self.events = int(found["nextbest_events_total"])
+        self.rejected = int(found["nextbest_rejected_total"])
+        self.lag = int(found["nextbest_consumergroup_lag"])
+        self.customers = int(found["nextbest_customers"])
+        self._events_at.append((now_s, float(self.events)))
+
+    @property
+    def events_per_s(self) -> float:
+        """Return the rate over the last seconds."""
+        if len(self._events_at) < 2:
+            return 0.0
+        (from_s, before), (to_s, now) = self._events_at[0], self._events_at[-1]
+        return (now - before) / (to_s - from_s)
+
+    @property
+    def decisions(self) -> int:
+        """Return how many decisions were seen, *nothing* among them."""
+        return self.actions.total()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._consumer.close()

@@ -1,0 +1,108 @@
+"""What the worker tells, as metrics and log lines: the join between consumer/kafka and consumer/telemetry."""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from consumer.kafka.observer import CommittedTask, Observer
+from consumer.telemetry.metrics import Metrics
+from schemas.records import Family, TrainingExample
+
+log = logging.getLogger("nextbest.worker")
+
+MODES = ("live", "catch-up", "history", "frozen")
+
+
+class MetricsObserver(Observer):
+    """Turns everything that the worker tells into metrics, and what is rare into a log line as well."""
+
+    def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.time) -> None:
+        """`clock` gives epoch seconds."""
+        self._metrics = metrics
+        self._clock = clock
+
+    def committed(self, tasks: Sequence[CommittedTask], seconds: float) -> None:
+        """Count a transaction and all that is in it."""
+        metrics = self._metrics
+        metrics.commits.add()
+        metrics.commit_seconds.observe(seconds)
+        now_s = self._clock()
+        for task in tasks:
+            self._count(task)
+            journal = task.commit.journal
+            name = str(journal.task)
+            metrics.customers.set(task.customers, name)
+            metrics.stream_time_delay.set(now_s - journal.stream_time / 1000, name)
+            for mode in MODES:
+                metrics.mode.set(float(mode == journal.mode), name, mode)
+
+    def _count(self, task: CommittedTask) -> None:
+        metrics, outputs = self._metrics, task.commit.outputs
+        for (topic, kind), n in task.processed.items():
+            metrics.events.add(topic, kind, amount=n)
+        for topic, rejection in task.rejected:
+            metrics.rejected.add(topic, rejection.reason)
+        metrics.duplicates.add(amount=task.counters.get("duplicates", 0))
+        metrics.late.add(amount=task.counters.get("late", 0))
+        for decision in outputs.decisions:
+            metrics.decisions.add(decision.action, decision.channel or "none", decision.trigger)
+        for example in outputs.examples:
+            metrics.examples.add(example.family)
+        metrics.sessions.add(amount=len(outputs.sessions))
+
+    def aborted(self, reason: str) -> None:
+        """Count and log an aborted transaction."""
+        self._metrics.aborts.add()
+        log.warning("a transaction was aborted, its records come again: %s", reason)
+
+    def processed(self, records: int, seconds: float) -> None:
+        """Note what the core took for each record of a batch."""
+        if records:
+            self._metrics.step_seconds.observe(seconds / records)
+
+    def rebalanced(self, kind: str, tasks: Collection[int]) -> None:
+        """Count and log a change of assignment."""
+        self._metrics.rebalances.add(kind)
+        log.info("tasks %s: %s", kind, ", ".join(map(str, sorted(tasks))) or "none")
+
+    def restored(self, task: int, records: int, customers: int, seconds: float) -> None:
+        """Note how long a task took to get its state back."""
+        self._metrics.restored_records.add(amount=records)
+        self._metrics.restore_seconds.observe(seconds)
+        self._metrics.customers.set(customers, str(task))
+        log.info("task %d restored: %d customers, %d changelog records, %.2f s", task, customers, records, seconds)
+
+    def stopped(self, task: int) -> None:
+        """Show nothing any more of a task that another worker has now."""
+        name = str(task)
+        self._metrics.customers.forget(name)
+        self._metrics.stream_time_delay.forget(name)
+        for mode in MODES:
+            self._metrics.mode.forget(name, mode)
+        for topic in ("clickstream", "purchases", "privacy"):
+            self._metrics.lag.forget(topic, name)
+
+    def lag(self, topic: str, task: int, records: int) -> None:
+        """Show how many records are waiting on the broker."""
+        self._metrics.lag.set(records, topic, str(task))
+
+    def adopted(self, versions: Mapping[str, int]) -> None:
+        """Show which knowledge is in force."""
+        for name, offset in versions.items():
+            self._metrics.model_offset.set(offset, name)
+
+    def learned(self, family: Family, example: TrainingExample) -> None:
+        """Count how good the prediction was that an example tells the truth about."""
+        metrics = self._metrics
+        metrics.folded.add(family)
+        if family == "churn" and example.predicted is not None:
+            metrics.observe_churn(example.head, example.label, example.predicted)
+        elif family == "preference":
+            metrics.observe_recommendation(example.rank, example.popularity_rank, example.history_rank)
+        elif family == "policy":
+            metrics.observe_outcome(treated=example.treated, hold_out=example.hold_out, happened=example.label > 0)
+
+    def published(self, family: Family, offset: int) -> None:
+        """Count a snapshot."""
+        self._metrics.snapshots.add(family)
+        log.info("published a %s model, examples up to offset %d", family, offset)

@@ -1,0 +1,142 @@
+"""The configuration: where values come from, what is refused and in which words, and its reference."""
+
+from pathlib import Path
+
+import pytest
+
+from consumer.config import Config, ConfigError, load_config, load_config_and_origins, reference, shown
+from consumer.core.settings import CoreSettings
+
+DOCS = Path(__file__).parents[1] / "docs" / "configuration.md"
+
+
+def written(folder: Path, text: str) -> Path:
+    """Return a configuration file with `text` in it."""
+    file = folder / "nextbest.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def problems(file: Path | None, environment: dict[str, str]) -> str:
+    """Return what is said about a configuration that can't be used."""
+    with pytest.raises(ConfigError) as raised:
+        load_config(file, environment)
+    return str(raised.value)
+
+
+def test_without_anything_the_defaults_are_in_force() -> None:
+    """An empty configuration is a valid one, and that of the core is the core's own."""
+    config = load_config(None, {})
+    assert config == Config()
+    assert config.core_settings() == CoreSettings()
+
+
+def test_the_file_goes_over_the_defaults_and_the_environment_over_the_file(tmp_path: Path) -> None:
+    """Three layers, key by key."""
+    file = written(tmp_path, "[churn]\nhorizon_days = 30\ntick_days = 3\n[topics.retention]\nsessions_days = 5.0")
+    config = load_config(file, {"NEXTBEST_CHURN__TICK_DAYS": "2", "NEXTBEST_LOGGING__JSON": "true"})
+    assert (config.churn.horizon_days, config.churn.tick_days, config.churn.hazard_days) == (30.0, 2.0, 7.0)
+    assert config.topics.retention.sessions_days == 5.0
+    assert config.logging.json is True
+    assert config.core_settings().churn == config.churn
+
+
+def test_the_file_may_be_named_in_the_environment(tmp_path: Path) -> None:
+    """NEXTBEST_CONFIG is for containers, whose command line stays as it is."""
+    file = written(tmp_path, "[http]\nport = 1")
+    assert load_config(None, {"NEXTBEST_CONFIG": str(file)}).http.port == 1
+
+
+def test_it_is_known_where_each_value_came_from(tmp_path: Path) -> None:
+    """Defaults are not among them."""
+    file = written(tmp_path, "[churn]\nhorizon_days = 30")
+    _, origins = load_config_and_origins(file, {"NEXTBEST_POLICY__SEED": "x"})
+    assert origins["churn.horizon_days"] == str(file)
+    assert origins["policy.seed"] == "environment variable NEXTBEST_POLICY__SEED"
+    assert "churn.tick_days" not in origins
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[churn]\nhorizon_day = 3", "churn.horizon_day (FILE): no such key. Did you mean churn.horizon_days?"),
+        ("horizon_days = 3", "horizon_days (FILE): no such key. Did you mean churn.horizon_days?"),
+        ("[chrun]\nhorizon_days = 3", "chrun (FILE): no such key. Did you mean churn?"),
+        ("[churn]\nhorizon_days = 'soon'", 'churn.horizon_days = "soon" (FILE): is not a number (default: 90.0)'),
+        ("churn = 3", "churn (FILE): is a section, not a single value: write [churn] and its keys below"),
+        ("format = 'xml'", "format = \"xml\" (FILE): should be 'json' or 'avro' (default: \"json\")"),
+        ("[http]\nport = 1.5", "http.port = 1.5 (FILE): is not a whole number (default: 8642)"),
+        ("[http]\nport = 70000", "http (FILE): `port` must be at most 65535"),
+        ("[worker]\ncommit_records = -1", "worker"),
+        ("[kafka]\nconnect_timeout_ms = 0", "kafka.connect_timeout_ms = 0 (FILE): must be more than 0"),
+        ("[worker]\nheartbeat_ms = -5", "worker.heartbeat_ms = -5 (FILE): must be 0 or more (default: 0)"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_its_place_and_what_to_do(tmp_path: Path, text: str, words: str) -> None:
+    """Key, value, origin, what is wrong, and the default or the key that was meant."""
+    file = written(tmp_path, text)
+    assert words.replace("FILE", str(file)) in problems(file, {})
+
+
+def test_a_mistake_in_the_environment_names_the_variable() -> None:
+    """The key alone would leave one searching in the file."""
+    said = problems(None, {"NEXTBEST_HTTP__PORT": "abc"})
+    assert 'http.port = "abc" (environment variable NEXTBEST_HTTP__PORT): is not a whole number' in said
+
+
+def test_an_unknown_variable_is_an_error() -> None:
+    """A misspelt variable must not go unnoticed; one of other programs is none of our business."""
+    said = problems(None, {"NEXTBEST_HTPP__PORT": "1", "OTHER_HTTP__PORT": "1"})
+    assert "NEXTBEST_HTPP__PORT: no such setting. Did you mean NEXTBEST_HTTP__PORT?" in said
+    assert "OTHER" not in said
+
+
+def test_all_problems_are_said_at_once(tmp_path: Path) -> None:
+    """Nobody should have to start five times to find five mistakes."""
+    file = written(tmp_path, "[churn]\nhorizon_day = 1\n[state]\ncontacts = 'x'")
+    said = problems(file, {"NEXTBEST_NONSENSE": "1"})
+    assert "3 problems" in said
+
+
+def test_a_file_that_is_not_there_or_no_toml_is_said_so(tmp_path: Path) -> None:
+    """Neither shows a stack trace of the parser."""
+    assert "does not exist" in problems(tmp_path / "none.toml", {})
+    assert "is not valid TOML" in problems(written(tmp_path, "a = = 1"), {})
+
+
+def test_librdkafka_properties_are_passed_through_from_file_and_environment(tmp_path: Path) -> None:
+    """In a variable the dots of a property are underscores."""
+    file = written(tmp_path, '[kafka.properties]\n"security.protocol" = "SSL"\n"socket.keepalive.enable" = true')
+    config = load_config(file, {"NEXTBEST_KAFKA__PROPERTIES__SASL_PASSWORD": "s3cret"})
+    assert dict(config.kafka.properties) == {
+        "security.protocol": "SSL",
+        "socket.keepalive.enable": True,
+        "sasl.password": "s3cret",
+    }
+
+
+def test_passwords_are_neither_shown_nor_quoted_in_errors(tmp_path: Path) -> None:
+    """What is passed through may be a secret."""
+    file = written(tmp_path, '[kafka.properties]\n"sasl.password" = ["s3cret"]')
+    assert "s3cret" not in problems(file, {})
+    config = load_config(None, {"NEXTBEST_KAFKA__PROPERTIES": '{"sasl.password": "s3cret"}'})
+    assert "s3cret" not in shown(config)
+    assert "s3cret" not in repr(config)
+
+
+def test_an_empty_value_means_not_set(tmp_path: Path) -> None:
+    """TOML has no null, and state in memory is asked for by no folder at all."""
+    file = written(tmp_path, '[worker]\nstate_dir = ""')
+    assert load_config(file, {}).worker.state_dir is None
+    assert load_config(None, {"NEXTBEST_WORKER__STATE_DIR": ""}).worker.state_dir is None
+
+
+def test_what_is_shown_can_be_read_back(tmp_path: Path) -> None:
+    """`nextbest config show` prints a file that gives the same configuration."""
+    config = load_config(None, {"NEXTBEST_CHURN__HORIZON_DAYS": "45", "NEXTBEST_KAFKA__INSTANCE_ID": "worker-0"})
+    assert load_config(written(tmp_path, shown(config)), {}) == config
+
+
+def test_every_key_is_documented() -> None:
+    """The reference in docs/configuration.md is the one that the program prints."""
+    assert reference() in DOCS.read_text(encoding="utf-8"), "run: make docs"
