@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from consumer.core.base_rate import BaseRate
 from consumer.kafka.observer import CommittedTask, Observer
 from consumer.telemetry.metrics import Metrics
 from schemas.records import Family, TrainingExample
@@ -20,6 +21,7 @@ class MetricsObserver(Observer):
         """`clock` gives epoch seconds."""
         self._metrics = metrics
         self._clock = clock
+        self._base_rates: dict[str, BaseRate] = {}
 
     def committed(self, tasks: Sequence[CommittedTask], seconds: float) -> None:
         """Count a transaction and all that is in it."""
@@ -95,8 +97,12 @@ class MetricsObserver(Observer):
         """Count how good the prediction was that an example tells the truth about."""
         metrics = self._metrics
         metrics.folded.add(family)
-        if family == "churn" and example.predicted is not None:
-            metrics.observe_churn(example.head, example.label, example.predicted)
+        if family == "churn":
+            base_rate = self._base_rates.setdefault(example.head, BaseRate())
+            if example.predicted is not None:
+                known = base_rate.at(example.predicted_at)
+                metrics.observe_churn(example.head, example.label, example.predicted, known)
+            base_rate.add(example.matured_at, example.label)
         elif family == "preference":
             metrics.observe_recommendation(example.rank, example.popularity_rank, example.history_rank)
         elif family == "policy":

@@ -66,7 +66,7 @@ class PreferenceSettings:
     index_items: int = 200_000
     sessions_per_item: int = 500  # most recent sessions kept for each item
     neighbours: int = 100
-    sample_share: float = 0.1  # share of item events at which the recommendation is tried and learned from
+    sample_share: float = 0.05  # share of item events at which the recommendation is tried and learned from
     caused_weight: float = 0.3  # weight in the index of an item that our own recommendation led to
 
 

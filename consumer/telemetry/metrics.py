@@ -115,7 +115,7 @@ class Metrics:
         self.churn_matured = CounterFamily(registry, "churn_matured", "Churn predictions with a known label", ("head",))
         self.churn_log_loss = CounterFamily(registry, "churn_log_loss", "Sum of their log loss, in nats", ("head",))
         self.churn_base_log_loss = CounterFamily(
-            registry, "churn_base_rate_log_loss", "The same for the base rate so far as prediction", ("head",)
+            registry, "churn_base_rate_log_loss", "The same for the base rate, as known when the prediction was made", ("head",)
         )
         self.recommendations_tried = CounterFamily(
             registry, "recommendations_tried", "Recommendations whose next item is known"
@@ -129,13 +129,9 @@ class Metrics:
         self.outcomes = CounterFamily(registry, "outcomes", "Those followed by a purchase", ("group",))
 
         self.build = Gauge(f"{PREFIX}_build_info", "The build that runs, always 1", ("build",), registry=registry)
-        self._labels_seen: dict[str, tuple[int, float]] = {}
 
-    def observe_churn(self, head: str, label: float, predicted: float) -> None:
-        """Count one matured churn prediction: its log loss, and that of the base rate of what had matured before it."""
-        n, positive = self._labels_seen.get(head, (0, 0.0))
-        base_rate = (positive + 1.0) / (n + 2.0)
-        self._labels_seen[head] = (n + 1, positive + label)
+    def observe_churn(self, head: str, label: float, predicted: float, base_rate: float) -> None:
+        """Count one matured churn prediction: its log loss, and that of the base rate as known when it was made."""
         self.churn_matured.add(head)
         self.churn_log_loss.add(head, amount=log_loss(label, predicted))
         self.churn_base_log_loss.add(head, amount=log_loss(label, base_rate))

@@ -37,11 +37,11 @@ def test_auc_is_the_share_of_pairs_in_the_right_order(pairs: list[tuple[int, boo
     assert auc(predicted, labels) == pytest.approx(won / (len(positives) * len(negatives)))
 
 
-def test_log_loss_is_beside_that_of_the_share_of_churners_so_far() -> None:
-    """Two examples by hand: the base rate starts at a half and has seen the first example at the second."""
+def test_log_loss_is_beside_that_of_the_share_of_churners_known_at_the_prediction() -> None:
+    """Two examples by hand: the base rate starts at a half and knows what had matured when a prediction was made."""
     quality = Quality()
-    quality.add(example("churn", label=1.0, predicted=0.8))
-    quality.add(example("churn", label=0.0, predicted=0.4))
+    quality.add(example("churn", label=1.0, predicted=0.8, predicted_at=0, matured_at=10))
+    quality.add(example("churn", label=0.0, predicted=0.4, predicted_at=10, matured_at=20))
     churn = quality.churn()
     assert churn.log_loss == pytest.approx((-log(0.8) - log(0.6)) / 2)
     assert churn.base_rate_log_loss == pytest.approx((-log(1 / 2) - log(1 / 3)) / 2)

@@ -44,11 +44,11 @@ def test_two_sets_of_metrics_do_not_share_values() -> None:
     assert value(other, "commits_total") == 0
 
 
-def test_churn_is_measured_against_the_base_rate_of_what_matured_before() -> None:
-    """The base rate starts at one half and never knows the label that it is judged by."""
+def test_churn_is_measured_against_the_base_rate() -> None:
+    """Both log losses are summed over the same predictions."""
     metrics = Metrics()
-    for label, predicted in ((1.0, 0.9), (1.0, 0.8), (0.0, 0.3)):
-        metrics.observe_churn("horizon", label, predicted)
+    for label, predicted, base_rate in ((1.0, 0.9, 1 / 2), (1.0, 0.8, 2 / 3), (0.0, 0.3, 3 / 4)):
+        metrics.observe_churn("horizon", label, predicted, base_rate)
     assert value(metrics, "churn_matured_total", head="horizon") == 3
     assert value(metrics, "churn_log_loss_total", head="horizon") == pytest.approx(-log(0.9) - log(0.8) - log(0.7))
     expected = -log(1 / 2) - log(2 / 3) - log(1 - 3 / 4)
