@@ -33,7 +33,7 @@ class PendingChurn(msgspec.Struct, array_like=True, gc=False):
     active: bool
     signal_at: int  # first signal after the prediction; 0 while there is none
     hazard_revealed: bool
-    untreated_propensity: float  # product of P(nothing) over the decisions that fell into the horizon
+    untreated_propensity: float  # product of P(no treatment) over the decisions that fell into the horizon
     treated: bool
 
 

@@ -68,7 +68,7 @@ def decide_for(
     reasons = explain(choice, moment.trigger, catalogue, prediction, CHURN_FAMILIES)
     if choice.action != NOTHING:
         budget.spend(at_ms, choice.action, choice.channel)
-    outcomes.remember_decision(customer, choice, decision_id, at_ms, settings)
+    outcomes.remember_decision(customer, choice, decision_id, moment.trigger, at_ms, settings, catalogue)
     return NextBestAction(
         decision_id=decision_id,
         customer_id=customer.customer_id,

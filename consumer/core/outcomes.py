@@ -2,7 +2,7 @@
 
 from struct import pack, unpack
 
-from consumer.core.catalogue import NOTHING
+from consumer.core.catalogue import NOTHING, Catalogue
 from consumer.core.customer import Contact, Customer, PendingDecision
 from consumer.core.gates import remember_contact
 from consumer.core.policy import REWARD_FEATURE_SET, Choice
@@ -10,7 +10,15 @@ from consumer.core.settings import DAY_MS, CoreSettings
 from schemas.records import TrainingExample
 
 
-def remember_decision(customer: Customer, choice: Choice, decision_id: str, at_ms: int, settings: CoreSettings) -> None:
+def remember_decision(
+    customer: Customer,
+    choice: Choice,
+    decision_id: str,
+    trigger: str,
+    at_ms: int,
+    settings: CoreSettings,
+    catalogue: Catalogue,
+) -> None:
     """Keep the decision until its outcome has matured, and note what it does to churn labels and contact caps."""
     values = choice.reward_features
     pending = customer.pending_decisions
@@ -30,17 +38,32 @@ def remember_decision(customer: Customer, choice: Choice, decision_id: str, at_m
     )
     if len(pending) > settings.state.pending_decisions:
         del pending[0]
-    treated = choice.action != NOTHING
+    _note_treatment(customer, choice, trigger, catalogue)
+    if choice.action != NOTHING:
+        contact = Contact(at=at_ms, action=choice.action, channel=choice.channel or "")
+        customer.contacts = remember_contact(customer.contacts, contact, settings.state.contacts)
+
+
+def _note_treatment(customer: Customer, choice: Choice, trigger: str, catalogue: Catalogue) -> None:
+    """Note for the churn predictions still open whether the customer was treated, or how probable it was not to be.
+
+    A treatment is what is done to keep a customer: an offer, or anything that a high risk triggered. What a shop does
+    day by day for those who visit is no treatment: a visit brings it about, so that hardly anybody who came back would
+    be left untreated, and the model would learn that nobody does.
+    """
+
+    def treats(action: str) -> bool:
+        return action != NOTHING and (trigger == "churn_risk" or catalogue.actions[action].kind == "offer")
+
+    treated = treats(choice.action)
+    untreated_propensity = 1.0 - sum(arm.propensity for arm in choice.eligible if treats(arm.action))
     for prediction in customer.pending_churn:
         if prediction.signal_at:
             continue  # its label is known: what is done now cannot change it
         if treated:
             prediction.treated = True
-        elif not choice.hold_out:
-            prediction.untreated_propensity *= choice.propensity
-    if treated:
-        contact = Contact(at=at_ms, action=choice.action, channel=choice.channel or "")
-        customer.contacts = remember_contact(customer.contacts, contact, settings.state.contacts)
+        else:
+            prediction.untreated_propensity *= untreated_propensity
 
 
 def note_order(customer: Customer, at_ms: int, amount: float, settings: CoreSettings) -> None:

@@ -1,0 +1,81 @@
+"""What a decision does to the labels of churn, and how its own outcome is revealed."""
+
+from consumer.core import churn
+from consumer.core.catalogue import NOTHING
+from consumer.core.outcomes import remember_decision, reveal_outcomes
+from consumer.core.policy import REWARD_FEATURES, Choice
+from consumer.core.settings import DAY_MS
+from schemas.records import EligibleArm
+from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_task
+
+CATALOGUE = default_catalogue()
+
+
+def choice_of(action: str, *, offer_propensity: float = 0.3) -> Choice:
+    """A choice between nothing, a recommendation and an offer."""
+    eligible = (
+        EligibleArm(NOTHING, None, None, 0.5),
+        EligibleArm("recommend_items", "email", None, 0.5 - offer_propensity),
+        EligibleArm("win_back_offer", "email", None, offer_propensity),
+    )
+    return Choice(
+        action=action,
+        channel=None if action == NOTHING else "email",
+        variant=None,
+        arm=NOTHING if action == NOTHING else f"{action}|email",
+        propensity=0.5,
+        eligible=eligible,
+        hold_out=False,
+        deliver_after=None,
+        deliver_before=None,
+        purpose=None,
+        kind=None,
+        reward_features=(0.0,) * len(REWARD_FEATURES),
+        predicted=0.1,
+        predicted_nothing=0.1,
+        expected_value=0.0,
+        best_arm=NOTHING,
+        best_value=0.0,
+        nothing_propensity=0.5,
+        gated=(),
+    )
+
+
+def weight_after(action: str, trigger: str) -> float:
+    task = new_task()
+    Stream(task).order("ann", T0)
+    task.advance_to(T0 + 3 * DAY_MS)
+    ann = task.state.get("ann")
+    assert ann is not None
+    assert ann.pending_churn
+    remember_decision(ann, choice_of(action), "d", trigger, T0 + 3 * DAY_MS, SETTINGS, CATALOGUE)
+    return churn.reveal(ann, T0 + 90 * DAY_MS, SETTINGS.churn)[-1].weight
+
+
+def test_an_offer_is_a_treatment_and_a_recommendation_to_a_visitor_is_not() -> None:
+    """What is done day by day for those who visit does not take them out of what churn learns from."""
+    assert weight_after("win_back_offer", "session_end") == 0.0
+    assert weight_after("recommend_items", "session_end") > 1.0
+
+
+def test_whatever_a_high_risk_triggered_is_a_treatment() -> None:
+    """Then a recommendation is sent to keep the customer."""
+    assert weight_after("recommend_items", "churn_risk") == 0.0
+
+
+def test_the_untreated_speak_for_the_treated_in_proportion() -> None:
+    """One who was not treated with a probability of one half counts twice."""
+    assert weight_after(NOTHING, "churn_risk") == 2.0
+
+
+def test_the_outcome_counts_orders_within_its_window_alone() -> None:
+    """An order after the window is not the decision's."""
+    task = new_task()
+    stream = Stream(task)
+    stream.click("ann", T0)
+    stream.order("ann", T0 + 4 * DAY_MS)
+    ann = task.state.get("ann")
+    assert ann is not None
+    examples = [e for e in task.take_outputs().examples if e.family == "policy"]
+    assert [e.label for e in examples] == [0.0]
+    assert reveal_outcomes(ann, T0, SETTINGS) == []
