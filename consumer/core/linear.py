@@ -148,33 +148,42 @@ class LinearLearner:
 class LinearScorer:
     """A frozen `LinearState` that predicts. `bias + sum(contributions)` equals the logit."""
 
-    __slots__ = ("bias", "bound", "means", "names", "scales", "weights")
+    __slots__ = ("_terms", "bias")
 
     def __init__(self, state: LinearState) -> None:
-        self.names = state.names
-        self.weights = state.weights
         self.bias = state.intercept
         if state.counts:
-            self.bound = SCALED_BOUND
-            self.means = state.means
-            # A feature that never varied says nothing: River gives it 0, and so do we.
-            self.scales = tuple(1.0 / v**0.5 if v else 0.0 for v in state.variances)
+            moments = zip(state.weights, state.means, state.variances, strict=True)
+            self._terms = tuple(_scaled_term(weight, mean, variance) for weight, mean, variance in moments)
         else:
-            self.bound = inf
-            self.means = (0.0,) * len(state.names)
-            self.scales = (1.0,) * len(state.names)
+            self._terms = tuple((weight, 0.0, -inf, inf) for weight in state.weights)
 
     def logit(self, features: Sequence[float]) -> float:
         """Return the log-odds of label 1."""
-        return self.bias + sum(self.contributions(features))
+        total = self.bias
+        for (slope, mean, low, high), value in zip(self._terms, features, strict=True):
+            if value > high:
+                total += slope * (high - mean)
+            elif value < low:
+                total += slope * (low - mean)
+            else:
+                total += slope * (value - mean)
+        return total
 
     def contributions(self, features: Sequence[float]) -> tuple[float, ...]:
         """Return what each feature adds to the logit."""
-        bound = self.bound
         return tuple(
-            weight * min(bound, max(-bound, (value - mean) * scale))
-            for weight, mean, scale, value in zip(self.weights, self.means, self.scales, features, strict=True)
+            slope * (min(high, max(low, value)) - mean)
+            for (slope, mean, low, high), value in zip(self._terms, features, strict=True)
         )
+
+
+def _scaled_term(weight: float, mean: float, variance: float) -> tuple[float, float, float, float]:
+    """Return slope, mean and bounds of one scaled feature, in the feature's own unit."""
+    if not variance:
+        return 0.0, mean, -inf, inf  # a feature that never varied says nothing: River scales it to 0
+    deviation = variance**0.5
+    return weight / deviation, mean, mean - SCALED_BOUND * deviation, mean + SCALED_BOUND * deviation
 
 
 def sigmoid(logit: float) -> float:

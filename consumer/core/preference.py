@@ -101,10 +101,11 @@ class Ranker:
     __slots__ = ("_scorer", "_weights")
 
     def __init__(self, state: LinearState | None = None) -> None:
-        self._scorer = LinearScorer(prior_state(LearnerSettings()) if state is None else state)
-        if self._scorer.names != RANK_FEATURES:
+        state = prior_state(LearnerSettings()) if state is None else state
+        self._scorer = LinearScorer(state)
+        if state.names != RANK_FEATURES:
             raise ValueError("the ranker's state has other features than this build")
-        self._weights: Floats = np.array(self._scorer.weights)[:, np.newaxis]
+        self._weights: Floats = np.array(state.weights)[:, np.newaxis]
 
     @classmethod
     def from_state(cls, state: LinearState) -> "Ranker":
