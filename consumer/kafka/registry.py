@@ -8,15 +8,12 @@ from typing import Any
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
+from consumer.kafka.failures import RegistryUnavailable as RegistryUnavailable  # noqa: PLC0414 - raised here, caught by this name
 from consumer.kafka.settings import Property
 
 log = logging.getLogger("nextbest.kafka")
 
 _NOT_FOUND = 404
-
-
-class RegistryUnavailable(Exception):
-    """The registry did not answer. Not the record's fault: the caller tries again or stops, and rejects nothing."""
 
 
 class SchemaSource:

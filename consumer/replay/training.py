@@ -26,15 +26,25 @@ class Trainers:
         self._learners: dict[Family, Learner] = {
             family: new_learner(family, settings, catalogue) for family in FAMILIES
         }
+        self._n_examples: dict[Family, int] = dict.fromkeys(FAMILIES, 0)
 
     def fold(self, examples: Iterable[TrainingExample]) -> list[PublishedSnapshot]:
         """Append `examples` to their logs and learn from them; return the snapshots that became due, in order."""
         published: list[PublishedSnapshot] = []
         for example in examples:
-            family = example.family
-            learner = self._learners[family]
-            offset = learner.last_offset + 1
-            learner.learn(offset, example)
-            if (offset + 1) % self._every == 0:
-                published.append(PublishedSnapshot(family, offset, learner.snapshot()))
+            snapshot = self.fold_at(self._learners[example.family].last_offset + 1, example)
+            if snapshot is not None:
+                published.append(snapshot)
         return published
+
+    def fold_at(self, offset: int, example: TrainingExample) -> PublishedSnapshot | None:
+        """Learn from the example at `offset` of its log; return the snapshot that is due after it, if one is.
+
+        Examples are counted, not offsets: in Kafka's logs the markers of transactions take offsets as well.
+        """
+        learner = self._learners[example.family]
+        learner.learn(offset, example)
+        self._n_examples[example.family] += 1
+        if self._n_examples[example.family] % self._every:
+            return None
+        return PublishedSnapshot(example.family, offset, learner.snapshot())

@@ -28,7 +28,7 @@ from consumer.core.task import ScoringTask
 from consumer.core.working_set import CommittedState, WorkingSet
 from consumer.replay.logs import OrderFreeDigest
 from consumer.replay.recording import Damaged, NotVerifiable, Recording
-from consumer.replay.training import Trainers
+from consumer.replay.training import PublishedSnapshot, Trainers
 from schemas.records import FAMILIES, Family, JournalRecord, NextBestAction, TrainingExample
 
 if TYPE_CHECKING:
@@ -362,21 +362,25 @@ class _Verification:
                     )
                     break
                 recorded.add(_encode(example))
-                self._compare_snapshots([example], None)
+                if (snapshot := self._trainers.fold_at(offset, example)) is not None:
+                    self._compare_snapshot(snapshot, None)
             else:
                 if recorded != self._derived_examples[family]:
                     raise _Different(f"the examples of {family} in the log are not those that the tasks published")
 
     def _compare_snapshots(self, examples: list[TrainingExample], journal: JournalRecord | None) -> None:
         for snapshot in self._trainers.fold(examples):
-            recorded = self._recording.snapshot(snapshot.family, snapshot.offset)
-            if recorded is None:
-                continue  # expired, or never taken: only those in force are needed, and they were
-            if recorded != snapshot.data:
-                raise _Different(
-                    f"the snapshot {snapshot.family}@{snapshot.offset} does not follow from its examples", journal
-                )
-            self.snapshots += 1
+            self._compare_snapshot(snapshot, journal)
+
+    def _compare_snapshot(self, snapshot: PublishedSnapshot, journal: JournalRecord | None) -> None:
+        recorded = self._recording.snapshot(snapshot.family, snapshot.offset)
+        if recorded is None:
+            return  # expired, or never taken: only those in force are needed, and they were
+        if recorded != snapshot.data:
+            raise _Different(
+                f"the snapshot {snapshot.family}@{snapshot.offset} does not follow from its examples", journal
+            )
+        self.snapshots += 1
 
     def _count(self, closed: ClosedCommit) -> None:
         self.commits += 1

@@ -1,0 +1,74 @@
+"""From a message of an input topic to a record that a task can take: decoded and judged, or rejected with a reason."""
+
+import time
+from collections.abc import Callable
+
+from confluent_kafka import Message
+
+from consumer.core.intake import Rejection, read
+from consumer.core.merge import MergeRecord
+from consumer.kafka.clients import log
+from consumer.kafka.failures import RegistryUnavailable
+from consumer.kafka.transactions import CannotGoOn
+from schemas.codec import Decoder
+from schemas.events import Event
+
+_ASK_AGAIN_S = 1.0
+_ASK_TIMES = 60
+
+
+class InputReader:
+    """Reads messages of the input topics, which have `partitions` partitions each. The worker and verify share it."""
+
+    def __init__(self, decoder: Decoder, partitions: int, max_ahead_ms: int, stop: Callable[[], bool]) -> None:
+        self._decoder = decoder
+        self._partitions = partitions
+        self._max_ahead_ms = max_ahead_ms
+        self._stop = stop
+
+    def record(self, topic: str, message: Message) -> MergeRecord:
+        """Return the record in `message`; `topic` is the logical name. Never raises for bad bytes.
+
+        A schema registry that does not answer is waited for: that is not the record's fault. Raises CannotGoOn where
+        it stays silent, or the worker is asked to stop meanwhile.
+        """
+        key, value, timestamp_ms = message.key(), message.value(), message.timestamp()[1]
+        return MergeRecord(
+            topic=topic,
+            offset=message.offset() or 0,
+            timestamp_ms=timestamp_ms,
+            key=key,
+            value=value,
+            event=self._event(topic, message.partition() or 0, key, value, timestamp_ms),
+            headers=_headers(message),
+        )
+
+    def _event(
+        self, topic: str, partition: int, key: bytes | None, value: bytes | None, timestamp_ms: int
+    ) -> Event | Rejection:
+        for asked in range(1, _ASK_TIMES + 1):
+            try:
+                return read(
+                    self._decoder,
+                    topic,
+                    key,
+                    value,
+                    partition=partition,
+                    partitions=self._partitions,
+                    timestamp_ms=timestamp_ms,
+                    max_ahead_ms=self._max_ahead_ms,
+                )
+            except RegistryUnavailable as unavailable:
+                if asked == _ASK_TIMES or self._stop():
+                    raise CannotGoOn(f"{unavailable}; the worker has waited {asked - 1} s for it") from unavailable
+                log.warning("waiting: %s", unavailable)
+                time.sleep(_ASK_AGAIN_S)
+        raise AssertionError  # the loop returns or raises
+
+
+def _headers(message: Message) -> tuple[tuple[str, bytes | None], ...]:
+    headers = message.headers()
+    if not headers:
+        return ()
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    return tuple((name, value.encode() if isinstance(value, str) else value) for name, value in pairs)

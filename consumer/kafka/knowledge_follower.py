@@ -1,0 +1,117 @@
+"""Keeps the knowledge of a process up to date from its topics: models, sessions and products.
+
+Every worker reads them from the beginning, so every worker's item index is the same function of the same log. The
+knowledge in force changes only when `adopt` is called: between commits.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from consumer.core.knowledge import Knowledge
+from consumer.core.snapshot import RefusedSnapshot
+from consumer.kafka.clients import log
+from consumer.kafka.log_reader import PARTITION_EOF, end_offsets, raise_or_log, read_to
+from consumer.kafka.settings import TopicSettings
+from consumer.kafka.transactions import CannotGoOn
+from schemas.codec import Decoder
+from schemas.errors import InvalidRecord
+from schemas.records import Family
+
+_TOPICS = ("models", "products", "sessions")
+_BATCH_RECORDS = 500
+
+
+class LatestSnapshot(msgspec.Struct, frozen=True):
+    """A model snapshot as it stands in the models topic."""
+
+    key: bytes  # family@offset of the last example in it
+    data: bytes
+
+
+class KnowledgeFollower:
+    """Reads the topics of knowledge into one `Knowledge`. `reader` is this follower's own, without a group."""
+
+    def __init__(
+        self,
+        reader: Consumer,
+        admin: AdminClient,
+        topics: TopicSettings,
+        decoder: Decoder,
+        knowledge: Knowledge,
+        clock_s: Callable[[], float],
+    ) -> None:
+        self._reader = reader
+        self._admin = admin
+        self._topics = topics
+        self._decoder = decoder
+        self._knowledge = knowledge
+        self._clock_s = clock_s
+        self.latest: dict[Family, LatestSnapshot] = {}
+
+    def load(self, timeout_s: float, stop: Callable[[], bool]) -> None:
+        """Read everything up to the present end. Raises CannotGoOn, and Stopping."""
+        partitions = [TopicPartition(self._topics.name(topic), 0, OFFSET_BEGINNING) for topic in _TOPICS]
+        ends = end_offsets(self._admin, partitions, timeout_s)
+        self._reader.assign(partitions)
+        wanted = {(each.topic, 0): end for each, end in zip(partitions, ends, strict=True)}
+        for message in read_to(self._reader, wanted, stop=stop, clock_s=self._clock_s, timeout_s=timeout_s):
+            self._fold(message)
+        log.info(
+            "knowledge loaded: models %s, sessions up to %d",
+            self._knowledge.model_versions,
+            self._knowledge.sessions_offset,
+        )
+
+    def adopt(self, budget_s: float) -> bool:
+        """Fold in what has arrived since, for at most `budget_s`; return whether that changed anything."""
+        changed = False
+        until_s = self._clock_s() + budget_s
+        while messages := self._reader.consume(_BATCH_RECORDS, 0):
+            for message in messages:
+                error = message.error()
+                if error is None:
+                    self._fold(message)
+                    changed = True
+                elif error.code() != PARTITION_EOF:
+                    raise_or_log(error)
+            if self._clock_s() >= until_s:
+                break
+        return changed
+
+    def _fold(self, message: Message) -> None:
+        topic = self._topics.logical(message.topic() or "")
+        offset, key, value = message.offset() or 0, message.key() or b"", message.value()
+        if topic == "models":
+            self._fold_model(key, value)
+        elif topic == "sessions":
+            self._knowledge.fold_session(offset, self._decoder.decode("sessions", value))
+        else:
+            self._fold_product(offset, key, value)
+
+    def _fold_model(self, key: bytes, data: bytes | None) -> None:
+        if data is None:
+            return
+        try:
+            adopted = self._knowledge.adopt(data)
+        except RefusedSnapshot as refused:
+            raise CannotGoOn(str(refused)) from refused
+        if adopted:
+            family: Family = key.split(b"@")[0].decode()  # type: ignore[assignment]  # as the trainer wrote it
+            self.latest[family] = LatestSnapshot(key, data)
+
+    def _fold_product(self, offset: int, key: bytes, value: bytes | None) -> None:
+        """Products come from outside: a bad one is skipped, and the item stays as it was."""
+        try:
+            item_id = key.decode()
+            product = None if value is None else self._decoder.decode("products", value)
+        except (InvalidRecord, UnicodeDecodeError) as error:
+            log.warning("product at offset %d skipped: %s", offset, error)
+            return
+        self._knowledge.apply_product(offset, item_id, product)
+
+    def close(self) -> None:
+        """Close the reader."""
+        self._reader.close()

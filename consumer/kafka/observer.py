@@ -1,0 +1,57 @@
+"""What the worker tells whoever watches: one method for each thing that happens, all of them optional.
+
+The worker knows no metrics; the composition root hands in an `Observer` that turns these calls into them.
+No call carries a customer id except inside the records of a commit, which an observer must not put into labels or logs.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+
+from consumer.core.intake import Rejection
+from consumer.core.journal import ClosedCommit
+from schemas.records import Family, TrainingExample
+
+
+class CommittedTask(msgspec.Struct, frozen=True):
+    """One task's part of a commit."""
+
+    commit: ClosedCommit
+    processed: Mapping[tuple[str, str], int]  # (logical topic, kind of event) → records
+    counters: Mapping[str, int]  # the core's own: events, duplicates, late
+    rejected: Sequence[tuple[str, Rejection]]  # logical topic, why
+    customers: int
+
+
+class Observer:
+    """Hears nothing of it. Override what is of interest; a method must return soon and may not raise."""
+
+    def committed(self, tasks: Sequence[CommittedTask], seconds: float) -> None:
+        """Hear of a Kafka transaction that was committed and took `seconds`."""
+
+    def aborted(self, reason: str) -> None:
+        """Hear of a transaction that was aborted; its records will be processed again."""
+
+    def processed(self, records: int, seconds: float) -> None:
+        """Hear how long the core took for a batch of records."""
+
+    def rebalanced(self, kind: str, tasks: Collection[int]) -> None:
+        """Hear of an assignment; `kind` is assigned, revoked or lost."""
+
+    def restored(self, task: int, records: int, customers: int, seconds: float) -> None:
+        """Hear of a task that has its state again, after reading `records` changelog records."""
+
+    def stopped(self, task: int) -> None:
+        """Hear of a task that this worker no longer has."""
+
+    def lag(self, topic: str, task: int, records: int) -> None:
+        """Hear how many records of a topic are on the broker and not processed."""
+
+    def adopted(self, versions: Mapping[str, int]) -> None:
+        """Hear which knowledge is in force from now on."""
+
+    def learned(self, family: Family, example: TrainingExample) -> None:
+        """Hear of an example that this worker's trainer folds in."""
+
+    def published(self, family: Family, offset: int) -> None:
+        """Hear of a model snapshot that this worker's trainer published."""

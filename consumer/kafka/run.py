@@ -1,0 +1,146 @@
+"""Puts a worker together and runs it: the one place that makes its clients."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from consumer.core.catalogue import Catalogue
+from consumer.core.journal import settings_digest
+from consumer.core.knowledge import Knowledge
+from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.kafka import clients
+from consumer.kafka.checkpoint import Checkpoint
+from consumer.kafka.knowledge_follower import KnowledgeFollower
+from consumer.kafka.observer import Observer
+from consumer.kafka.restore import Restorer
+from consumer.kafka.settings import KafkaSettings, TopicSettings
+from consumer.kafka.stores import Stores
+from consumer.kafka.task_runner import Core
+from consumer.kafka.trainer import Trainer
+from consumer.kafka.transactions import CannotGoOn, Transactions
+from consumer.kafka.worker import Worker, WorkerStatus
+from consumer.kafka.worker_settings import WorkerSettings
+from schemas.codec import Decoder, Encoder
+
+TRAINER_GROUP_SUFFIX = "-trainer"
+
+
+def wall_clock_ms() -> int:
+    """Return epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def run(
+    worker: WorkerSettings,
+    kafka: KafkaSettings,
+    topics: TopicSettings,
+    core: CoreSettings,
+    catalogue: Catalogue,
+    decoder: Decoder,
+    encoder: Encoder,
+    *,
+    build: str,
+    stop: Callable[[], bool],
+    observer: Observer | None = None,
+    status: WorkerStatus | None = None,
+    clock_ms: Callable[[], int] = wall_clock_ms,
+    clock_s: Callable[[], float] = time.monotonic,
+) -> None:
+    """Run one worker in this thread until `stop` returns True; then commit, leave the groups and return.
+
+    The topics must be there, with `topics.partitions` partitions. `clock_ms` is the wall clock (epoch milliseconds),
+    `clock_s` a monotonic one. Raises CannotGoOn (the message says why and what to do) and TooManyRejected; a worker
+    started after either continues from the last commit.
+    """
+    if not kafka.instance_id:
+        raise CannotGoOn("kafka.instance_id is not set: give each worker a stable name of its own (worker-0, worker-1)")
+    told = status or WorkerStatus()
+
+    def stop_asked() -> bool:
+        told.looped_at_s = clock_s()  # asked each time around, and while knowledge is loaded and tasks are restored
+        return stop()
+
+    try:
+        _build(
+            worker, kafka, topics, core, catalogue, decoder, encoder,
+            build, stop_asked, observer or Observer(), told, clock_ms, clock_s,
+        ).run()  # fmt: skip
+    except KafkaException as raised:
+        raise CannotGoOn(f"Kafka: {clients.error_of(raised).str()}") from raised
+
+
+def _build(
+    worker: WorkerSettings,
+    kafka: KafkaSettings,
+    topics: TopicSettings,
+    core_settings: CoreSettings,
+    catalogue: Catalogue,
+    decoder: Decoder,
+    encoder: Encoder,
+    build: str,
+    stop: Callable[[], bool],
+    observer: Observer,
+    status: WorkerStatus,
+    clock_ms: Callable[[], int],
+    clock_s: Callable[[], float],
+) -> Worker:
+    admin = clients.admin(kafka)
+    core = Core(
+        settings=core_settings,
+        settings_digest=settings_digest(core_settings),
+        catalogue=catalogue,
+        knowledge=Knowledge(core_settings, catalogue),
+        build=build,
+        cache_customers=worker.cache_customers,
+    )
+    consumer = clients.member(kafka, "error", partition_eof=True)
+    producer = clients.transactional_producer(kafka, f"{kafka.group_id}-{kafka.instance_id}")
+    transactions = Transactions(producer, kafka.transaction_timeout_ms / 1000, clock_s)
+    follower = KnowledgeFollower(
+        clients.reader(kafka, auto_offset_reset="earliest", partition_eof=True),
+        admin, topics, decoder, core.knowledge, clock_s,
+    )  # fmt: skip
+    restorer = Restorer(
+        clients.reader(kafka, auto_offset_reset="earliest", partition_eof=True),
+        admin, topics, _stores(worker, kafka, topics, admin, clock_ms),
+        check_group_offsets=worker.check_group_offsets,
+        timeout_s=worker.restore_timeout_ms / 1000,
+        clock_s=clock_s,
+        stop=stop,
+    )  # fmt: skip
+    trainer = None
+    if worker.trainer and worker.mode != "frozen":
+        trainer = Trainer(
+            clients.member(kafka, "error", group_id=kafka.group_id + TRAINER_GROUP_SUFFIX),
+            clients.idempotent_producer(kafka),
+            admin, topics, decoder, core_settings, catalogue, follower.latest, observer, clock_s,
+            worker.republish_hours * 3600,
+        )  # fmt: skip
+    checkpoint = Checkpoint(
+        transactions, encoder, topics, consumer.consumer_group_metadata, worker.dead_letters.max_value_bytes
+    )
+    return Worker(
+        worker, topics, core, decoder, consumer, transactions, checkpoint, restorer, follower, trainer, observer,
+        status, clock_ms=clock_ms, clock_s=clock_s, stop=stop,
+    )  # fmt: skip
+
+
+def _stores(
+    worker: WorkerSettings, kafka: KafkaSettings, topics: TopicSettings, admin: AdminClient, clock_ms: Callable[[], int]
+) -> Stores:
+    """Return the local stores, known by the group and the topic id of the changelog: a topic made anew has another."""
+    folder = Path(worker.state_dir) if worker.state_dir else None
+    tombstones_ms = int(topics.retention.tombstones_days * DAY_MS)
+    name = topics.name("customer-state")
+    topic_id = "" if folder is None else _topic_id(admin, name, kafka.connect_timeout_ms / 1000)
+    return Stores(folder, f"{kafka.group_id}/{topic_id}", tombstones_ms, clock_ms)
+
+
+def _topic_id(admin: AdminClient, name: str, timeout_s: float) -> str:
+    def ask() -> str:
+        return str(admin.describe_topics(TopicCollection([name]))[name].result(timeout_s).topic_id)
+
+    return clients.call_again(ask, timeout_s)

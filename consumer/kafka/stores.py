@@ -1,0 +1,63 @@
+"""The local stores of a worker: where each lies, what it is a copy of, and when it is too old to be one."""
+
+import logging
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+from consumer.core.working_set import CommittedState
+from consumer.store.lmdb_state import LmdbState
+from consumer.store.memory import MemoryState
+
+log = logging.getLogger("nextbest.kafka")
+
+
+class RestorableState(CommittedState, Protocol):
+    """Committed state that can be loaded from the changelog."""
+
+    discarded: str | None
+
+    def restore(
+        self, records: Iterable[tuple[str, bytes | None]], task_record: bytes | None, changelog_offset: int
+    ) -> int:
+        """Load `records` in changelog order; return how many. A `task_record` of None keeps the present one."""
+
+
+class Stores:
+    """One store for each task, below `folder`; in memory where that is None.
+
+    `identity` names the changelog and the group that the stores are copies for. A store that was last written more
+    than `tombstones_ms` ago is thrown away: the changelog may have lost the tombstones of customers it still holds.
+    """
+
+    def __init__(self, folder: Path | None, identity: str, tombstones_ms: int, clock_ms: Callable[[], int]) -> None:
+        self._folder = folder
+        self._identity = identity
+        self._tombstones_ms = tombstones_ms
+        self._clock_ms = clock_ms
+
+    def open(self, partition: int) -> RestorableState:
+        """Open the store of a task; an empty one where there is none, or none that can be trusted."""
+        if self._folder is None:
+            return MemoryState()
+        path = self._folder / f"task-{partition}"
+        self._discard_if_old(partition, path)
+        state = LmdbState(path, identity=f"{self._identity}/{partition}")
+        if state.discarded is not None:
+            log.warning("task %d: the local store was discarded: %s", partition, state.discarded)
+        return state
+
+    def discard(self, partition: int, why: str) -> None:
+        """Throw away the (closed) store of a task."""
+        log.warning("task %d: the local store is discarded: %s", partition, why)
+        if self._folder is not None:
+            shutil.rmtree(self._folder / f"task-{partition}", ignore_errors=True)
+
+    def _discard_if_old(self, partition: int, path: Path) -> None:
+        try:
+            written_ms = int((path / "data" / "data.mdb").stat().st_mtime * 1000)
+        except FileNotFoundError:
+            return
+        if self._clock_ms() - written_ms > self._tombstones_ms:
+            self.discard(partition, "it was last written before the changelog's oldest tombstone")

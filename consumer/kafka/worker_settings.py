@@ -1,0 +1,53 @@
+"""What the worker loop can be told. Every limit names its unit."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+_STRICT = {"extra": "forbid"}  # read by the configuration loader: an unknown key is an error, not a silence
+
+WorkerMode = Literal["auto", "history", "frozen"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterSettings:
+    """How many records a task may reject before the worker stops rather than drain its topics, and what is kept."""
+
+    __pydantic_config__ = _STRICT
+    max_share: float = 0.1  # of the latest `window_records` records of a task
+    window_records: int = 10_000
+    max_run_records: int = 500  # one after the other
+    max_value_bytes: int = 1_048_576  # of a larger value only the digest and the coordinates are kept
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How a worker reads, commits and learns.
+
+    `mode`: *auto* goes live and into catch-up by lag; *history* learns and decides nothing; *frozen* scores with what
+    is known at the start and learns nothing.
+    """
+
+    __pydantic_config__ = _STRICT
+    state_dir: str | None = "state"  # of this worker alone; empty: state is kept in memory and read from the changelog
+    mode: WorkerMode = "auto"
+    batch_records: int = 1_000  # read at a time
+    queued_records: int = 20_000  # of one topic of one task; beyond it, fetching pauses
+    merge_wait_ms: int = 100  # after silence, the first records of one topic wait so long for those of the others
+    commit_interval_ms: int = 1_000
+    commit_records: int = 20_000  # processed without a commit, by all tasks of the worker together
+    max_aborts: int = 5  # aborted commits in a row before the worker stops
+    last_commit_budget_ms: int = 4_000  # for the last commit of tasks that are taken away, or of a worker that stops
+    restore_timeout_ms: int = 120_000  # without progress; an open transaction of a dead worker ends before
+    catch_up_after_ms: int = 15 * 60_000  # behind by more: learn, decide nothing; live again at half of it
+    heartbeat_ms: int = 0  # silence after which stream time follows the clock; 0 never (simulated time runs ahead)
+    cache_customers: int = 100_000  # decoded, for each task
+    learn_budget_ms: int = 200  # at a time, for reading knowledge and for folding examples
+    republish_hours: float = 24.0  # how often the latest snapshots are published again, so that retention spares them
+    trainer: bool = True  # take part in learning; a frozen worker never does
+    check_group_offsets: bool = True  # only a broker that forgets transactional offsets (for trying out) needs False
+    dead_letters: DeadLetterSettings = field(default_factory=DeadLetterSettings)
+
+    def __post_init__(self) -> None:
+        for name in ("batch_records", "queued_records", "commit_interval_ms", "commit_records", "learn_budget_ms"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be 1 or more")

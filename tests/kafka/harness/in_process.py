@@ -1,0 +1,78 @@
+"""A worker in the thread of the test, run until something has happened."""
+
+import time
+from collections.abc import Callable, Collection, Sequence
+
+from consumer.kafka.observer import CommittedTask, Observer
+from consumer.kafka.run import run
+from consumer.kafka.worker import WorkerStatus
+from schemas.codec import Decoder, JsonEncoder
+from tests.kafka.harness.cluster import DEADLINE_S, Cluster
+from tests.kafka.harness.shop import catalogue
+from tests.kafka.harness.worker_process import BUILD
+
+
+class Watcher(Observer):
+    """Counts what a worker commits, and notes its rebalances and restores."""
+
+    def __init__(self) -> None:
+        self.records = 0
+        self.commits = 0
+        self.modes: list[str] = []
+        self.rebalances: list[str] = []
+        self.restored_records: dict[int, int] = {}
+        self.status = WorkerStatus()
+
+    def committed(self, tasks: Sequence[CommittedTask], seconds: float) -> None:  # noqa: ARG002
+        """Count the records of a commit."""
+        self.commits += 1
+        for task in tasks:
+            self.modes.append(task.commit.journal.mode)
+            self.records += sum(run.count for run in task.commit.journal.runs)
+
+    def rebalanced(self, kind: str, tasks: Collection[int]) -> None:  # noqa: ARG002
+        """Note what kind it was."""
+        self.rebalances.append(kind)
+
+    def restored(self, task: int, records: int, customers: int, seconds: float) -> None:  # noqa: ARG002
+        """Note how much of the changelog was read."""
+        self.restored_records[task] = records
+
+
+def work_until(
+    cluster: Cluster,
+    done: Callable[[Watcher], bool],
+    instance_id: str = "worker-0",
+    clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+) -> Watcher:
+    """Run a worker until `done`, stop it as SIGTERM would, and return what was seen; fail after a deadline."""
+    watcher = Watcher()
+    until_s = time.monotonic() + DEADLINE_S
+    timed_out = False
+
+    def stop() -> bool:
+        nonlocal timed_out
+        timed_out = time.monotonic() > until_s
+        return timed_out or done(watcher)
+
+    run(
+        cluster.worker_settings(instance_id),
+        cluster.kafka(instance_id),
+        cluster.topics,
+        cluster.core,
+        catalogue(),
+        Decoder(),
+        JsonEncoder(),
+        build=BUILD,
+        stop=stop,
+        observer=watcher,
+        status=watcher.status,
+        clock_ms=clock_ms,
+    )
+    assert not timed_out, f"not done within {DEADLINE_S:.0f} s; {watcher.records} records were committed"
+    return watcher
+
+
+def work_through(cluster: Cluster, records: int, instance_id: str = "worker-0") -> Watcher:
+    """Run a worker until `records` input records are committed."""
+    return work_until(cluster, lambda watcher: watcher.records >= records, instance_id)

@@ -1,0 +1,107 @@
+"""The way from a cluster to verified decisions, by the command line alone."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.test_cli import nextbest
+
+DEADLINE_S = 60.0
+N_EVENTS = 300
+
+
+def recording(file: Path) -> Path:
+    """Write a small recorded stream, up to the present; return its path."""
+    now_ms = time.time_ns() // 1_000_000
+    events = [
+        {"event_id": f"e{n}", "customer_id": f"c{n % 7}", "kind": "item_view", "item_id": f"i{n % 11}"}
+        | {"occurred_at": now_ms - (N_EVENTS - n) * 600_000}
+        for n in range(N_EVENTS)
+    ]
+    file.write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def settings(kafka_bootstrap: str, unique_prefix: str, tmp_path: Path) -> dict[str, str]:
+    """Return variables for a set of topics of their own on the broker."""
+    return {
+        "NEXTBEST_KAFKA__BOOTSTRAP_SERVERS": kafka_bootstrap,
+        "NEXTBEST_KAFKA__GROUP_ID": f"commands-{uuid.uuid4().hex[:8]}",
+        "NEXTBEST_KAFKA__INSTANCE_ID": "worker-0",
+        "NEXTBEST_TOPICS__PREFIX": unique_prefix,
+        "NEXTBEST_TOPICS__PARTITIONS": "2",
+        "NEXTBEST_TOPICS__REPLICATION_FACTOR": "1",
+        "NEXTBEST_TOPICS__MIN_INSYNC_REPLICAS": "1",
+        "NEXTBEST_WORKER__STATE_DIR": str(tmp_path / "state"),
+        "NEXTBEST_WORKER__COMMIT_INTERVAL_MS": "200",
+        "NEXTBEST_PRIVACY__DEFAULT_CONSENT": "true",
+    }
+
+
+@pytest.fixture
+def worker(settings: dict[str, str], unused_port: int, tmp_path: Path) -> Iterator[str]:
+    """Run a worker on topics with a recording in them; yield the address of its health server; stop it at the end."""
+    assert nextbest("topics", "create", **settings).returncode == 0
+    published = nextbest("produce", "replay", str(recording(tmp_path / "events.jsonl")), **settings)
+    assert published.returncode == 0, published.stdout + published.stderr
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from consumer.cli import main; main()", "run"],
+        env={"PATH": "/usr/bin:/bin", **settings, "NEXTBEST_HTTP__PORT": str(unused_port)},
+    )
+    try:
+        yield f"http://127.0.0.1:{unused_port}"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_topics_are_made_once_and_then_found_as_they_should_be(settings: dict[str, str]) -> None:
+    """Check fails with advice before, passes after, and creating again changes nothing."""
+    before = nextbest("check", **settings)
+    assert before.returncode == 1
+    assert "make it with: nextbest topics create" in before.stdout
+    created = nextbest("topics", "create", **settings)
+    assert (created.returncode, created.stdout.count("created ")) == (0, 11), created.stdout + created.stderr
+    after = nextbest("check", **settings)
+    assert after.returncode == 0, after.stdout
+    again = nextbest("topics", "create", **settings)
+    assert (again.returncode, again.stdout.count("exists ")) == (0, 11)
+
+
+def test_a_worker_processes_what_was_published_and_can_be_verified(worker: str, settings: dict[str, str]) -> None:
+    """It becomes ready, counts every event, and its decisions are derived again from the topics."""
+    deadline = time.monotonic() + DEADLINE_S
+    processed = 0.0
+    with httpx.Client(base_url=worker, trust_env=False) as client:
+        while processed < N_EVENTS and time.monotonic() < deadline:
+            time.sleep(0.1)
+            try:
+                lines = client.get("/metrics").text.splitlines()
+            except httpx.TransportError:
+                continue
+            processed = sum(float(line.split()[-1]) for line in lines if line.startswith("nextbest_events_total{"))
+        assert processed == N_EVENTS
+        assert client.get("/readyz").status_code == 200
+        assert client.get("/livez").status_code == 200
+    verdict = nextbest("verify", "--topics", **settings)
+    assert (verdict.returncode, verdict.stdout.split(":")[0]) == (0, "same"), verdict.stdout + verdict.stderr

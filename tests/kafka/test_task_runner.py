@@ -1,0 +1,152 @@
+"""One task in a worker: what it takes in, when it processes it, and how it goes back."""
+
+import pytest
+
+from consumer.core.intake import Rejection
+from consumer.core.journal import TaskRecord, settings_digest
+from consumer.core.knowledge import Knowledge
+from consumer.core.merge import MergeRecord
+from consumer.core.settings import CoreSettings
+from consumer.kafka.dead_letters import DeadLetterLimit
+from consumer.kafka.modes import ModeSwitch
+from consumer.kafka.restore import Restored
+from consumer.kafka.task_runner import Core, TaskRunner
+from consumer.kafka.worker_settings import DeadLetterSettings
+from consumer.store.memory import MemoryState
+from schemas.events import ClickEvent
+from tests.kafka.harness.shop import catalogue
+
+NOW_MS = 1_700_000_000_000
+START = {"clickstream": 0, "purchases": 0, "privacy": 0}
+
+
+@pytest.fixture
+def runner() -> TaskRunner:
+    """Return a task with nothing behind it, that waits half a second after silence."""
+    settings = CoreSettings()
+    core = Core(settings, settings_digest(settings), catalogue(), Knowledge(settings, catalogue()), "test", 100)
+    restored = Restored(MemoryState(), TaskRecord(), dict(START), 0)
+    limit = DeadLetterLimit(DeadLetterSettings())
+    return TaskRunner(0, core, restored, ModeSwitch("auto", 60_000), limit, merge_wait_s=0.5)
+
+
+def click(offset: int, at_ms: int = NOW_MS) -> MergeRecord:
+    """Return one click of one customer."""
+    event = ClickEvent(f"e{offset}", "c", at_ms, "item_view", item_id="a")
+    return MergeRecord("clickstream", offset, at_ms, b"c", b"{}", event)
+
+
+def all_ends_reached(runner: TaskRunner) -> None:
+    """Say that the broker has no more of any topic."""
+    for topic in START:
+        runner.end_reached(topic)
+
+
+def test_nothing_is_processed_while_a_topic_may_hold_earlier_records(runner: TaskRunner) -> None:
+    """An empty queue holds the merge back until its topic is known to be read to the end."""
+    runner.take(click(0))
+    runner.end_reached("purchases")
+    assert runner.process(10, NOW_MS, 0.0) == 0
+    assert runner.process(10, NOW_MS, 9.0) == 0
+    runner.end_reached("privacy")
+    assert runner.process(10, NOW_MS, 9.0) == 1
+
+
+def test_after_silence_the_first_records_wait_for_those_of_other_topics(runner: TaskRunner) -> None:
+    """For as long as the setting says, and not again while records keep coming."""
+    all_ends_reached(runner)
+    runner.take(click(0))
+    runner.take(click(1))
+    assert runner.process(1, NOW_MS, 0.0) == 0
+    assert runner.process(1, NOW_MS, 0.5) == 1
+    assert runner.process(1, NOW_MS, 0.6) == 1
+
+
+def test_a_record_that_was_taken_before_is_not_taken_again(runner: TaskRunner) -> None:
+    """After a seek the client may deliver one anew."""
+    all_ends_reached(runner)
+    for offset in (0, 1, 0, 1):
+        runner.take(click(offset))
+    runner.process(10, NOW_MS, 0.0)
+    assert runner.process(10, NOW_MS, 1.0) == 2
+
+
+def test_a_roll_back_drops_queues_and_state_and_names_the_committed_offsets(runner: TaskRunner) -> None:
+    """What was processed since the last commit will be processed again, to the same commit."""
+    journals = []
+    for _ in range(2):
+        all_ends_reached(runner)
+        for offset in range(3):
+            runner.take(click(offset))
+        runner.process(2, NOW_MS, 0.0)
+        assert runner.process(2, NOW_MS, 1.0) == 2
+        journals.append(runner.close_commit().journal)
+        assert runner.roll_back() == START
+        assert not runner.has_work
+        assert len(runner.state) == 0
+    assert journals[0] == journals[1]
+
+
+def test_committed_offsets_are_sent_for_topics_without_records_too(runner: TaskRunner) -> None:
+    """The group's check of them is what fences a former owner, also where only stream time moved."""
+    all_ends_reached(runner)
+    runner.take(click(4))
+    runner.process(1, NOW_MS, 0.0)
+    runner.process(1, NOW_MS, 1.0)
+    runner.close_commit()
+    assert runner.offsets_to_commit() == START | {"clickstream": 5}
+    told = runner.committed(17)
+    assert told.processed == {("clickstream", "item_view"): 1}
+    assert (runner.state.changelog_offset(), len(runner.state)) == (17, 1)
+
+
+def test_the_mode_of_a_commit_follows_the_lag_of_its_first_record(runner: TaskRunner) -> None:
+    """A task that wakes up far behind begins in catch-up, not with one commit in the wrong mode."""
+    all_ends_reached(runner)
+    runner.take(click(0))
+    runner.process(1, NOW_MS + 3_600_000, 0.0)
+    runner.process(1, NOW_MS + 3_600_000, 1.0)
+    assert runner.close_commit().journal.mode == "catch-up"
+
+
+def test_a_heartbeat_moves_stream_time_of_an_idle_task_alone_and_never_back(runner: TaskRunner) -> None:
+    """Not before the ends are reached, not with records waiting, not to an earlier time."""
+    assert not runner.heartbeat(NOW_MS)
+    all_ends_reached(runner)
+    runner.take(click(0))
+    assert not runner.heartbeat(NOW_MS + 1)
+    all_ends_reached(runner)
+    runner.process(1, NOW_MS, 0.0)
+    runner.process(1, NOW_MS, 1.0)
+    runner.close_commit()
+    runner.committed(1)
+    assert not runner.heartbeat(NOW_MS)
+    assert runner.heartbeat(NOW_MS + 1)
+    assert runner.close_commit().journal.stream_time == NOW_MS + 1
+
+
+def test_a_suspended_task_does_nothing_until_it_is_resumed(runner: TaskRunner) -> None:
+    """Its queue is dropped: the records come again, to it or to another worker."""
+    all_ends_reached(runner)
+    runner.take(click(0))
+    runner.suspend()
+    assert not runner.waits
+    runner.take(click(0))
+    all_ends_reached(runner)
+    assert runner.process(1, NOW_MS, 9.0) == 0
+    assert not runner.heartbeat(NOW_MS)
+    runner.resume()
+    assert not runner.has_work
+
+
+def test_rejections_are_kept_for_the_dead_letters_until_the_commit(runner: TaskRunner) -> None:
+    """With the records they speak of."""
+    all_ends_reached(runner)
+    bad = MergeRecord("clickstream", 0, NOW_MS, b"c", b"?", Rejection("invalid", "value", "`value` is bad"))
+    runner.take(bad)
+    runner.process(1, NOW_MS, 0.0)
+    runner.process(1, NOW_MS, 1.0)
+    assert runner.rejected == [(bad, bad.event)]
+    runner.close_commit()
+    assert runner.committed(1).rejected == [("clickstream", bad.event)]
+    assert not runner.rejected
