@@ -115,7 +115,7 @@ class Metrics:
         self.churn_matured = CounterFamily(registry, "churn_matured", "Churn predictions with a known label", ("head",))
         self.churn_log_loss = CounterFamily(registry, "churn_log_loss", "Sum of their log loss, in nats", ("head",))
         self.churn_base_log_loss = CounterFamily(
-            registry, "churn_base_rate_log_loss", "The same for the base rate, as known when the prediction was made", ("head",)
+            registry, "churn_base_rate_log_loss", "The same for the base rate known at the prediction", ("head",)
         )
         self.recommendations_tried = CounterFamily(
             registry, "recommendations_tried", "Recommendations whose next item is known"
