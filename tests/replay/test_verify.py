@@ -135,8 +135,11 @@ def test_the_changed_file_is_named_and_the_first_decision_that_differs_is_shown(
     """A changed input is named with its path, the details show the first decision that does not follow."""
     recording = replayed / "shop.jsonl"
     lines = recording.read_bytes().splitlines()
-    event = orjson.loads(lines[100])
-    lines[100] = orjson.dumps(event | {"customer_id": event["customer_id"], "kind": "error", "item_id": None})
+    decisions = map(orjson.loads, (replayed / "out" / DECISIONS).read_bytes().splitlines())
+    started = next(d for d in decisions if d["trigger"] == "session_start")
+    asked = (started["customer_id"], started["occurred_at"])
+    at = next(n for n, e in enumerate(map(orjson.loads, lines)) if (e["customer_id"], e["occurred_at"]) == asked)
+    lines[at] = orjson.dumps(orjson.loads(lines[at]) | {"kind": "error", "item_id": None})
     write_recording(recording, lines)
     verdict = run_verify(replayed / "out", input_path=recording)
     assert verdict.kind == "different"
