@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient
 from consumer.core.journal import TaskRecord, decode_task_record
 from consumer.core.merge import INPUT_TOPICS
 from consumer.kafka.changelog import TASK_KEY, customer_id_of
-from consumer.kafka.clients import call_again, error_of, log
+from consumer.kafka.clients import call_again, error_of
 from consumer.kafka.log_reader import beginning_offsets, end_offsets, read_to
 from consumer.kafka.settings import TopicSettings
 from consumer.kafka.stores import RestorableState, Stores
@@ -181,7 +181,6 @@ class Restorer:
         names = [TopicPartition(self._topics.name(topic), partition) for topic in missing]
         if missing:
             start |= dict(zip(missing, beginning_offsets(self._admin, names, self._timeout_s), strict=True))
-        log.info("task %d: restored with %d customers after %d changelog records", partition, len(state), n_records)
         return Restored(state, record, start, n_records)
 
     def close(self) -> None:

@@ -98,7 +98,7 @@ def _build(
     )
     consumer = clients.member(kafka, "error", partition_eof=True)
     producer = clients.transactional_producer(kafka, f"{kafka.group_id}-{kafka.instance_id}")
-    transactions = Transactions(producer, kafka.transaction_timeout_ms / 1000, clock_s)
+    transactions = Transactions(producer, kafka.transaction_timeout_ms / 1000, clock_s, stop)
     follower = KnowledgeFollower(
         clients.reader(kafka, auto_offset_reset="earliest", partition_eof=True),
         admin, topics, decoder, core.knowledge, clock_s,

@@ -17,7 +17,8 @@ log = logging.getLogger("nextbest.kafka")
 
 _FENCED = (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH)  # noqa: SLF001
 _LEAST_S = 0.1  # a call is tried for so long even where the time is used up
-_ABORT_S = 3.0
+_DECIDE_S = 3.0  # one call to commit or abort; it resumes where the one before stopped
+_PATIENCE_S = 60.0
 
 Delivered = Callable[[KafkaError | None, Message], None]
 
@@ -31,9 +32,19 @@ class TransactionAborted(Exception):
 
 
 class Transactions:
-    """The transactions of one worker. `timeout_s` is that of the coordinator, which ends a longer one by itself."""
+    """The transactions of one worker. `timeout_s` is that of the coordinator, which ends a longer one by itself.
 
-    def __init__(self, producer: Producer, timeout_s: float, clock_s: Callable[[], float]) -> None:
+    To learn how a commit or an abort came out, brokers that are away are waited for, until `stop` says so.
+    """
+
+    def __init__(
+        self,
+        producer: Producer,
+        timeout_s: float,
+        clock_s: Callable[[], float],
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._stop = stop
         self._producer = producer
         self._timeout_s = timeout_s
         self._clock_s = clock_s
@@ -88,7 +99,7 @@ class Transactions:
         """Commit everything produced since `begin`, together with the input offsets."""
         self._call(lambda: self._producer.send_offsets_to_transaction(list(offsets), group_metadata, self._left_s()))
         try:
-            call_again(lambda: self._producer.commit_transaction(self._left_s()), self._left_s())
+            self._patiently(lambda: self._producer.commit_transaction(_DECIDE_S))
         except KafkaException as raised:
             error = error_of(raised)
             if not error.txn_requires_abort():
@@ -101,10 +112,20 @@ class Transactions:
         try:
             # Aborting with requests in flight has ended in fatal states of the client: empty its queues first.
             self._producer.purge(in_queue=True, in_flight=False)
-            self._producer.flush(_ABORT_S)
-            call_again(lambda: self._producer.abort_transaction(_ABORT_S), _ABORT_S)
+            self._producer.flush(_DECIDE_S)
+            self._patiently(lambda: self._producer.abort_transaction(_DECIDE_S))
         except KafkaException as raised:
             raise CannotGoOn(f"a transaction could not be aborted: {error_of(raised).str()}; start again") from raised
+
+    def _patiently(self, call: Callable[[], Any]) -> None:
+        until_s = self._clock_s() + _PATIENCE_S
+        while True:
+            try:
+                call_again(call, _LEAST_S)
+                return
+            except KafkaException as raised:
+                if error_kind(error_of(raised)) != "retriable" or self._clock_s() >= until_s or self._stop():
+                    raise
 
     def _call(self, call: Callable[[], Any]) -> None:
         try:

@@ -43,14 +43,14 @@ def test_a_killed_worker_loses_and_doubles_nothing(kafka_bootstrap: str, unique_
     stream = shop_stream(customers=250, sessions=3_700, partitions=4)
     cluster.produce(stream)
     with WorkerProcess(cluster, "worker-0") as first, WorkerProcess(cluster, "worker-1") as second:
-        wait_until(lambda: cluster.committed_records() > len(stream) // 5, "a fifth is committed")
+        wait_until(lambda: cluster.committed_records() > len(stream) // 5, "a fifth is committed", first, second)
         first.kill()
         assert cluster.committed_records() < len(stream)
         with WorkerProcess(cluster, "worker-0") as restarted:
-            wait_until(lambda: cluster.committed_records() > len(stream) // 2, "half is committed")
+            wait_until(lambda: cluster.committed_records() > len(stream) // 2, "half is committed", second, restarted)
             second.kill()
             assert cluster.committed_records() < len(stream)
-            wait_until(lambda: cluster.committed_records() >= len(stream), f"all is committed\n{restarted.log()}")
+            wait_until(lambda: cluster.committed_records() >= len(stream), "all is committed", restarted)
             assert restarted.stop() == 0
     assert_each_once(cluster, stream)
     assert_verified(cluster)
@@ -70,11 +70,11 @@ def test_with_frozen_knowledge_a_killed_run_equals_an_undisturbed_one_byte_for_b
         cluster.produce(stream)
 
     work_through(undisturbed, n_inputs)
-    with WorkerProcess(disturbed, "worker-0") as first, WorkerProcess(disturbed, "worker-1"):
-        wait_until(lambda: disturbed.committed_records() > n_inputs // 4, "a quarter is committed")
+    with WorkerProcess(disturbed, "worker-0") as first, WorkerProcess(disturbed, "worker-1") as second:
+        wait_until(lambda: disturbed.committed_records() > n_inputs // 4, "a quarter is committed", first, second)
         first.kill()
-        with WorkerProcess(disturbed, "worker-0"):
-            wait_until(lambda: disturbed.committed_records() >= n_inputs, "all is committed")
+        with WorkerProcess(disturbed, "worker-0") as restarted:
+            wait_until(lambda: disturbed.committed_records() >= n_inputs, "all is committed", second, restarted)
 
     assert _values(disturbed) == _values(undisturbed)
     assert any(b"together" in (value or b"") for values in _values(undisturbed).values() for value in values)
@@ -109,11 +109,13 @@ def test_a_joining_worker_takes_tasks_over_and_both_stop_in_time(
     half = len(stream) // 2
     cluster.produce(stream[:half])
     with WorkerProcess(cluster, "worker-0") as first:
-        wait_until(lambda: cluster.committed_records() > half // 2, "the first worker is at work")
+        wait_until(lambda: cluster.committed_records() > half // 2, "the first worker is at work", first)
         with WorkerProcess(cluster, "worker-1") as second:
-            wait_until(lambda: second.log().count("restored with") >= 2, "the second worker has its tasks")
+            wait_until(
+                lambda: second.log().count("restored with") >= 2, "the second worker has its tasks", first, second
+            )
             cluster.produce(stream[half:])
-            wait_until(lambda: cluster.committed_records() >= len(stream), "all is committed")
+            wait_until(lambda: cluster.committed_records() >= len(stream), "all is committed", first, second)
             assert first.stop(timeout_s=10.0) == 0
             assert second.stop(timeout_s=10.0) == 0
     assert_each_once(cluster, stream)

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from confluent_kafka import ConsumerGroupTopicPartitions, Message, TopicPartition
+from confluent_kafka import Message, TopicPartition
 
 from consumer.core.settings import CoreSettings
 from consumer.kafka import clients
@@ -105,10 +105,15 @@ class Cluster:
 
     def committed_records(self) -> int:
         """Return how many input records were processed, by the group's committed offsets."""
-        admin = clients.admin(self.kafka())
-        request = [ConsumerGroupTopicPartitions(self.kafka().group_id)]
-        found = admin.list_consumer_group_offsets(request)[self.kafka().group_id].result(DEADLINE_S)
-        return sum(max(each.offset, 0) for each in found.topic_partitions)
+        asking = clients.member(self.kafka(), "error")  # which never joins
+        names = [self.topics.name(topic) for topic in INPUTS]
+        partitions = [TopicPartition(name, number) for name in names for number in range(self.partitions)]
+        try:
+            # A broker that has just started loads its groups first; an open transaction may hold the offsets.
+            found = clients.call_again(lambda: asking.committed(partitions, timeout=5.0), DEADLINE_S)
+        finally:
+            asking.close()
+        return sum(max(each.offset, 0) for each in found)
 
     def journal_counts(self) -> Counter[str]:
         """Return how many records the journal's runs account for, by logical topic."""
@@ -120,10 +125,19 @@ class Cluster:
         return counts
 
 
-def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Return when `condition` holds; fail where it does not within `deadline_s`."""
+class Running(Protocol):
+    """Something that should not have ended yet; `harness.worker_process.WorkerProcess` is one."""
+
+    def fail_if_ended(self) -> None:
+        """Fail, with its log, where it has ended."""
+
+
+def wait_until(condition: Callable[[], bool], what: str, *running: Running, deadline_s: float = DEADLINE_S) -> None:
+    """Return when `condition` holds; fail where it does not within `deadline_s`, or something `running` ends before."""
     until = time.monotonic() + deadline_s
     while not condition():
+        for each in running:
+            each.fail_if_ended()
         assert time.monotonic() < until, f"not within {deadline_s:.0f} s: {what}"
         time.sleep(0.1)
 

@@ -14,6 +14,7 @@ import msgspec
 
 from consumer.core.settings import CoreSettings
 from consumer.kafka.dead_letters import TooManyRejected
+from consumer.kafka.observer import Observer
 from consumer.kafka.run import run
 from consumer.kafka.settings import KafkaSettings, TopicSettings
 from consumer.kafka.transactions import CannotGoOn
@@ -58,12 +59,24 @@ class WorkerProcess:
         """Return what it has logged so far."""
         return self.log_file.read_text(encoding="utf-8")
 
+    def fail_if_ended(self) -> None:
+        """Fail, with its log, where it has ended."""
+        assert self.process.poll() is None, f"the worker ended with {self.process.returncode}:\n{self.log()[-3000:]}"
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.kill()
+
+
+class LoggedRestores(Observer):
+    """Logs each restored task, for tests that wait for it."""
+
+    def restored(self, task: int, records: int, customers: int, seconds: float) -> None:  # noqa: ARG002
+        """Log it."""
+        logging.getLogger("test").info("task %d: restored with %d customers", task, customers)
 
 
 def main(arguments: dict[str, Any]) -> int:
@@ -82,6 +95,7 @@ def main(arguments: dict[str, Any]) -> int:
             JsonEncoder(),
             build=BUILD,
             stop=stop.is_set,
+            observer=LoggedRestores(),
         )
     except TooManyRejected:
         logging.getLogger("test").exception("too many rejected")
