@@ -14,9 +14,11 @@ from consumer.commands.produce import FormatOption, format_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from consumer.config import Config
     from consumer.replay.summary import Summary
     from consumer.replay.verify import Verdict
     from producers.rows import BadRow, Row
+    from schemas.codec import Decoder
 
 
 def add_to(app: typer.Typer) -> None:
@@ -67,6 +69,7 @@ def replay(
             build=build_fingerprint(),
             new_state=MemoryState,
             options=ReplayOptions(partitions=partitions),
+            decoder=_decoder_of(settings),
             progress=lambda n: bar.update(replaying, completed=n),
             unreadable=(UnreadableFile,),
         )
@@ -113,14 +116,21 @@ def verify(
     """Derive all decisions again, bit for bit, and say: same, different (and where), or not verifiable (and why)."""
     if topics == (directory is not None):
         raise CommandError("give the directory of a replay, or --topics for a live run")
-    verdict = _verify_directory(directory, input_file) if directory is not None else _verify_topics(config)
+    verdict = _verify_directory(directory, input_file, config) if directory is not None else _verify_topics(config)
     results.print(f"{verdict.kind.replace('_', ' ')}: {verdict.message}", markup=False)
     for detail in verdict.details:
         results.print(f"  {detail}", markup=False)
     raise typer.Exit(verdict.exit_code)
 
 
-def _verify_directory(directory: Path, input_file: Path | None) -> "Verdict":
+def _decoder_of(settings: "Config") -> "Decoder | None":
+    """Return what reads recorded Avro values, where a registry is configured; JSON needs none."""
+    from consumer.commands.broker import codec_of
+
+    return None if settings.kafka.schema_registry_url is None else codec_of(settings)[0]
+
+
+def _verify_directory(directory: Path, input_file: Path | None, config: Path | None) -> "Verdict":
     from consumer.build import build_fingerprint
     from consumer.replay.directory import DirectoryRecording
     from consumer.replay.recording import Damaged, NotVerifiable
@@ -133,7 +143,10 @@ def _verify_directory(directory: Path, input_file: Path | None) -> "Verdict":
         task = bar.add_task("records derived again", total=None)
         try:
             recording = DirectoryRecording(
-                directory, lambda path, name: read_rows(path, name, spill=Path(spill)), input_file
+                directory,
+                lambda path, name: read_rows(path, name, spill=Path(spill)),
+                input_file,
+                _decoder_of(configured(config)),
             )
         except NotVerifiable as error:
             return Verdict("not_verifiable", str(error))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from consumer.kafka.observer import CommittedTask, Observer
 from consumer.kafka.run import run
 from consumer.kafka.worker import WorkerStatus
-from schemas.codec import Decoder, JsonEncoder
+from schemas.codec import Decoder, Encoder, JsonEncoder
 from tests.kafka.harness.cluster import DEADLINE_S, Cluster
 from tests.kafka.harness.shop import catalogue
 from tests.kafka.harness.worker_process import BUILD
@@ -44,6 +44,7 @@ def work_until(
     done: Callable[[Watcher], bool],
     instance_id: str = "worker-0",
     clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    codec: tuple[Decoder, Encoder] | None = None,
 ) -> Watcher:
     """Run a worker until `done`, stop it as SIGTERM would, and return what was seen; fail after a deadline."""
     watcher = Watcher()
@@ -61,8 +62,7 @@ def work_until(
         cluster.topics,
         cluster.core,
         catalogue(),
-        Decoder(),
-        JsonEncoder(),
+        *(codec or (Decoder(), JsonEncoder())),
         build=BUILD,
         stop=stop,
         observer=watcher,
