@@ -1,10 +1,13 @@
 """Contact budgets of one task: what the catalogue grants for a day, and what the task has spent of it.
 
 A day's budget of the catalogue is for the whole shop; each task is granted an equal share of it, so that no task has to
-ask another. Days are UTC days of event time. Spending is part of the task's record, so a restart does not refill it.
+ask another. Only whole contacts are made: what a share leaves over comes round, on another day for each task, so that
+the tasks together have the whole budget on every day. Days are UTC days of event time. Spending is part of the task's
+record, so a restart does not refill it.
 """
 
 from collections.abc import Mapping
+from math import floor
 
 import msgspec
 
@@ -26,10 +29,14 @@ class Budget:
         self._day = spending.day if spending is not None else 0
         self._spent = dict(spending.contacts) if spending is not None else {}
 
-    def left(self, at_ms: int) -> dict[str, float]:
-        """Return the contacts left on the day of `at_ms`, for every name that is limited."""
+    def left(self, at_ms: int, partition: int = 0) -> dict[str, float]:
+        """Return the contacts left to the task of `partition` on the day of `at_ms`, for every name that is limited."""
         self._turn_to(at_ms)
-        return {name: grant - self._spent.get(name, 0.0) for name, grant in self.grants.items()}
+        turn = self._day + partition
+        return {
+            name: float(floor((turn + 1) * grant) - floor(turn * grant)) - self._spent.get(name, 0.0)
+            for name, grant in self.grants.items()
+        }
 
     def spend(self, at_ms: int, *names: str | None) -> None:
         """Count one contact against each limited one of `names`."""

@@ -7,6 +7,7 @@ fault is a `CatalogueError` that names the action or channel and the field. An *
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from hashlib import blake2b
 from math import log
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -229,7 +230,20 @@ def _convert(value: object, kind: type[_T], where: str) -> _T:
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$")
         name = path.rstrip("`").lstrip(".")
+        message += _did_you_mean(message, name)
         raise CatalogueError(f"{where}: `{name}`: {message}" if name else f"{where}: {message}") from None
+
+
+def _did_you_mean(message: str, name: str) -> str:
+    """Return a hint where `message` names an unknown field in the part `name` of an entry (empty: in the entry)."""
+    _, unknown, rest = message.partition("unknown field `")
+    if not unknown:
+        return ""
+    inner = {"eligibility": Eligibility, "variants[...]": Variant}.get(name)
+    structs = (inner,) if inner is not None else (Action, Channel, Limits, Nothing)
+    known = [each for struct in structs for each in struct.__struct_fields__]
+    close = get_close_matches(rest.rstrip("`"), known, n=1, cutoff=0.6)
+    return f"; did you mean `{close[0]}`?" if close else ""
 
 
 def _check_channel(name: str, channel: Channel) -> None:

@@ -5,6 +5,7 @@ is rolled forward: P(no signal in H) = P(no signal in h) ^ (H / h). The estimate
 are held until the horizon for both classes: learning early returns first would teach the model that everybody returns.
 """
 
+from functools import lru_cache
 from math import log
 
 import msgspec
@@ -17,10 +18,15 @@ from consumer.core.settings import DAY_MS, ChurnSettings, LearnerSettings
 from schemas.records import TrainingExample
 
 HORIZON, HAZARD = "horizon", "hazard"
-FEATURE_SET = name_of("churn", *CHURN_FEATURES)
 UNKNOWN = -1.0  # the probability of a model that has learned nothing
 MAX_WEIGHT = 5.0  # of an untreated example among treated ones: 1/P(untreated), clipped
 _LOGIT_BOUND = 12.0
+
+
+@lru_cache(maxsize=8)
+def feature_set(settings: ChurnSettings) -> str:
+    """Return what stands for features and labels: an example labelled by another horizon must teach nothing."""
+    return name_of("churn", *CHURN_FEATURES, settings.signal, repr(settings.horizon_days), repr(settings.hazard_days))
 
 
 class ChurnState(msgspec.Struct, frozen=True):
@@ -101,7 +107,10 @@ def _rolled_logit(hazard_logit: float, roll: float) -> float:
 class ChurnLearner:
     """The trainer's side: folds matured examples into the head that they belong to."""
 
-    def __init__(self, settings: LearnerSettings, state: ChurnState | None = None) -> None:
+    def __init__(
+        self, settings: LearnerSettings, churn_settings: ChurnSettings, state: ChurnState | None = None
+    ) -> None:
+        self._feature_set = feature_set(churn_settings)
         if state is None:
             self._horizon, self._hazard = _new_head(settings), _new_head(settings)
             self._n_horizon = self._n_hazard = 0
@@ -112,7 +121,7 @@ class ChurnLearner:
 
     def learn(self, example: TrainingExample) -> None:
         """Fold one example in. One of another feature set, or without weight, teaches nothing."""
-        if example.feature_set != FEATURE_SET or example.weight <= 0.0:
+        if example.feature_set != self._feature_set or example.weight <= 0.0:
             return
         if example.head == HORIZON:
             self._horizon.learn(example.features, example.label, example.weight)
@@ -135,7 +144,12 @@ def _new_head(settings: LearnerSettings) -> LinearLearner:
 def remember_prediction(
     customer: Customer, estimate: ChurnEstimate, at_ms: int, settings: ChurnSettings, limit: int
 ) -> None:
-    """Keep what was predicted until its labels have matured; beyond `limit` the oldest is dropped."""
+    """Keep what was predicted until its labels have matured, unless `limit` are kept already.
+
+    To drop the oldest instead would drop each one before its label has matured, wherever ticks are many to a horizon.
+    """
+    if len(customer.pending_churn) >= limit:
+        return
     last_signal_ms = customer.last_order_ms if settings.signal == "purchase" else customer.last_seen_ms
     pending = customer.pending_churn
     pending.append(
@@ -151,8 +165,6 @@ def remember_prediction(
             treated=False,
         )
     )
-    if len(pending) > limit:
-        del pending[: len(pending) - limit]
 
 
 def note_signal(customer: Customer, at_ms: int) -> None:
@@ -181,18 +193,19 @@ def reveal(customer: Customer, now_ms: int, settings: ChurnSettings) -> list[Tra
     horizon_ms, hazard_ms = int(settings.horizon_days * DAY_MS), int(settings.hazard_days * DAY_MS)
     examples: list[TrainingExample] = []
     finished = 0
+    meaning = feature_set(settings) if customer.pending_churn else ""
     for pending in customer.pending_churn:
         if not pending.hazard_revealed and pending.predicted_at + hazard_ms <= now_ms:
             pending.hazard_revealed = True
-            examples.append(_example(pending, HAZARD, hazard_ms))
+            examples.append(_example(pending, HAZARD, hazard_ms, meaning))
         if pending.predicted_at + horizon_ms <= now_ms:
-            examples.append(_example(pending, HORIZON, horizon_ms))
+            examples.append(_example(pending, HORIZON, horizon_ms, meaning))
             finished += 1
     del customer.pending_churn[:finished]
     return examples
 
 
-def _example(pending: PendingChurn, head: str, window_ms: int) -> TrainingExample:
+def _example(pending: PendingChurn, head: str, window_ms: int, meaning: str) -> TrainingExample:
     matured_at = pending.predicted_at + window_ms
     returned = 0 < pending.signal_at <= matured_at
     probability = pending.probability if head == HORIZON else pending.hazard_probability
@@ -202,7 +215,7 @@ def _example(pending: PendingChurn, head: str, window_ms: int) -> TrainingExampl
     return TrainingExample(
         family="churn",
         head=head,
-        feature_set=FEATURE_SET,
+        feature_set=meaning,
         features=unpack_churn(pending.features),
         rows=1,
         label=0.0 if returned else 1.0,

@@ -117,6 +117,8 @@ class Customer(msgspec.Struct, array_like=True):
     last_decision_ms: int = 0
     risk_decided_ms: int = 0  # when a high churn risk was last acted on
     segment_since_ms: int = 0
+    consent_ms: dict[str, int] = {}  # when each of `consents` was said
+    objected_ms: int = 0  # when the latest objection was said
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -8,6 +8,7 @@ from consumer.core.catalogue import NOTHING, Catalogue
 from consumer.core.customer import Customer
 from consumer.core.explain import ChurnPrediction, explain
 from consumer.core.features import CHURN_FAMILIES, CHURN_FEATURES
+from consumer.core.gates import zone_name, zone_of
 from consumer.core.hashing import name_of
 from consumer.core.knowledge import Knowledge
 from consumer.core.policy import Choice, DecisionRequest, decide
@@ -61,7 +62,7 @@ def decide_for(
         churn_probability=probability,
         n_recommendations=len(recommendations),
         trouble=moment.trouble,
-        grants=budget.left(at_ms),
+        grants=budget.left(at_ms, origin.partition),
     )
     choice = decide(request, catalogue, knowledge.reward, settings)
     prediction = _churn_prediction(estimate, knowledge.churn) if has_estimate else None
@@ -80,7 +81,7 @@ def decide_for(
         content=_content(customer, choice, moment.trigger, recommendations, settings.preference.content_items),
         deliver_after=choice.deliver_after,
         deliver_before=choice.deliver_before,
-        time_zone=customer.time_zone or settings.policy.default_time_zone,
+        time_zone=zone_name(zone_of(customer.time_zone, settings.policy.default_time_zone)),
         propensity=choice.propensity,
         eligible=choice.eligible,
         churn_probability=probability,

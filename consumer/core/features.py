@@ -81,14 +81,15 @@ _PACKED = Struct(f"<{len(CHURN_FEATURES)}f")
 _FAST_MS = FAST_HALF_LIFE_DAYS * DAY_MS
 _SLOW_MS = SLOW_HALF_LIFE_DAYS * DAY_MS
 _LARGEST = 1e30  # counters are sums of what shops send; keep them finite in 32 bits
+_MAX_DOUBLINGS = 900.0  # 34 years of the short half-life: beyond it a power of 2 would leave the range of a float
 
 
 def add_to_counter(customer: Customer, counter: int, at_ms: int, amount: float = 1.0) -> None:
     """Count `amount` at `at_ms` in both half-lives. The order in which late events arrive makes no difference."""
     since_ms = at_ms - customer.first_seen_ms
     counters = customer.counters
-    counters[2 * counter] += amount * 2.0 ** (since_ms / _FAST_MS)
-    counters[2 * counter + 1] += amount * 2.0 ** (since_ms / _SLOW_MS)
+    counters[2 * counter] += amount * 2.0 ** min(since_ms / _FAST_MS, _MAX_DOUBLINGS)
+    counters[2 * counter + 1] += amount * 2.0 ** min(since_ms / _SLOW_MS, _MAX_DOUBLINGS)
 
 
 def new_counters() -> list[float]:

@@ -6,7 +6,8 @@ whatever an arm is worth. The reason an arm was ruled out is one of the words in
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -88,14 +89,26 @@ class ContactHistory:
 
 @lru_cache(maxsize=1024)
 def zone_of(name: str, default: str) -> tzinfo:
-    """Return the IANA zone `name`, or the zone `default` where there is none of that name, or UTC."""
+    """Return the IANA zone `name`, or the zone `default` where there is none of that name, or UTC.
+
+    Zones come from the package tzdata, whose version is part of the build. Those of the machine may be of another
+    year, and hold names that mean something else on each machine, such as localtime.
+    """
     for candidate in (name, default):
-        if candidate:
-            try:
-                return ZoneInfo(candidate)
-            except (KeyError, ValueError, OSError):  # unknown; not a name; a folder of zones such as Europe
-                continue
+        if candidate in _zone_names():
+            with files("tzdata").joinpath("zoneinfo", *candidate.split("/")).open("rb") as file:
+                return ZoneInfo.from_file(file, key=candidate)
     return UTC
+
+
+@cache
+def _zone_names() -> frozenset[str]:
+    return frozenset(files("tzdata").joinpath("zones").read_text(encoding="utf-8").split())
+
+
+def zone_name(zone: tzinfo) -> str:
+    """Return the IANA name of what `zone_of` returned."""
+    return zone.key if isinstance(zone, ZoneInfo) else "UTC"
 
 
 def local_time(now_ms: int, zone: tzinfo) -> datetime:

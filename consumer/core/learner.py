@@ -30,7 +30,7 @@ class Learner:
         self._preference: PreferenceLearner | None = None
         self._policy: PolicyLearner | None = None
         if family == "churn":
-            self._churn = ChurnLearner(settings.learner, snapshot.churn if snapshot else None)
+            self._churn = ChurnLearner(settings.learner, settings.churn, snapshot.churn if snapshot else None)
         elif family == "preference":
             state = snapshot.preference if snapshot else None
             learning = settings.learner

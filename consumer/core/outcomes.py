@@ -5,7 +5,7 @@ from struct import pack, unpack
 from consumer.core.catalogue import NOTHING, Catalogue
 from consumer.core.customer import Contact, Customer, PendingDecision
 from consumer.core.gates import remember_contact
-from consumer.core.policy import REWARD_FEATURE_SET, Choice
+from consumer.core.policy import Choice, reward_feature_set
 from consumer.core.settings import DAY_MS, CoreSettings
 from schemas.records import TrainingExample
 
@@ -19,29 +19,36 @@ def remember_decision(
     settings: CoreSettings,
     catalogue: Catalogue,
 ) -> None:
-    """Keep the decision until its outcome has matured, and note what it does to churn labels and contact caps."""
+    """Keep the decision until its outcome has matured, and note what it does to churn labels and contact caps.
+
+    Where as many as allowed are kept already, it is not kept: to drop the oldest instead would drop each one before
+    its outcome has matured, wherever decisions are many to an outcome window.
+    """
     values = choice.reward_features
     pending = customer.pending_decisions
-    pending.append(
-        PendingDecision(
-            decided_at=at_ms,
-            decision_id=decision_id,
-            arm=choice.arm,
-            features=pack(f"<{len(values)}f", *values),
-            predicted=choice.predicted,
-            propensity=choice.propensity,
-            hold_out=choice.hold_out,
-            orders=0,
-            spent=0.0,
-            clicked=False,
+    # Where nothing else was possible there is nothing to learn, and treated, untreated and hold-out customers are only
+    # alike where each of them could have been treated.
+    had_a_choice = len(choice.eligible) > 1
+    if had_a_choice and len(pending) < settings.state.pending_decisions:
+        pending.append(
+            PendingDecision(
+                decided_at=at_ms,
+                decision_id=decision_id,
+                arm=choice.arm,
+                features=pack(f"<{len(values)}f", *values),
+                predicted=choice.predicted,
+                propensity=choice.propensity,
+                hold_out=choice.hold_out,
+                orders=0,
+                spent=0.0,
+                clicked=False,
+            )
         )
-    )
-    if len(pending) > settings.state.pending_decisions:
-        del pending[0]
     _note_treatment(customer, choice, trigger, catalogue)
     if choice.action != NOTHING:
         contact = Contact(at=at_ms, action=choice.action, channel=choice.channel or "")
-        customer.contacts = remember_contact(customer.contacts, contact, settings.state.contacts)
+        limit = max(settings.state.contacts, catalogue.contacts_to_remember())
+        customer.contacts = remember_contact(customer.contacts, contact, limit)
 
 
 def _note_treatment(customer: Customer, choice: Choice, trigger: str, catalogue: Catalogue) -> None:
@@ -93,7 +100,7 @@ def reveal_outcomes(customer: Customer, now_ms: int, settings: CoreSettings) -> 
             TrainingExample(
                 family="policy",
                 head="reward",
-                feature_set=REWARD_FEATURE_SET,
+                feature_set=reward_feature_set(settings.policy.outcome_days),
                 features=unpack(f"<{len(decision.features) // 4}f", decision.features),
                 rows=1,
                 label=1.0 if decision.orders else 0.0,

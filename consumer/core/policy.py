@@ -17,6 +17,7 @@ variant. Every arm that may be chosen keeps a floor under its probability, so th
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from math import cos, exp2, log, log1p, pi, sin
 from operator import mul
@@ -36,7 +37,7 @@ from consumer.core.customer import (
     Customer,
 )
 from consumer.core.gates import Allowed, ContactHistory, DecisionRequest, Gated, allowed_arms, local_time, zone_of
-from consumer.core.hashing import uniform
+from consumer.core.hashing import name_of, uniform
 from consumer.core.linear import LinearLearner, LinearState, sigmoid
 from consumer.core.segments import DEFAULT_THRESHOLDS, gaps_since_order
 from consumer.core.settings import DAY_MS, CoreSettings, PolicySettings
@@ -44,7 +45,6 @@ from schemas.records import EligibleArm, TrainingExample
 
 __all__ = [
     "REWARD_FEATURES",
-    "REWARD_FEATURE_SET",
     "Choice",
     "DecisionRequest",
     "PolicyLearner",
@@ -53,6 +53,7 @@ __all__ = [
     "decide",
     "draw_probabilities",
     "in_hold_out",
+    "reward_feature_set",
     "reward_features",
 ]
 
@@ -84,7 +85,6 @@ _CONTEXT = (
     "late",
 )
 REWARD_FEATURES: tuple[str, ...] = _CONTEXT + tuple(f"trigger_{trigger}" for trigger in TRIGGERS)
-REWARD_FEATURE_SET = blake2b(" ".join(REWARD_FEATURES).encode(), digest_size=8).hexdigest()
 # The features whose effect may differ from arm to arm.
 CROSS_FEATURES = ("churn_risk", "overdue", "orders", "trouble", "responsiveness", "cart", "late")
 _CROSSED = tuple(REWARD_FEATURES.index(name) for name in CROSS_FEATURES)
@@ -94,6 +94,12 @@ _GROUPS = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.0, 0.0, 0.0))
 _NO_GROUP = 3
 _TRIGGERS: dict[str, tuple[float, ...]] = {t: tuple(float(t == other) for other in TRIGGERS) for t in TRIGGERS}
 _NO_TRIGGER = (0.0,) * len(TRIGGERS)
+
+
+@lru_cache(maxsize=8)
+def reward_feature_set(outcome_days: float) -> str:
+    """Return what stands for features and labels: an outcome within another time is another label."""
+    return name_of("policy", *REWARD_FEATURES, repr(outcome_days))
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -239,6 +245,7 @@ class PolicyLearner:
     def __init__(self, catalogue: Catalogue, settings: CoreSettings) -> None:
         self._names = model_names(catalogue)
         self._meaning = model_meaning(catalogue)
+        self._feature_set = reward_feature_set(settings.policy.outcome_days)
         self._priors = {NOTHING: catalogue.nothing_prior_logit} | {arm.id: arm.prior_logit for arm in catalogue.arms}
         self._position = {arm: i for i, arm in enumerate(self._priors)}
         policy = settings.policy
@@ -267,7 +274,7 @@ class PolicyLearner:
         does not have, features of another feature set.
         """
         arm = example.arm
-        if example.hold_out or arm not in self._position or example.feature_set != REWARD_FEATURE_SET:
+        if example.hold_out or arm not in self._position or example.feature_set != self._feature_set:
             return False
         self._linear.learn(self._row(arm, example.features), example.label, example.weight, offset=self._priors[arm])
         return True

@@ -54,6 +54,12 @@ class ChurnSettings:
     risk_threshold: float = 0.7  # a tick at or over this probability is a trigger
     risk_again_days: float = 30.0  # in one spell of silence, a high risk triggers again after this long
 
+    def __post_init__(self) -> None:
+        if not 0 < self.hazard_days <= self.horizon_days:
+            raise ValueError(f"hazard_days is {self.hazard_days}; it must be over 0 and at most horizon_days")
+        if self.tick_days <= 0:
+            raise ValueError(f"tick_days is {self.tick_days}; it must be over 0")
+
 
 @dataclass(frozen=True, slots=True)
 class PreferenceSettings:

@@ -9,8 +9,7 @@ from zlib import crc32
 import msgspec
 
 from consumer.core.catalogue import Catalogue
-from consumer.core.churn import FEATURE_SET as CHURN_FEATURE_SET
-from consumer.core.churn import ChurnState
+from consumer.core.churn import ChurnState, feature_set
 from consumer.core.hashing import name_of
 from consumer.core.linear import LinearState
 from consumer.core.policy import RewardState, model_meaning
@@ -47,8 +46,7 @@ _REBUILD = "run `nextbest models rebuild` to learn it anew from the training exa
 def meaning_of(family: Family, settings: CoreSettings, catalogue: Catalogue) -> str:
     """Return a digest of the settings without which the numbers in a model of `family` mean something else."""
     if family == "churn":
-        churn = settings.churn
-        return name_of(CHURN_FEATURE_SET, churn.signal, repr(churn.horizon_days), repr(churn.hazard_days))
+        return feature_set(settings.churn)
     if family == "preference":
         return name_of(*RANK_FEATURES)
     return name_of(model_meaning(catalogue), repr(settings.policy.outcome_days))

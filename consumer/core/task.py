@@ -74,9 +74,10 @@ class ScoringTask:
         if at_ms > self.stream_time_ms:
             self.stream_time_ms = at_ms
         elif at_ms < self.stream_time_ms - self.settings.time.late_by_ms:
-            self.counters["late"] += 1
-            behind_days = (self.stream_time_ms - at_ms) / DAY_MS
-            return Rejection("late", "occurred_at", f"`occurred_at` is {behind_days:.1f} days behind stream time")
+            if _must_be_heeded(event):
+                at_ms = self.stream_time_ms
+            else:
+                return self._too_late(at_ms)
         self._fire_due_timers()
 
         customer = self._customer_at(event.customer_id, at_ms)
@@ -96,6 +97,11 @@ class ScoringTask:
         self._reschedule(customer)
         self.state.put(customer)
         return None
+
+    def _too_late(self, at_ms: int) -> Rejection:
+        self.counters["late"] += 1
+        behind_days = (self.stream_time_ms - at_ms) / DAY_MS
+        return Rejection("late", "occurred_at", f"`occurred_at` is {behind_days:.1f} days behind stream time")
 
     def advance_to(self, stream_time_ms: int) -> None:
         """Move stream time without an event, so that timers of a silent partition fire. It never moves back."""
@@ -132,6 +138,9 @@ class ScoringTask:
 
     def _update_by_click(self, customer: Customer, event: ClickEvent) -> str | None:
         at_ms, kind = event.occurred_at, event.kind
+        if kind == "action_impression":  # what we sent is nothing that the customer did
+            updates.apply_click(customer, event, None, self.settings)
+            return None
         opened = self._follow_session(customer, event.session_id, at_ms)
         if kind in _TRIED_KINDS and event.item_id is not None:
             if customer.session_items:
@@ -169,7 +178,8 @@ class ScoringTask:
                 self._start_ticks(customer, at_ms)
 
     def _start_ticks(self, customer: Customer, at_ms: int) -> None:
-        customer.next_tick_ms = first_tick_ms(customer.customer_id, at_ms, self.settings.churn.tick_days)
+        if not customer.objected:
+            customer.next_tick_ms = first_tick_ms(customer.customer_id, at_ms, self.settings.churn.tick_days)
 
     def _follow_session(self, customer: Customer, session_id: str | None, at_ms: int) -> bool:
         """Keep the session up to date; return whether this event opened one."""
@@ -182,7 +192,7 @@ class ScoringTask:
         return True
 
     def _end_session(self, customer: Customer) -> None:
-        if customer.session_items and self.mode != "frozen":
+        if customer.session_items and self.mode != "frozen" and not customer.objected:
             self._outputs.sessions.append(
                 Session(
                     session_id=_anonymous(customer, self.partition),
@@ -208,7 +218,11 @@ class ScoringTask:
     def _try_recommendation(self, customer: Customer, event: ClickEvent, item_id: str) -> None:
         """On a sample of events, see where the next item stood in what would have been recommended, and learn of it."""
         settings = self.settings.preference
-        if self.mode == "frozen" or (customer.event_ids[-1] >> 11) / (1 << 53) >= settings.sample_share:
+        if (
+            self.mode == "frozen"
+            or customer.objected
+            or (customer.event_ids[-1] >> 11) / (1 << 53) >= settings.sample_share
+        ):
             return
         self._outputs.examples.append(
             try_next_item(
@@ -241,8 +255,12 @@ class ScoringTask:
             if due_ms > until_ms:
                 break
             if kind == "forget":
-                self.state.delete(customer.customer_id)
-                return
+                left = updates.refusals_alone(customer, due_ms)
+                if left is None:
+                    self.state.delete(customer.customer_id)
+                    return
+                customer = left  # a refusal outlives all else: who said no is not to be asked anew
+                continue
             self._meet(customer, kind, due_ms)
         self.state.schedule(customer, due_ms)
         self.state.put(customer)
@@ -276,8 +294,9 @@ class ScoringTask:
         """Decide once in a spell of silence, and again after a while: nobody wants to hear of it at every tick."""
         again_ms = int(self.settings.churn.risk_again_days * DAY_MS)
         if customer.risk_decided_ms <= customer.last_seen_ms or due_ms - customer.risk_decided_ms >= again_ms:
-            customer.risk_decided_ms = due_ms
-            self._decide(customer, "churn_risk", due_ms)
+            before_ms, customer.risk_decided_ms = customer.risk_decided_ms, due_ms
+            if not self._decide(customer, "churn_risk", due_ms):
+                customer.risk_decided_ms = before_ms
 
     def _learn_from(self, examples: list[TrainingExample]) -> None:
         if self.mode != "frozen":
@@ -291,24 +310,37 @@ class ScoringTask:
 
     # Deciding
 
-    def _decide(self, customer: Customer, trigger: str, at_ms: int, trouble: str = "") -> None:
-        """Decide for one customer, unless the moment has passed, the mode forbids it, or it was done lately."""
+    def _decide(self, customer: Customer, trigger: str, at_ms: int, trouble: str = "") -> bool:
+        """Decide for one customer, unless the moment has passed, the mode forbids it, or it was done lately.
+
+        Return whether there is a decision.
+        """
         settings = self.settings
         if self.mode in {"catch-up", "history"} or customer.objected:
-            return
+            return False
         if self.stream_time_ms - at_ms > settings.time.tick_decides_within_ms:
-            return
+            return False
         if customer.last_decision_ms and at_ms - customer.last_decision_ms < settings.policy.decide_every_ms:
-            return
+            return False
         customer.last_decision_ms = at_ms
         origin = Coordinates(customer.origin_topic, self.partition, customer.origin_offset)
         moment = Moment(trigger=trigger, at_ms=at_ms, origin=origin, mode=self.mode, trouble=trouble)
         self._outputs.decisions.append(
             decide_for(customer, moment, settings, self.catalogue, self.knowledge, self.budget)
         )
+        return True
+
+
+def _must_be_heeded(event: Event) -> bool:
+    """Return whether the event takes something back: an erasure, an objection, a refusal. It is never too late."""
+    return isinstance(event, PrivacyEvent) and not (event.kind == "consent" and event.granted)
 
 
 def _anonymous(customer: Customer, partition: int) -> str:
-    """Return a name for the customer's session that doesn't lead back to the customer."""
-    words = f"{partition}\x1f{customer.session_started_ms}\x1f{customer.customer_id}"
+    """Return a name for the customer's session that doesn't lead back to the customer.
+
+    The customer's id is no part of it: ids can be guessed, and a guess could be confirmed by its digest.
+    """
+    times = f"{customer.session_started_ms}\x1f{customer.session_last_ms}"
+    words = f"{partition}\x1f{customer.origin_topic}\x1f{customer.origin_offset}\x1f{times}"
     return blake2b(words.encode(), digest_size=16, person=b"nextbest.session").hexdigest()

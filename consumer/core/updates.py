@@ -107,30 +107,83 @@ def apply_purchase(customer: Customer, event: PurchaseEvent, settings: CoreSetti
     add_to_counter(customer, SPEND, at_ms, event.total)
     customer.spend += event.total
     _note_order_gap(customer, at_ms)
-    customer.session_bought = True
+    if customer.session_started_ms:
+        customer.session_bought = True
     for line in event.lines:
         _note_bought(customer, line, at_ms, settings.state)
         if customer.session_started_ms:
             _remember_item(customer, line.item_id, line.category, BOUGHT_WEIGHT, settings)
         if line.item_id in customer.cart:
             customer.cart.remove(line.item_id)
-    schedule_replenishment(customer, at_ms)
+    if not customer.objected:
+        schedule_replenishment(customer, at_ms)
 
 
 def apply_privacy(customer: Customer, event: PrivacyEvent, limit: int) -> None:
-    """Remember consent by channel and purpose, or an objection. A consent to everything lifts an objection."""
+    """Remember consent by channel and purpose, or an objection. What was said later counts, whenever it arrives.
+
+    A refusal takes back every earlier consent that it covers: who withdraws all of it has withdrawn that to one
+    channel too. A consent to everything lifts an objection, and leaves narrower refusals in force.
+    """
+    said_ms = event.occurred_at
     if event.kind == "objection":
         customer.objected = True
+        customer.objected_ms = max(customer.objected_ms, said_ms)
+        _stop_profiling(customer)
         return
-    pair = f"{event.channel or _EVERY}:{event.purpose or _EVERY}"
-    granted = bool(event.granted)
-    if granted and pair == "*:*":
+    channel, purpose, granted = event.channel or _EVERY, event.purpose or _EVERY, bool(event.granted)
+    consents, consent_ms = customer.consents, customer.consent_ms
+    if granted and any(
+        said_ms < consent_ms.get(wider, 0) and not consents[wider]
+        for wider in (f"{c}:{p}" for c in (channel, _EVERY) for p in (purpose, _EVERY))
+        if wider in consents
+    ):
+        return
+    pair = f"{channel}:{purpose}"
+    if said_ms < consent_ms.get(pair, 0):
+        return
+    if granted and pair == "*:*" and said_ms >= customer.objected_ms:
         customer.objected = False
-    consents = customer.consents
-    consents.pop(pair, None)  # the latest stands last, so that the bound drops the oldest
+    if not granted:
+        for other in [other for other in consents if consents[other] and _covers(channel, purpose, other)]:
+            if consent_ms.get(other, 0) <= said_ms:
+                _forget_consent(customer, other)
+    _forget_consent(customer, pair)
     consents[pair] = granted
-    if len(consents) > limit:
-        del consents[next(iter(consents))]
+    consent_ms[pair] = said_ms
+    if len(consents) > limit:  # the oldest consent; a refusal is given up last of all
+        _forget_consent(customer, min(consents, key=lambda each: (not consents[each], consent_ms.get(each, 0), each)))
+
+
+def _stop_profiling(customer: Customer) -> None:
+    """Predict and learn nothing more of who objected. What the shop needs to keep its word is kept."""
+    customer.pending_churn = []
+    customer.pending_decisions = []
+    customer.next_tick_ms = customer.replenish_ms = 0
+    customer.replenish_item = ""
+
+
+def _covers(channel: str, purpose: str, pair: str) -> bool:
+    """Return whether what is said of `channel` and `purpose` is said of `pair` too."""
+    return (channel == _EVERY or pair.startswith(f"{channel}:")) and (purpose == _EVERY or pair.endswith(f":{purpose}"))
+
+
+def _forget_consent(customer: Customer, pair: str) -> None:
+    customer.consents.pop(pair, None)
+    customer.consent_ms.pop(pair, None)
+
+
+def refusals_alone(customer: Customer, at_ms: int) -> Customer | None:
+    """Return what must outlive a customer who is forgotten: what was refused or objected to. None where nothing was."""
+    refused = {pair: False for pair, granted in customer.consents.items() if not granted}
+    if not refused and not customer.objected:
+        return None
+    left = new_customer(customer.customer_id, at_ms)
+    left.origin_topic, left.origin_offset = customer.origin_topic, customer.origin_offset
+    left.objected, left.objected_ms = customer.objected, customer.objected_ms
+    left.consents = refused
+    left.consent_ms = {pair: customer.consent_ms.get(pair, 0) for pair in refused}
+    return left
 
 
 def schedule_replenishment(customer: Customer, after_ms: int) -> None:

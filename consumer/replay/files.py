@@ -5,6 +5,7 @@ Files are written under temporary names and renamed at the end, the manifest las
 
 import fcntl
 from collections.abc import Iterable
+from contextlib import suppress
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from types import TracebackType
@@ -93,11 +94,15 @@ def sha256_of(path: Path) -> str:
 
 
 class OutputDirectory:
-    """The files of one replay while they are written. Leaving the `with` block without `finish` removes them."""
+    """The files of one replay while they are written. Leaving the `with` block without `finish` removes them.
+
+    A directory that was made here and stays empty is removed as well.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         _check_free(path)
+        self._is_new = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(path)
         self._remove_unfinished()
@@ -118,6 +123,9 @@ class OutputDirectory:
         self._remove_unfinished()
         (self._path / _LOCK).unlink(missing_ok=True)
         self._lock.close()
+        if error is not None and self._is_new:
+            with suppress(OSError):  # it is not empty
+                self._path.rmdir()
 
     def write_lines(self, name: str, lines: Iterable[bytes]) -> None:
         """Append lines to a text file."""

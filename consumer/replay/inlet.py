@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias, cast
 import msgspec
 
 from consumer.core.intake import Rejection, read
-from consumer.core.merge import MergeRecord
+from consumer.core.merge import INPUT_TOPICS, MergeRecord
 from consumer.replay.recording import Damaged
 from schemas.codec import Decoder
 from schemas.errors import InvalidRecord
@@ -50,6 +50,11 @@ class UnusableRow(Protocol):
 
 
 AnyRow: TypeAlias = UsableRow | UnusableRow
+
+
+def is_input(record: UsableRow) -> bool:
+    """Return whether the record is of a topic that is read: a recording may hold others, decisions for example."""
+    return record.topic == PRODUCTS or record.topic in INPUT_TOPICS
 
 
 def usable(row: AnyRow) -> UsableRow | None:
@@ -140,7 +145,7 @@ class Rereading:
         if row is None:
             return False
         record = usable(row)
-        if record is None:
+        if record is None or not is_input(record):
             return True
         if record.topic == PRODUCTS:
             self._products.append(self._inlet.product_of(record))

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import msgspec
 
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.merge import INPUT_TOPICS
+from consumer.core.settings import DAY_MS, CoreSettings, TimeSettings
 from consumer.replay.inlet import AnyRow, usable
 
 SHORT_RECORDING_DAYS = 14
@@ -14,6 +15,7 @@ SHORT_HORIZON_DAYS = 2.0
 SHORT_HAZARD_DAYS = 1.0
 SHORT_TICK_DAYS = 1.0
 REPLAY_SAMPLE_SHARE = 1.0
+LIMITS = TimeSettings()
 
 
 class ReplayOptions(msgspec.Struct, frozen=True):
@@ -28,7 +30,11 @@ class ReplayOptions(msgspec.Struct, frozen=True):
 
 
 def time_span_ms(rows: Iterable[AnyRow]) -> tuple[int, int] | None:
-    """Return the first and last event time in a recording, or None where it holds no record at all."""
+    """Return the first and last event time in a recording, or None where it holds no record at all.
+
+    Times that no replay would accept (long before or after those around them in the log) don't count: one wrong clock
+    would make a week look like years.
+    """
     first_ms: int | None = None
     last_ms = 0
     for row in rows:
@@ -36,6 +42,8 @@ def time_span_ms(rows: Iterable[AnyRow]) -> tuple[int, int] | None:
         if record is None:
             continue
         at_ms = record.occurred_at
+        if at_ms - record.arrival_ms > LIMITS.max_ahead_ms or at_ms < last_ms - LIMITS.late_by_ms:
+            continue
         if first_ms is None:
             first_ms = last_ms = at_ms
         elif at_ms > last_ms:
@@ -43,6 +51,13 @@ def time_span_ms(rows: Iterable[AnyRow]) -> tuple[int, int] | None:
         elif at_ms < first_ms:
             first_ms = at_ms
     return None if first_ms is None else (first_ms, last_ms)
+
+
+def recorded_partitions(row: AnyRow) -> int:
+    """Return how many partitions there must have been where this row was recorded; 0 where it says nothing of them."""
+    record = usable(row)
+    partition: int | None = getattr(row, "partition", None)
+    return 0 if record is None or partition is None or record.topic not in INPUT_TOPICS else partition + 1
 
 
 def settings_for_recording(

@@ -33,10 +33,10 @@ from consumer.replay.files import (
     Source,
     catalogue_mapping,
 )
-from consumer.replay.inlet import PRODUCTS, AnyRow, Inlet, ProductRecord, UnusableRow, UsableRow, usable
+from consumer.replay.inlet import PRODUCTS, AnyRow, Inlet, ProductRecord, UnusableRow, UsableRow, is_input, usable
 from consumer.replay.options import ReplayOptions
 from consumer.replay.quality import Quality
-from consumer.replay.summary import DecisionCounts, EffectiveSettings, Summary, why_no_churn_figures
+from consumer.replay.summary import DecisionCounts, EffectiveSettings, Summary, warnings_about, why_no_churn_figures
 from consumer.replay.training import Trainers
 from schemas.codec import Decoder, JsonEncoder
 from schemas.container import Recorded
@@ -44,6 +44,7 @@ from schemas.records import Session, TrainingExample
 
 NOTHING = "nothing"
 LATE = "late"
+OTHER_TOPIC = "other_topic"
 
 
 def replay(
@@ -185,6 +186,9 @@ class _Replay:
         record = usable(row)
         if record is None:
             self._take_unusable(row)  # type: ignore[arg-type]  # it is what `usable` says it is not
+        elif not is_input(record):
+            self._bad[OTHER_TOPIC] += 1
+            self._bury(record.line, Rejection(OTHER_TOPIC, None, "the record is of a topic that is not read"), None)
         elif record.topic == PRODUCTS:
             self._take_product(record)
         else:
@@ -319,6 +323,7 @@ class _Replay:
             format=source.format,
             input=source.path,
             seconds=seconds,
+            warnings=warnings_about(self.n_rows, self._late),
         )
 
 

@@ -6,6 +6,9 @@ from consumer.core.settings import DAY_MS, CoreSettings
 from consumer.replay.quality import ChurnQuality, Outcomes, PreferenceQuality
 
 
+WARN_LATE_SHARE = 0.01
+
+
 class Unaccounted(Exception):
     """The rows do not add up. That is a fault of this program, never of the input."""
 
@@ -78,6 +81,7 @@ class Summary(msgspec.Struct, frozen=True):
     format: str
     input: str
     seconds: float
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         total = self.events + self.late + self.duplicate + self.products + self.bad
@@ -86,6 +90,16 @@ class Summary(msgspec.Struct, frozen=True):
                 f"{self.rows} rows were read, and {self.events} events, {self.late} late, {self.duplicate} duplicate, "
                 f"{self.products} products and {self.bad} bad are accounted for"
             )
+
+
+def warnings_about(rows: int, late: int) -> tuple[str, ...]:
+    """Return what makes the figures of a replay doubtful."""
+    if late <= WARN_LATE_SHARE * rows:
+        return ()
+    return (
+        f"{late:,} of {rows:,} rows ({late / rows:.1%}) came too late and count for nothing. Is the file in the order "
+        "of event time? If events do come that late, raise time.late_by_ms",
+    )
 
 
 def why_no_churn_figures(first_ms: int | None, last_ms: int | None, horizon_days: float) -> str | None:
@@ -113,6 +127,7 @@ def summary_rows(summary: Summary) -> list[tuple[str, str, str]]:
         rows.append(("input", "products", f"{summary.products:,}"))
     if summary.unreadable_after is not None:
         rows.append(("input", "not read to its end", summary.unreadable_after))
+    rows += [("input", "warning", warning) for warning in summary.warnings]
     counts = summary.decisions
     rows += [
         ("decisions", "all", f"{counts.total:,}, {counts.other_than_nothing:,} of them other than nothing"),

@@ -273,6 +273,8 @@ class _Verification:
             self._open = None
             self._learn(journal, closed)
             self._count(closed)
+        if not self.commits:
+            raise NotVerifiable("the journal holds no commit: there is nothing to derive")
         for rerun in self.tasks.values():
             extra = next(rerun.published, None)
             if extra is not None:

@@ -152,7 +152,10 @@ def text_of(line: Line) -> str | BadRow:
 
 
 def fields_of(text: str) -> list[str]:
-    """Return the columns of one CSV line; quoted columns are unquoted."""
+    """Return the columns of one CSV line; quoted columns are unquoted. None at all where the quoting is broken."""
     if '"' not in text:
         return text.split(",")
-    return next(csv.reader([text]))
+    try:
+        return next(csv.reader([text]))
+    except csv.Error:  # a column longer than the reader takes, a line end inside of a line
+        return []

@@ -29,6 +29,7 @@ from producers.rows import (
 )
 from schemas.events import ClickKind, PrivacyKind, PurchaseKind
 
+_TOO_LARGE_MS = 1 << 63  # times of records are signed 64-bit numbers
 _TOPIC_OF_KIND = {
     **dict.fromkeys(get_args(ClickKind), CLICKSTREAM),
     **dict.fromkeys(get_args(PurchaseKind), PURCHASES),
@@ -72,6 +73,8 @@ def _event(line: Line, topic: str, kind: str, event: dict[str, object]) -> Row |
         return BadRow(line.number, MISSING_FIELD, "`customer_id` is missing")
     if isinstance(at_ms, bool) or not isinstance(at_ms, int):
         return BadRow(line.number, BAD_NUMBER, "`occurred_at` is missing or no whole number of milliseconds")
+    if abs(at_ms) >= _TOO_LARGE_MS:
+        return BadRow(line.number, BAD_NUMBER, "`occurred_at` is larger than any time that a record can have")
     value = line.data
     if event.get("topic") == topic or "event_id" not in event:
         event.setdefault("event_id", f"jsonl-{line.number}")

@@ -1,4 +1,4 @@
-"""Bringing rows into event-time order, in bounded memory.
+"""Bringing rows into the order of replay, in bounded memory.
 
 Rows are collected up to a limit and sorted; where there are more, each sorted run goes to a temporary file and the
 runs are merged. So the hundred million rows of the whole Taobao data set pass through in a few gigabytes of disk.
@@ -22,14 +22,20 @@ _DECODER = msgspec.msgpack.Decoder(Row)
 _LENGTH_BYTES = 4
 
 
-def _place(row: Row) -> tuple[int, int]:
-    return row.occurred_at, row.line
+def _place(row: Row) -> tuple[int, str, int, int, int]:
+    """Return where a row stands: recorded rows with equal times in the order of their coordinates, others by line."""
+    if row.order_ms is None:
+        return row.occurred_at, "", 0, 0, row.line
+    return row.order_ms, row.topic, row.partition or 0, row.offset or 0, row.line
 
 
 def sorted_rows(
     rows: Iterable[Row | BadRow], spill: Path | None = None, memory_rows: int = MEMORY_ROWS
 ) -> Iterator[Row | BadRow]:
-    """Yield the rows ordered by (event time, line). Bad rows have no place in time and come first, as they are found.
+    """Yield the rows ordered by their times, then by topic, partition and offset where those are known, then by line.
+
+    The time is `order_ms`, or the event time of rows without one. Bad rows have no place in time and come first, as
+    they are found.
 
     `spill` is the folder for temporary files (the system's, where it is not given). Where the file can't be read to
     its end, what was read comes out in order, and then `UnreadableFile` is raised.

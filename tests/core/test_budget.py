@@ -50,3 +50,14 @@ def test_a_task_stays_within_its_budget() -> None:
     assert len(used[0]) > 3 * len(set(used[0]))
     assert all(used[1].count(channel) <= 3 for channel in used[1])
     assert limited.budget.spending().contacts
+
+
+def test_a_share_below_one_contact_comes_round() -> None:
+    """40 contacts over 64 tasks are 40 contacts on every day, and no task always goes without."""
+    tasks = [Budget(equal_share({"phone": 40.0}, 64)) for _ in range(64)]
+    had = [0.0] * 64
+    for day in range(20_000, 20_064):
+        left = [budget.left(day * DAY_MS, partition)["phone"] for partition, budget in enumerate(tasks)]
+        assert sum(left) == 40.0
+        had = [before + now for before, now in zip(had, left, strict=True)]
+    assert set(had) == {40.0}

@@ -83,7 +83,7 @@ def test_a_model_that_has_learned_nothing_says_so() -> None:
 
 def test_both_heads_learn_and_the_estimate_lies_between_them() -> None:
     """Customers who come back every time get a lower probability than those who never do."""
-    learner = churn.ChurnLearner(LearnerSettings())
+    learner = churn.ChurnLearner(LearnerSettings(), SETTINGS)
     for n in range(200):
         back = n % 2 == 0
         customer = predicted_at(T0 + n * DAY_MS)

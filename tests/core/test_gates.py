@@ -1,6 +1,9 @@
 """Hard gates: what may not be done is not done, and it is known why."""
 
+import zoneinfo
 from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -21,6 +24,7 @@ from consumer.core.gates import (
     has_consent,
     local_time,
     remember_contact,
+    zone_name,
     zone_of,
 )
 from consumer.core.settings import DAY_MS, HOUR_MS
@@ -199,7 +203,7 @@ def test_what_would_pass_in_the_quiet_hours_is_not_chosen() -> None:
 @pytest.mark.parametrize("zone", ["", "Europe", "../../etc/passwd", "Nowhere/Land", "\x00", "x" * 300, "é"])
 def test_an_unknown_zone_is_the_default_zone(zone: str) -> None:
     """Whatever a shop sends as a zone, the clock of the default zone is taken; where that is wrong too, UTC."""
-    assert zone_of(zone, "Asia/Tokyo") == ZoneInfo("Asia/Tokyo")
+    assert zone_name(zone_of(zone, "Asia/Tokyo")) == "Asia/Tokyo"
     assert zone_of(zone, zone) is UTC
 
 
@@ -261,3 +265,21 @@ def test_contacts_remembered_are_bounded() -> None:
     for i in range(9):
         contacts = remember_contact(contacts, Contact(NOON_MS + i, "offer", "email"), limit=4)
     assert [c.at - NOON_MS for c in contacts] == [5, 6, 7, 8]
+
+
+def test_zones_are_those_of_the_build_and_not_of_the_machine(tmp_path: Path) -> None:
+    """A machine may have rules of another year, and names of its own; neither may change a delivery time."""
+    tokyo = files("tzdata").joinpath("zoneinfo", "Asia", "Tokyo").read_bytes()
+    for name in ("localtime", "Europe/Berlin"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(tokyo)
+    zone_of.cache_clear()
+    before = zoneinfo.TZPATH
+    zoneinfo.reset_tzpath([str(tmp_path)])
+    try:
+        zoneinfo.ZoneInfo.clear_cache()
+        assert zone_name(zone_of("localtime", "UTC")) == "UTC"
+        assert local_time(NOON_MS, zone_of("Europe/Berlin", "UTC")).hour == 14
+    finally:
+        zoneinfo.reset_tzpath(before)
+        zoneinfo.ZoneInfo.clear_cache()

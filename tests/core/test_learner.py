@@ -89,3 +89,12 @@ def test_a_snapshot_of_another_horizon_is_refused() -> None:
     other = replace(SETTINGS, churn=ChurnSettings(horizon_days=30))
     with pytest.raises(RefusedSnapshot, match="other settings"):
         restore_learner(snapshot, other, CATALOGUE)
+
+
+def test_an_example_labelled_by_another_horizon_teaches_nothing() -> None:
+    """After a change of horizon the log of examples can be folded anew, and only what still means the same counts."""
+    other = replace(SETTINGS, churn=ChurnSettings(horizon_days=30))
+    learner = fold(new_learner("churn", other, CATALOGUE), "churn", 0, 30)
+    untaught = new_learner("churn", other, CATALOGUE)
+    untaught.last_offset = learner.last_offset
+    assert learner.snapshot() == untaught.snapshot()

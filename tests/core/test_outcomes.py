@@ -1,10 +1,14 @@
 """What a decision does to the labels of churn, and how its own outcome is revealed."""
 
+from dataclasses import replace
+
 from consumer.core import churn
 from consumer.core.catalogue import NOTHING
-from consumer.core.outcomes import remember_decision, reveal_outcomes
+from consumer.core.gates import ContactHistory
+from consumer.core.outcomes import note_order, remember_decision, reveal_outcomes
 from consumer.core.policy import REWARD_FEATURES, Choice
 from consumer.core.settings import DAY_MS
+from consumer.core.updates import new_customer
 from schemas.records import EligibleArm
 from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_task
 
@@ -79,3 +83,24 @@ def test_the_outcome_counts_orders_within_its_window_alone() -> None:
     examples = [e for e in task.take_outputs().examples if e.family == "policy"]
     assert [e.label for e in examples] == [0.0]
     assert reveal_outcomes(ann, T0, SETTINGS) == []
+
+
+def test_caps_are_kept_whatever_the_catalogue_asks_to_remember() -> None:
+    """A setting that is too small for the catalogue's limits must not make the shop forget contacts."""
+    catalogue = default_catalogue()
+    settings = replace(SETTINGS, state=replace(SETTINGS.state, contacts=1))
+    customer = new_customer("ann", T0)
+    made = catalogue.limits.max_per_week
+    for n in range(made):
+        choice = choice_of("recommend_items")
+        remember_decision(customer, choice, f"d{n}", "session_end", T0 + n * DAY_MS, settings, catalogue)
+    assert ContactHistory(customer.contacts, T0 + made * DAY_MS, catalogue).week == made
+
+
+def test_an_order_at_the_moment_of_a_decision_does_not_follow_from_it() -> None:
+    """What was bought before or together with the decision is not its outcome."""
+    for after_ms, credited in ((0, 0), (1, 1)):
+        customer = new_customer("ann", T0)
+        remember_decision(customer, choice_of(NOTHING), "d", "purchase", T0, SETTINGS, CATALOGUE)
+        note_order(customer, T0 + after_ms, 10.0, SETTINGS)
+        assert customer.pending_decisions[0].orders == credited

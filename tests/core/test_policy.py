@@ -16,7 +16,6 @@ from consumer.core.gates import Allowed
 from consumer.core.hashing import uniform
 from consumer.core.policy import (
     CROSS_FEATURES,
-    REWARD_FEATURE_SET,
     REWARD_FEATURES,
     Choice,
     PolicyLearner,
@@ -24,6 +23,7 @@ from consumer.core.policy import (
     decide,
     draw_probabilities,
     in_hold_out,
+    reward_feature_set,
     reward_features,
 )
 from consumer.core.segments import SEGMENTS
@@ -51,7 +51,7 @@ def an_example(arm: str, label: float, features: tuple[float, ...] | None = None
     """Return a matured example of `arm`."""
     values = features or (0.5,) * len(REWARD_FEATURES)
     return TrainingExample(
-        "policy", "reward", REWARD_FEATURE_SET, values, 1, label, 1.0, NOON_MS, NOON_MS + DAY_MS, arm=arm, **fields
+        "policy", "reward", reward_feature_set(3.0), values, 1, label, 1.0, NOON_MS, NOON_MS + DAY_MS, arm=arm, **fields
     )
 
 

@@ -2,14 +2,28 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from math import isfinite
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.core.settings import DAY_MS, HOUR_MS, MINUTE_MS, CoreSettings, StateSettings, TimeSettings
+from consumer.core.churn import feature_set
+from consumer.core.features import churn_features, unpack_churn
+from consumer.core.learner import new_learner
+from consumer.core.settings import (
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    CoreSettings,
+    PrivacySettings,
+    StateSettings,
+    TimeSettings,
+)
 from consumer.core.task import ScoringTask
+from consumer.core.updates import new_customer
 from consumer.store.memory import MemoryState
-from schemas.events import ClickEvent, PrivacyEvent
+from schemas.events import ClickEvent, Context, PrivacyEvent
+from schemas.records import TrainingExample
 from tests.core.streams import SETTINGS, T0, Stream, new_task
 
 
@@ -271,7 +285,7 @@ def test_every_list_of_a_customer_is_bounded(steps: list[tuple[str, str, str, in
             assert len(customer.bought) <= 2
             assert len(customer.pending_churn) <= 2
             assert len(customer.pending_decisions) <= 1
-            assert len(customer.contacts) <= 1
+            assert len(customer.contacts) <= task.catalogue.contacts_to_remember()  # caps need as many
             assert len(customer.cart) <= 1
 
 
@@ -291,3 +305,150 @@ def test_an_action_click_of_an_unknown_decision_is_harmless() -> None:
     event = ClickEvent("e", "ann", T0, "action_click", decision_id="long ago")
     assert task.step("clickstream", 0, event) is None
     assert task.counters["events"] == 1
+
+
+def test_a_customer_who_stays_for_decades_stops_nothing() -> None:
+    """Decayed counters grow with time; after forty years of visits they are still numbers."""
+    task = new_task()
+    stream = Stream(task)
+    for half_year in range(90):
+        assert stream.click("ann", half_year * 182 * DAY_MS) is None
+        assert stream.order("ann", half_year * 182 * DAY_MS, price=1e12) is None
+    customer = task.state.get("ann")
+    assert customer is not None
+    assert all(isfinite(value) for value in unpack_churn(churn_features(customer, customer.last_seen_ms + 1)))
+
+
+def test_an_order_outside_of_a_session_says_nothing_of_the_next() -> None:
+    """Who ordered by phone yesterday and leaves a filled cart behind today has abandoned it."""
+    task = new_task(replace(SETTINGS, policy=replace(SETTINGS.policy, decide_every_ms=0)))
+    stream = Stream(task)
+    stream.order("ann", T0, "i9")
+    stream.click("ann", T0 + DAY_MS, "cart_add")
+    stream.click("bob", T0 + 2 * DAY_MS)
+    assert "abandonment" in [d.trigger for d in task.take_outputs().decisions if d.customer_id == "ann"]
+
+
+def test_a_risk_that_nothing_was_decided_on_is_still_to_be_acted_on() -> None:
+    """A risk seen while catching up, when nothing may be decided, is decided on at the next tick."""
+    task = new_task(mode="catch-up")
+    Stream(task).order("ann", T0)
+    task.knowledge.adopt(certain_churn(task))
+    task.advance_to(T0 + 5 * DAY_MS)
+    assert not task.take_outputs().decisions
+    task.mode = "live"
+    for days in range(6, 12):
+        task.advance_to(T0 + days * DAY_MS)
+    assert [d.trigger for d in task.take_outputs().decisions].count("churn_risk") == 1
+
+
+def certain_churn(task: ScoringTask) -> bytes:
+    """A churn model that has seen nobody come back."""
+    learner = new_learner("churn", task.settings, task.catalogue)
+    features = unpack_churn(churn_features(new_customer("eve", T0), T0))
+    for offset in range(100):
+        learner.learn(
+            offset,
+            TrainingExample("churn", "horizon", feature_set(SETTINGS.churn), features, 1, 1.0, 1.0, T0, T0 + DAY_MS),
+        )
+    return learner.snapshot()
+
+
+def test_the_name_of_a_session_does_not_depend_on_the_customers_id() -> None:
+    """Otherwise whoever guesses an id could confirm it, also after an erasure."""
+    names = []
+    for customer_id in ("ann", "bob"):
+        task = new_task()
+        stream = Stream(task)
+        stream.click(customer_id, T0)
+        stream.click("eve", T0 + HOUR_MS)
+        names.append([session.session_id for session in task.take_outputs().sessions])
+    assert names[0] == names[1]
+
+
+def test_a_decision_names_the_zone_that_it_was_reckoned_in() -> None:
+    """Not what the shop sent, where there is no such zone."""
+    task = new_task()
+    stream = Stream(task)
+    stream.click("ann", T0, context=Context(time_zone="Mars/Olympus_Mons"))
+    stream.click("bob", T0, context=Context(time_zone="Asia/Tokyo"))
+    assert [d.time_zone for d in task.take_outputs().decisions] == ["UTC", "Asia/Tokyo"]
+
+
+def test_labels_mature_however_many_ticks_there_are_to_a_horizon() -> None:
+    """What may be remembered is less than a horizon's ticks: then some are not remembered, and the others mature."""
+    churn = replace(SETTINGS.churn, horizon_days=40, hazard_days=2, tick_days=2)
+    task = new_task(replace_settings(churn=churn, state=StateSettings(pending_churn=4)))
+    Stream(task).order("ann", T0)
+    for day in range(1, 200):
+        task.advance_to(T0 + day * DAY_MS)
+    heads = [example.head for example in task.take_outputs().examples]
+    assert heads.count("horizon") >= 12
+    assert heads.count("hazard") >= heads.count("horizon")
+
+
+def test_outcomes_mature_however_many_decisions_there_are() -> None:
+    """The same of decisions and their outcome window."""
+    policy = replace(SETTINGS.policy, decide_every_ms=0, outcome_days=10)
+    task = new_task(replace_settings(policy=policy, state=StateSettings(pending_decisions=3)))
+    stream = Stream(task)
+    for hour in range(24 * 30):
+        stream.click("ann", T0 + hour * HOUR_MS)
+    assert [example.family for example in task.take_outputs().examples].count("policy") >= 6
+
+
+def test_an_event_is_a_duplicate_as_long_as_its_id_is_remembered() -> None:
+    """The window slides: after it is full, the ids before the oldest one are still known."""
+    window = 4
+    task = new_task(replace_settings(time=replace(SETTINGS.time, duplicate_window=window)))
+    stream = Stream(task)
+    for n in range(window + 1):
+        stream.click("ann", T0 + n, event_id=f"e{n}")
+    for n in range(1, window + 1):
+        stream.click("ann", T0 + 10, event_id=f"e{n}")
+    assert task.counters["duplicates"] == window
+    stream.click("ann", T0 + 11, event_id="e0")
+    assert task.counters["duplicates"] == window
+
+
+def test_nothing_more_is_learned_of_who_objected() -> None:
+    """No label, no outcome, no session and no tick after an objection, whatever the customer does."""
+    task = new_task()
+    stream = Stream(task)
+    stream.order("ann", T0)
+    task.advance_to(T0 + 5 * DAY_MS)
+    task.step("privacy", 0, PrivacyEvent("x", "ann", T0 + 5 * DAY_MS, "objection"))
+    task.take_outputs()
+    for day in range(6, 12):
+        stream.click("ann", T0 + day * DAY_MS, item_id=f"i{day}")
+        stream.click("ann", T0 + day * DAY_MS + 1, item_id="i1")
+        stream.order("ann", T0 + day * DAY_MS + 2, "i1")
+    task.advance_to(T0 + 60 * DAY_MS)
+    outputs = task.take_outputs()
+    assert (outputs.decisions, outputs.examples, outputs.sessions) == ([], [], [])
+
+
+def test_what_we_sent_is_nothing_that_the_customer_did() -> None:
+    """An impression opens no session, triggers nothing and is no sign of life."""
+    task = new_task()
+    event = ClickEvent("e", "ann", T0 + DAY_MS, "action_impression", decision_id="d")
+    stream = Stream(task)
+    stream.click("ann", T0, item_id="a")
+    task.advance_to(T0 + HOUR_MS)
+    task.take_outputs()
+    task.step("clickstream", 9, event)
+    ann = task.state.get("ann")
+    assert ann is not None
+    assert (ann.last_seen_ms, ann.session_started_ms) == (T0, 0)
+    assert task.take_outputs().decisions == []
+
+
+def test_a_decision_without_a_choice_is_no_example() -> None:
+    """Where every action was ruled out, neither the policy nor the comparison of groups learns from it."""
+    task = new_task(replace_settings(privacy=PrivacySettings(default_consent=False)))
+    stream = Stream(task)
+    stream.click("ann", T0, "login", item_id=None)
+    (decision,) = task.take_outputs().decisions
+    assert len(decision.eligible) == 1
+    task.advance_to(T0 + 10 * DAY_MS)
+    assert [e for e in task.take_outputs().examples if e.family == "policy"] == []

@@ -87,3 +87,20 @@ def test_a_damaged_state_record_is_refused(position: int, byte: int) -> None:
     record[position] = byte
     with pytest.raises(CorruptState):
         decode_customer(bytes(record))
+
+
+def test_a_timer_that_was_met_in_an_aborted_commit_is_due_again() -> None:
+    """Rolling back forgets what was taken off the timers too; otherwise a customer would never be looked at again."""
+    working = WorkingSet(MemoryState())
+    customer = Customer("ann")
+    working.schedule(customer, 100)
+    working.put(customer)
+    working.commit(working.changes(), b"", 1)
+    met = working.pop_due(100)
+    assert met is not None
+    working.schedule(met, 5 * TIMER_WINDOW_MS)
+    working.put(met)
+    working.roll_back()
+    again = working.pop_due(100)
+    assert again is not None
+    assert again.scheduled_ms == 100

@@ -119,3 +119,9 @@ def _until_error(lines: Iterator[Line]) -> tuple[list[Line], UnreadableFile]:
     except UnreadableFile as error:
         return found, error
     raise AssertionError("the file was read to its end")
+
+
+@pytest.mark.parametrize("text", ['1,"' + "x" * 200_000 + '"', '1,"a"\rb'])
+def test_a_line_whose_quoting_is_broken_has_no_columns(text: str) -> None:
+    """It is a bad row like any other with the wrong number of columns, and ends nothing."""
+    assert fields_of(text) == []

@@ -162,7 +162,7 @@ def test_a_container_passes_records_on_as_they_were(tmp_path: Path) -> None:
     assert not bad
     assert [
         Recorded(row.topic, row.partition or 0, row.offset or 0, row.timestamp_ms or 0, row.key, row.value, row.headers)
-        for row in good
+        for row in sorted(good, key=lambda row: row.line)
     ] == records
     assert [(row.occurred_at, row.kind) for row in good] == [
         (900, "login"),
@@ -234,3 +234,13 @@ def test_event_ids_are_stable_and_unique(tmp_path: Path) -> None:
     )
     assert first == second
     assert len(set(first)) == 50
+
+
+@pytest.mark.parametrize("at_ms", [2**63, 2**64 - 1, -(2**63)])
+def test_a_time_that_no_record_can_have_is_a_bad_row(tmp_path: Path, at_ms: int) -> None:
+    """Such a number would fit neither a record of Kafka nor the journal."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(orjson.dumps({"customer_id": "ann", "occurred_at": at_ms, "kind": "login"}))
+    (row,) = read_rows(path, "jsonl")
+    assert isinstance(row, BadRow)
+    assert row.reason == "bad_number"

@@ -7,10 +7,12 @@ import pytest
 
 from consumer.core.settings import DAY_MS, ChurnSettings, CoreSettings, PrivacySettings
 from consumer.replay.files import DEAD_LETTERS, DECISIONS, FILES, JOURNAL, MANIFEST, MODELS, OutputRefused
-from consumer.replay.options import ReplayOptions, settings_for_recording
+from consumer.replay.options import ReplayOptions, recorded_partitions, settings_for_recording, time_span_ms
 from consumer.replay.summary import summary_rows
-from schemas.container import read_container
-from tests.replay.recordings import T0, click, lines_of, run_replay, shop_events, write_recording
+from producers.readers import read_rows
+from schemas.container import Recorded, read_container, write_container
+from schemas.partitioning import partition_of
+from tests.replay.recordings import T0, click, lines_of, run_replay, run_verify, shop_events, write_recording
 
 
 def decisions_in(out: Path) -> list[dict[str, object]]:
@@ -126,7 +128,7 @@ def test_without_consent_nothing_but_service_is_done(tmp_path: Path) -> None:
 
 
 def test_the_result_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
-    """A replay that fails half-way leaves neither files nor a manifest behind."""
+    """A replay that fails half-way leaves neither files nor a manifest nor a new directory behind."""
 
     def failing(n: int) -> None:
         if n >= 100:
@@ -151,7 +153,7 @@ def test_the_result_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
             options=ReplayOptions(commit_records=50),
             progress=failing,
         )
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -210,3 +212,85 @@ def test_the_table_for_people_names_what_the_summary_holds(tmp_path: Path) -> No
     assert table["nothing"] == f"{summary.decisions.by_action['nothing']:,}"
     assert table["consent where none is recorded"] == "assumed"
     assert f"{summary.preference.popularity.hit_rate_at_20:.4f}" in table["hit rate and MRR at 20, popularity"]
+
+
+def test_records_of_topics_that_are_not_read_are_counted_and_passed_over(tmp_path: Path) -> None:
+    """A recording may hold all topics of a run; verify passes over the same."""
+    events = shop_events()
+    records = [
+        Recorded("clickstream", 0, n, int(str(event["occurred_at"])), str(event["customer_id"]).encode(), line)
+        for n, (event, line) in enumerate(zip(events, lines_of(events), strict=True))
+        if "item_id" in event
+    ]
+    others = [Recorded(topic, 0, 0, T0, b"c1", b"{}") for topic in ("next-best-actions", "sessions", "not-ours")]
+    path = tmp_path / "all.avro"
+    write_container(path, [*records[:9], *others, *records[9:]])
+    summary = run_replay(path, tmp_path / "out", format_name="container")
+    assert summary.bad_by_reason == {"other_topic": 3}
+    assert summary.events == len(records)
+    assert run_verify(tmp_path / "out").kind == "same"
+
+
+def test_a_wrong_clock_does_not_stretch_a_recording(tmp_path: Path) -> None:
+    """One event of 1970 and one of 2099 leave a week a week."""
+    events = [click("c1", T0 + day * DAY_MS, "item_view", "item-1") for day in range(6)]
+    records = [
+        Recorded("clickstream", 0, n, int(str(event["occurred_at"])), b"c1", line)
+        for n, (event, line) in enumerate(zip(events, lines_of(events), strict=True))
+    ]
+    wrong = [
+        Recorded("clickstream", 0, 9, T0 + DAY_MS, b"c1", line)
+        for line in lines_of([click("c1", at_ms, "item_view", "item-1") for at_ms in (0, 4_070_908_800_000)])
+    ]
+    path = tmp_path / "week.avro"
+    write_container(path, [*records[:2], *wrong, *records[2:]])
+    assert time_span_ms(read_rows(path, "container")) == (T0, T0 + 5 * DAY_MS)
+
+
+def recorded_topics(partitions: int) -> list[Recorded]:
+    """Seven weeks of the small shop as a backfill: each topic was loaded on its own, long after its events happened."""
+    loaded_ms = T0 + 100 * DAY_MS
+    places: dict[tuple[str, int], list[Recorded]] = {}
+    for event in shop_events():
+        event["occurred_at"] = T0 + (int(str(event["occurred_at"])) - T0) * 8
+        topic = "purchases" if event["kind"] == "order" else "clickstream"
+        key = str(event["customer_id"]).encode()
+        records = places.setdefault((topic, partition_of(key, partitions)), [])
+        at_ms = loaded_ms + len(records) + (DAY_MS * 10 if topic == "purchases" else 0)
+        (value,) = lines_of([event])
+        records.append(Recorded(topic, partition_of(key, partitions), len(records), at_ms, key, value))
+    return [record for place in sorted(places) for record in places[place]]
+
+
+def test_topics_recorded_one_partition_after_the_other_replay_without_late_events(tmp_path: Path) -> None:
+    """A container is replayed in the order of events, by one task or as many as there were, and verifies."""
+    write_container(tmp_path / "rec.avro", recorded_topics(3))
+    assert {recorded_partitions(row) for row in read_rows(tmp_path / "rec.avro", "container")} == {1, 2, 3}
+    for partitions in (3, 1):
+        out, options = tmp_path / f"out-{partitions}", ReplayOptions(partitions=partitions, commit_records=50)
+        summary = run_replay(tmp_path / "rec.avro", out, options=options, format_name="container")
+        assert (summary.late, summary.bad, summary.warnings) == (0, 0, ())
+        assert summary.events == len(shop_events())
+        assert {record.partition for record in read_container(out / JOURNAL)} == set(range(partitions))
+        assert run_verify(out).kind == "same"
+
+
+def test_the_order_of_arrival_in_a_container_changes_no_decision(tmp_path: Path) -> None:
+    """The same topics recorded twice, with their partitions in another order, give the same decisions."""
+    records = recorded_topics(3)
+    for name, order in (("a", records), ("b", sorted(records, key=lambda each: (-each.partition, each.offset)))):
+        write_container(tmp_path / f"{name}.avro", order)
+        options = ReplayOptions(partitions=3, commit_records=50)
+        run_replay(tmp_path / f"{name}.avro", tmp_path / name, options=options, format_name="container")
+    assert (tmp_path / "a" / DECISIONS).read_bytes() == (tmp_path / "b" / DECISIONS).read_bytes()
+
+
+def test_many_late_rows_are_warned_of(tmp_path: Path) -> None:
+    """More than one row in a hundred: the summary says so, in the file and on the screen."""
+    events = shop_events()
+    late = [click(f"late-{n}", T0 - 30 * DAY_MS, "item_view", "item-1") for n in range(20)]
+    recording = write_recording(tmp_path / "late.jsonl", lines_of([*events, *late]))
+    summary = run_replay(recording, tmp_path / "out")
+    (warning,) = summary.warnings
+    assert warning.startswith(f"20 of {len(events) + 20} rows")
+    assert ("input", "warning", warning) in summary_rows(summary)

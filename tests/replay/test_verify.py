@@ -383,3 +383,9 @@ def test_recorded_topics_are_replayed_as_they_stood(tmp_path: Path) -> None:
     assert summary.events == len(events)
     assert summary.bad_by_reason == {"ahead_of_time": 1, "malformed_json": 1, "missing_key": 1}
     assert run_verify(tmp_path / "out").kind == "same"
+
+
+def test_where_nothing_was_committed_there_is_nothing_to_be_the_same(tmp_path: Path) -> None:
+    """An empty journal may be a wrong prefix or an expired one: it must not pass for a verification."""
+    run_replay(write_recording(tmp_path / "empty.jsonl", []), tmp_path / "out")
+    assert run_verify(tmp_path / "out").kind == "not_verifiable"
