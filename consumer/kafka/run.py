@@ -2,16 +2,17 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
+from consumer.core.budget import equal_share
 from consumer.core.catalogue import Catalogue
 from consumer.core.journal import settings_digest
 from consumer.core.knowledge import Knowledge
 from consumer.core.settings import DAY_MS, CoreSettings
 from consumer.kafka import clients
+from consumer.kafka.check import require_topics
 from consumer.kafka.checkpoint import Checkpoint
 from consumer.kafka.knowledge_follower import KnowledgeFollower
 from consumer.kafka.observer import Observer
@@ -51,9 +52,10 @@ def run(
 ) -> None:
     """Run one worker in this thread until `stop` returns True; then commit, leave the groups and return.
 
-    The topics must be there, with `topics.partitions` partitions. `clock_ms` is the wall clock (epoch milliseconds),
-    `clock_s` a monotonic one. Raises CannotGoOn (the message says why and what to do) and TooManyRejected; a worker
-    started after either continues from the last commit.
+    The topics must be there, with `topics.partitions` partitions: else TopicsError, and ClusterAway where no broker
+    answers. `clock_ms` is the wall clock (epoch milliseconds), `clock_s` a monotonic one. Raises CannotGoOn (the message
+    says why and what to do) and TooManyRejected; a worker started after either continues from the last commit.
+    StoreInUse: another worker has the state folder.
     """
     if not kafka.instance_id:
         raise CannotGoOn("kafka.instance_id is not set: give each worker a stable name of its own (worker-0, worker-1)")
@@ -88,6 +90,8 @@ def _build(
     clock_s: Callable[[], float],
 ) -> Worker:
     admin = clients.admin(kafka)
+    require_topics(admin, kafka, topics)
+    stores = _stores(worker, kafka, topics, admin, clock_ms)
     core = Core(
         settings=core_settings,
         settings_digest=settings_digest(core_settings),
@@ -95,6 +99,7 @@ def _build(
         knowledge=Knowledge(core_settings, catalogue),
         build=build,
         cache_customers=worker.cache_customers,
+        grants=equal_share(catalogue.budgets(), topics.partitions),
     )
     consumer = clients.member(kafka, "error", partition_eof=True)
     producer = clients.transactional_producer(kafka, f"{kafka.group_id}-{kafka.instance_id}")
@@ -105,7 +110,7 @@ def _build(
     )  # fmt: skip
     restorer = Restorer(
         clients.reader(kafka, auto_offset_reset="earliest", partition_eof=True),
-        admin, topics, _stores(worker, kafka, topics, admin, clock_ms),
+        admin, topics, stores,
         check_group_offsets=worker.check_group_offsets,
         timeout_s=worker.restore_timeout_ms / 1000,
         clock_s=clock_s,
@@ -132,7 +137,7 @@ def _stores(
     worker: WorkerSettings, kafka: KafkaSettings, topics: TopicSettings, admin: AdminClient, clock_ms: Callable[[], int]
 ) -> Stores:
     """Return the local stores, known by the group and the topic id of the changelog: a topic made anew has another."""
-    folder = Path(worker.state_dir) if worker.state_dir else None
+    folder = worker.state_folder(kafka.instance_id or "")
     tombstones_ms = int(topics.retention.tombstones_days * DAY_MS)
     name = topics.name("customer-state")
     topic_id = "" if folder is None else _topic_id(admin, name, kafka.connect_timeout_ms / 1000)
@@ -141,6 +146,9 @@ def _stores(
 
 def _topic_id(admin: AdminClient, name: str, timeout_s: float) -> str:
     def ask() -> str:
-        return str(admin.describe_topics(TopicCollection([name]))[name].result(timeout_s).topic_id)
+        try:
+            return str(admin.describe_topics(TopicCollection([name]))[name].result(timeout_s).topic_id)
+        except TimeoutError:
+            raise CannotGoOn(f"the brokers did not describe {name} within {timeout_s:.0f} s: are they up?") from None
 
     return clients.call_again(ask, timeout_s)

@@ -9,8 +9,9 @@ A suspended task (its partition is between owners) keeps what it has decoded, an
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from consumer.core.budget import Budget
 from consumer.core.catalogue import Catalogue
 from consumer.core.intake import Rejection
 from consumer.core.journal import ClosedCommit, OpenCommit, encode_task_record
@@ -36,6 +37,7 @@ class Core:
     knowledge: Knowledge
     build: str
     cache_customers: int
+    grants: Mapping[str, float] = field(default_factory=dict)  # contacts a day of each task, by action or channel
 
 
 class TaskRunner:
@@ -76,6 +78,7 @@ class TaskRunner:
             core.knowledge,
             settings_digest=core.settings_digest,
             stream_time_ms=record.stream_time_ms,
+            budget=Budget(core.grants, record.spending),
         )
         self._commit: OpenCommit | None = None
         self._closed: ClosedCommit | None = None

@@ -2,11 +2,12 @@
 
 import pytest
 
+from consumer.core.budget import Spending
 from consumer.core.intake import Rejection
 from consumer.core.journal import TaskRecord, settings_digest
 from consumer.core.knowledge import Knowledge
 from consumer.core.merge import MergeRecord
-from consumer.core.settings import CoreSettings
+from consumer.core.settings import DAY_MS, CoreSettings
 from consumer.kafka.dead_letters import DeadLetterLimit
 from consumer.kafka.modes import ModeSwitch
 from consumer.kafka.restore import Restored
@@ -150,3 +151,21 @@ def test_rejections_are_kept_for_the_dead_letters_until_the_commit(runner: TaskR
     runner.close_commit()
     assert runner.committed(1).rejected == [("clickstream", bad.event)]
     assert not runner.rejected
+
+
+def test_a_task_has_its_grants_and_what_it_spent_before_a_restart() -> None:
+    """The journal says what was granted; the task's record brings back what was spent of it."""
+    settings = CoreSettings()
+    core = Core(
+        settings, settings_digest(settings), catalogue(), Knowledge(settings, catalogue()), "test", 100, {"phone": 2.0}
+    )
+    spent = Spending(NOW_MS // DAY_MS, {"phone": 1.0})
+    restored = Restored(MemoryState(), TaskRecord(spending=spent), dict(START), 0)
+    limit = DeadLetterLimit(DeadLetterSettings())
+    runner = TaskRunner(0, core, restored, ModeSwitch("auto", 60_000), limit, merge_wait_s=0.0)
+    all_ends_reached(runner)
+    runner.take(click(0))
+    assert runner.process(10, NOW_MS, 0.0) == 1
+    closed = runner.close_commit()
+    assert closed.journal.grants == {"phone": 2.0}
+    assert closed.task_record.spending == spent
