@@ -35,7 +35,7 @@ class Knowledge:
         Raises RefusedSnapshot where this build cannot use it.
         """
         decoded = decode_snapshot(snapshot, self._settings, self._catalogue)
-        if not force and decoded.offset <= self.model_versions.get(decoded.family, -1):
+        if not force and decoded.offset <= self.model_versions.get(decoded.family, -2):
             return False
         self._install(decoded)
         self.model_versions = dict(sorted((self.model_versions | {decoded.family: decoded.offset}).items()))

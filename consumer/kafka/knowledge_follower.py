@@ -50,6 +50,7 @@ class KnowledgeFollower:
         self._knowledge = knowledge
         self._clock_s = clock_s
         self.latest: dict[Family, LatestSnapshot] = {}
+        self._refused: dict[bytes, str] = {}  # family → why its latest snapshot that cannot be used was refused
 
     def load(self, timeout_s: float, stop: Callable[[], bool]) -> None:
         """Read everything up to the present end. Raises CannotGoOn, and Stopping."""
@@ -59,6 +60,9 @@ class KnowledgeFollower:
         wanted = {(each.topic, 0): end for each, end in zip(partitions, ends, strict=True)}
         for message in read_to(self._reader, wanted, stop=stop, clock_s=self._clock_s, timeout_s=timeout_s):
             self._fold(message)
+        for family, why in sorted(self._refused.items()):
+            if family.decode() not in self._knowledge.model_versions:
+                raise CannotGoOn(why)
         log.info(
             "knowledge loaded: models %s, sessions up to %d",
             self._knowledge.model_versions,
@@ -97,7 +101,10 @@ class KnowledgeFollower:
         try:
             adopted = self._knowledge.adopt(data)
         except RefusedSnapshot as refused:
-            raise CannotGoOn(str(refused)) from refused
+            # Learned under other settings: of no use here, and no harm where there is one that can be used.
+            log.warning("model snapshot %s is not used: %s", key.decode(errors="replace"), refused)
+            self._refused[key.split(b"@")[0]] = str(refused)
+            return
         if adopted:
             family: Family = key.split(b"@")[0].decode()  # type: ignore[assignment]  # as the trainer wrote it
             self.latest[family] = LatestSnapshot(key, data)
