@@ -11,6 +11,7 @@ import os
 import tokenize
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from math import isfinite
@@ -51,7 +52,7 @@ class HttpSettings:
     """The port of /livez, /readyz and /metrics. They are not protected: open them to your own network alone."""
 
     __pydantic_config__ = _STRICT
-    host: str = "127.0.0.1"
+    host: str = "127.0.0.1"  # "0.0.0.0" to be reached from other machines
     port: int = 8642  # 0 takes any free one
     stuck_after_ms: int = 60_000  # /livez fails when the loop has not come round for longer
 
@@ -65,7 +66,7 @@ class LoggingSettings:
     """What goes to standard error, and how."""
 
     __pydantic_config__ = _STRICT
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Literal["debug", "info", "warning", "error"] = "info"  # and above: "debug", "info", "warning" or "error"
     json: bool = False  # one JSON object a line instead of key=value
 
 
@@ -74,7 +75,7 @@ class Config:
     """Everything that can be configured. The sections up to `learner` change what is computed; see CoreSettings."""
 
     __pydantic_config__ = _STRICT
-    format: Literal["json", "avro"] = "json"  # of what is written; both are read, whatever is set here
+    format: Literal["json", "avro"] = "json"  # "json" or "avro": of what is written; both are read
     catalogue: Path | None = None  # TOML file of channels and actions; the one that comes along when not given
     time: TimeSettings = field(default_factory=TimeSettings)
     state: StateSettings = field(default_factory=StateSettings)
@@ -110,9 +111,10 @@ def load_config_and_origins(
 ) -> tuple[Config, dict[str, str]]:
     """Return the configuration, and for each key that is not left at its default where its value came from."""
     environment = os.environ if environment is None else environment
+    named_by = "the path given to --config"
     if file is None and environment.get(CONFIG_VARIABLE):
-        file = Path(environment[CONFIG_VARIABLE])
-    values: dict[str, Any] = _read_file(file) if file is not None else {}
+        file, named_by = Path(environment[CONFIG_VARIABLE]), f"the path in {CONFIG_VARIABLE}"
+    values: dict[str, Any] = _read_file(file, named_by) if file is not None else {}
     origins: dict[Path_, str] = {path: str(file) for path in _paths_of(values)}
     problems = _lay_environment_over(values, origins, environment)
     _unset_empty(values)
@@ -120,18 +122,19 @@ def load_config_and_origins(
         config = TypeAdapter(Config).validate_python(values)
     except ValidationError as error:
         problems += [_explain(details, origins) for details in error.errors(include_url=False)]
+        problems += _out_of_range(values, origins)
         raise ConfigError(_listed(list(dict.fromkeys(problems)))) from None
-    problems += _out_of_range(config, origins)
+    problems += _out_of_range(asdict(config), origins)
     if problems:
         raise ConfigError(_listed(problems))
     return config, {".".join(path): origin for path, origin in origins.items()}
 
 
-def _read_file(file: Path) -> dict[str, Any]:
+def _read_file(file: Path, named_by: str) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"configuration file {file} does not exist: check the path given to --config") from None
+        raise ConfigError(f"configuration file {file} does not exist: check {named_by}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"configuration file {file} can't be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
@@ -259,14 +262,16 @@ _MAY_BE_ZERO = frozenset(
 _SHARES = ("_share", "_floor", "_ratio", "_threshold", "_weight")
 
 
-def _out_of_range(config: Config, origins: Mapping[Path_, str]) -> list[str]:
-    """Return what is wrong with numbers that have the right type."""
+def _out_of_range(values: Mapping[str, Any], origins: Mapping[Path_, str]) -> list[str]:
+    """Return what is wrong with numbers of `values`, checked or not. What is no number is not looked at."""
     problems = []
-    values = asdict(config)
     for path, _ in all_fields():
         value: Any = values
         for name in path:
-            value = value[name]
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if isinstance(value, str) and _field_type(path) in {int, float}:  # from the environment
+            with suppress(ValueError):
+                value = _field_type(path)(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         where = f"{'.'.join(path)} = {value} ({_origin(path, origins)})"

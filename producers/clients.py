@@ -3,10 +3,14 @@
 The exception is what the reading code rests on: that ends of partitions are told and that nothing is committed.
 """
 
+import logging
 from collections.abc import Mapping
+from typing import Any
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
+
+log = logging.getLogger("nextbest.produce")  # librdkafka's own lines go here too
 
 Properties = Mapping[str, str | int | float | bool]
 
@@ -15,14 +19,43 @@ Properties = Mapping[str, str | int | float | bool]
 PARTITIONER = "murmur2_random"
 QUEUE_MESSAGES = 100_000
 QUEUE_KBYTES = 256 * 1024
+CONNECT_S = 10.0
+
+
+class BrokerAway(Exception):
+    """No broker answers; the message says which address was tried and what to do."""
+
+
+def reach(client: Producer | AdminClient, bootstrap: str) -> None:
+    """Return once a broker answers; raise `BrokerAway` where none does."""
+    try:
+        client.list_topics(timeout=CONNECT_S)
+    except KafkaException as error:
+        raise BrokerAway(
+            f"no broker answers at {bootstrap}: {error.args[0].str()}. Is it running, and is the address in "
+            "kafka.bootstrap_servers right as seen from here?"
+        ) from error
+
+
+def _log_error(error: KafkaError) -> None:
+    log.log(logging.ERROR if error.fatal() else logging.WARNING, "%s", error.str())
+
+
+def _base(bootstrap: str, client_id: str) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": bootstrap,
+        "client.id": client_id,
+        "logger": log,
+        "error_cb": _log_error,
+        "log.connection.close": False,
+    }
 
 
 def new_producer(bootstrap: str, properties: Properties | None = None) -> Producer:
     """Return a producer whose queue is bounded and which doesn't reorder or double records on a retry."""
     return Producer(
         {
-            "bootstrap.servers": bootstrap,
-            "client.id": "nextbest-produce",
+            **_base(bootstrap, "nextbest-produce"),
             "partitioner": PARTITIONER,
             "enable.idempotence": True,
             "linger.ms": 50,
@@ -39,8 +72,7 @@ def new_reader(bootstrap: str, properties: Properties | None = None) -> Consumer
     """Return a consumer for assigned partitions that reads committed records alone and commits nothing."""
     return Consumer(
         {
-            "bootstrap.servers": bootstrap,
-            "client.id": "nextbest-record",
+            **_base(bootstrap, "nextbest-record"),
             "isolation.level": "read_committed",
             "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 50,
@@ -55,4 +87,4 @@ def new_reader(bootstrap: str, properties: Properties | None = None) -> Consumer
 
 def new_admin(bootstrap: str, properties: Properties | None = None) -> AdminClient:
     """Return an admin client. Hold on to it: its futures fail once it is collected."""
-    return AdminClient({"bootstrap.servers": bootstrap, "client.id": "nextbest-record", **(properties or {})})
+    return AdminClient({**_base(bootstrap, "nextbest-record"), **(properties or {})})

@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from confluent_kafka import IsolationLevel, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # public, not listed as such
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, not listed as such
+    AdminClient,
+    ListOffsetsResultInfo,
+    OffsetSpec,
+)
 
 Place = tuple[str, int]  # topic with its prefix, partition
 
@@ -24,10 +28,20 @@ def next_offsets(admin: AdminClient, places: Sequence[Place]) -> dict[Place, int
     return _offsets(admin, places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
 
 
+def newest_ms(admin: AdminClient, places: Sequence[Place]) -> int | None:
+    """Return the time of the newest record in any of the places; None where there is none. Raises `KafkaException`."""
+    found = _asked(admin, places, OffsetSpec.max_timestamp())  # type: ignore[no-untyped-call]
+    return max((at.timestamp for at in found.values() if at.offset >= 0), default=None)
+
+
 def _offsets(admin: AdminClient, places: Sequence[Place], spec: OffsetSpec) -> dict[Place, int]:
+    return {place: at.offset for place, at in _asked(admin, places, spec).items()}
+
+
+def _asked(admin: AdminClient, places: Sequence[Place], spec: OffsetSpec) -> dict[Place, ListOffsetsResultInfo]:
     asked = admin.list_offsets(
         {TopicPartition(*place): spec for place in places},
         isolation_level=IsolationLevel.READ_UNCOMMITTED,
         request_timeout=REQUEST_S,
     )
-    return {(at.topic, at.partition): future.result().offset for at, future in asked.items()}
+    return {(at.topic, at.partition): future.result() for at, future in asked.items()}

@@ -8,7 +8,7 @@ from threading import Event as StopEvent
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from producers.clients import Properties, new_producer
+from producers.clients import Properties, new_producer, reach
 from producers.pacing import DAY_MS, Pace
 from producers.rows import BadRow, Row, UnreadableFile
 
@@ -207,8 +207,10 @@ def publish_to_kafka(
     stop: StopEvent | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> PublishReport:
-    """Publish rows with a producer of its own; see `publish_rows`."""
-    publisher = Publisher(new_producer(bootstrap, properties), prefix)
+    """Publish rows with a producer of its own; see `publish_rows`. Raises `BrokerAway` where no broker answers."""
+    producer = new_producer(bootstrap, properties)
+    reach(producer, bootstrap)
+    publisher = Publisher(producer, prefix)
     return publish_rows(
         rows,
         publisher,

@@ -11,7 +11,7 @@ from threading import Event as StopEvent
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from producers.clients import Properties, new_admin, new_reader
+from producers.clients import Properties, new_admin, new_reader, reach
 from producers.offsets import REQUEST_S, Place, first_offsets, next_offsets
 from schemas.container import ContainerWriter, Recorded
 
@@ -59,10 +59,12 @@ def record(
     """Write all committed records of the topics (logical names) to `out`, up to the end of the log as it is now.
 
     With `follow` it goes on until `stop` is set. The file grows as ``out.part`` and gets its name at the end. Raises
-    `RecordFailed` for a topic that isn't there, a broker that isn't reached, and where nothing comes for `stalled_s`.
+    `RecordFailed` for a topic that isn't there and where nothing comes for `stalled_s`, `BrokerAway` where no broker
+    answers.
     """
     started_s = clock()
     admin = new_admin(bootstrap, properties)
+    reach(admin, bootstrap)
     places = _places(admin, [prefix + topic for topic in topics])
     try:
         first, end = first_offsets(admin, places), next_offsets(admin, places)

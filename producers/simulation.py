@@ -9,10 +9,10 @@ from typing import Final
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from producers.clients import Properties, new_admin, new_producer, new_reader
-from producers.offsets import REQUEST_S, first_offsets, next_offsets
+from producers.clients import Properties, new_admin, new_producer, new_reader, reach
+from producers.offsets import REQUEST_S, first_offsets, newest_ms, next_offsets
 from producers.publish import PROGRESS_EVERY_S, Progress, Publisher, PublishReport
-from producers.rows import Row
+from producers.rows import CLICKSTREAM, Row
 from producers.simulate import Population
 from schemas.codec import Decoder
 from schemas.errors import InvalidRecord
@@ -45,6 +45,19 @@ def start_ms_for(now_ms: int, speed: float, duration_s: float) -> int:
     Event time that runs ahead of the broker's clock would be rejected.
     """
     return now_ms - int(speed * duration_s * 1_000)
+
+
+def published_until_ms(bootstrap: str, prefix: str = "", properties: Properties | None = None) -> int | None:
+    """Return the broker's time of the newest clickstream record; None where there is none.
+
+    Raises `BrokerAway` where no broker answers and `KafkaException` where it refuses.
+    """
+    admin = new_admin(bootstrap, properties)
+    reach(admin, bootstrap)
+    topic = admin.list_topics(timeout=REQUEST_S).topics.get(prefix + CLICKSTREAM)
+    if topic is None or not topic.partitions:
+        return None
+    return newest_ms(admin, [(prefix + CLICKSTREAM, partition) for partition in topic.partitions])
 
 
 class DecisionReader:
@@ -208,17 +221,17 @@ def simulate_to_kafka(
 
     It ends at event time `until_ms`, after `duration_s`, or when `stop` is set, whichever comes first; without a pace
     `until_ms` is needed. `products` publishes the shop's items first. `on_row` sees each row published. Raises
-    `PublishFailed` where the producer can't go on.
+    `PublishFailed` where the producer can't go on, `BrokerAway` where no broker answers.
     """
     if speed is None and until_ms is None:
         raise ValueError("as fast as it goes has no end of its own: `until_ms` is needed")
     if speed is not None and not speed > 0:
         raise ValueError(f"the speed is {speed}: it must be more than 0")
     stop = stop or StopEvent()
+    producer = new_producer(bootstrap, properties)
+    reach(producer, bootstrap)
     decisions = DecisionReader(bootstrap, prefix, reader_properties, decode) if react else None
-    run = _Run(
-        population, Publisher(new_producer(bootstrap, properties), prefix), decisions, on_row, progress, stop, clock
-    )
+    run = _Run(population, Publisher(producer, prefix), decisions, on_row, progress, stop, clock)
     try:
         if products:
             for row in population.products():

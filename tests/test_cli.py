@@ -2,14 +2,20 @@
 
 import importlib
 import json
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from consumer.commands.errors import FOR_PEOPLE
+from schemas.container import Recorded, write_container
+from schemas.partitioning import partition_of
 
+ADVICE = "Is the file in the order of event time? If events do come so late, raise time.late_by_ms"
 EVENTS = [
     {"event_id": f"e{n}", "customer_id": f"c{n % 3}", "occurred_at": 1_700_000_000_000 + n * 60_000}
     | {"kind": "item_view", "item_id": f"i{n % 5}"}
@@ -90,11 +96,63 @@ def test_check_without_a_broker_says_what_to_do() -> None:
 
 
 def test_run_needs_an_instance_id() -> None:
-    """A worker without a stable name could not be fenced; the message names the key."""
+    """A worker without a stable name could not be fenced; the message names the key, before anything is opened."""
     answer = nextbest("run", NEXTBEST_HTTP__PORT="0", NEXTBEST_KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")
-    assert answer.returncode != 0
-    assert "kafka.instance_id is not set" in answer.stderr
-    assert "Traceback" not in answer.stderr
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("nextbest: kafka.instance_id is not set: set kafka.instance_id (NEXTBEST_KAFKA__")
+
+
+@pytest.mark.parametrize("arguments", [("run",), ("verify", "--topics"), ("topics", "create")])
+def test_without_a_broker_a_command_ends_within_the_connect_timeout(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """One message names the address that was tried, and what to look at; the exit code says that it is no mistake."""
+    answer = nextbest(
+        *arguments,
+        NEXTBEST_KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1",
+        NEXTBEST_KAFKA__CONNECT_TIMEOUT_MS="500",
+        NEXTBEST_KAFKA__INSTANCE_ID="w",
+        NEXTBEST_HTTP__PORT="0",
+        NEXTBEST_WORKER__STATE_DIR=str(tmp_path),
+        NEXTBEST_LOGGING__LEVEL="warning",
+    )
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("nextbest: connection to 127.0.0.1:1: ")
+    assert "is the broker running" in answer.stderr
+    assert answer.stderr.count("\n") == 1
+
+
+def test_a_taken_http_port_is_a_mistake_that_says_which_setting() -> None:
+    """The second worker on a machine meets this first."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        answer = nextbest("run", NEXTBEST_KAFKA__INSTANCE_ID="w", NEXTBEST_HTTP__PORT=port)
+    assert answer.returncode == 2
+    assert f"http.port: can't listen on 127.0.0.1:{port}" in answer.stderr
+    assert "Each worker on one machine needs an http.port (NEXTBEST_HTTP__PORT) of its own" in answer.stderr
+
+
+def test_a_missing_configuration_file_says_who_named_it() -> None:
+    """A path in the environment is not looked for on the command line."""
+    answer = nextbest("check", NEXTBEST_CONFIG="/nope.toml")
+    assert answer.returncode == 2
+    assert "/nope.toml does not exist: check the path in NEXTBEST_CONFIG" in answer.stderr
+
+
+def test_a_mistake_in_a_catalogue_names_the_file(tmp_path: Path) -> None:
+    """With the key that was meant."""
+    file = tmp_path / "cat.toml"
+    file.write_text("[nothing]\nprior_probability = 0.1\n[limits]\nmax_per_dya = 3\n", encoding="utf-8")
+    answer = nextbest("check", NEXTBEST_CATALOGUE=str(file))
+    assert answer.returncode == 2
+    assert f"catalogue {file}: limits: " in answer.stderr
+    assert "did you mean `max_per_day`?" in answer.stderr
+
+
+def test_an_empty_recording_is_called_empty(tmp_path: Path) -> None:
+    """Not of an unknown format."""
+    file = tmp_path / "empty.jsonl"
+    file.touch()
+    answer = nextbest("replay", str(file), "--out", str(tmp_path / "out"))
+    assert (answer.returncode, answer.stderr) == (2, f"nextbest: {file}: the file is empty\n")
 
 
 def test_avro_without_a_registry_is_refused() -> None:
@@ -117,6 +175,45 @@ def test_a_replay_is_summarised_and_can_be_verified(tmp_path: Path) -> None:
     recording.write_text(recording.read_text().replace("i4", "i3", 1), encoding="utf-8")
     different = nextbest("verify", str(out))
     assert (different.returncode, different.stdout.split(":")[0]) == (1, "different"), different.stdout
+
+
+def test_a_recording_of_several_partitions_is_replayed_by_as_many_tasks_and_late_rows_are_warned_of(
+    tmp_path: Path,
+) -> None:
+    """The tasks follow from the container; the warning goes to standard error and into the summary."""
+    late = EVENTS[0] | {"event_id": "late", "occurred_at": 1_600_000_000_000}
+    records = [
+        Recorded("clickstream", partition_of(str(event["customer_id"]).encode(), 3), n, 1_800_000_000_000, key, value)
+        for n, event in enumerate([*EVENTS, late])
+        for key, value in [(str(event["customer_id"]).encode(), json.dumps(event).encode())]
+    ]
+    write_container(tmp_path / "rec.avro", records)
+    answer = nextbest("replay", str(tmp_path / "rec.avro"), "--out", str(tmp_path / "out"))
+    assert answer.returncode == 0, answer.stderr
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["settings"]["partitions"] == 1 + max(record.partition for record in records)
+    assert summary["warnings"] == ["1 of 41 rows (2.4%) came too late and count for nothing. " + ADVICE]
+    assert answer.stderr == f"warning: {summary['warnings'][0]}\n"
+
+
+def test_an_interrupted_replay_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    """Ctrl-C in the middle: exit code 130, one sentence, no directory."""
+    recording, out = tmp_path / "events.jsonl", tmp_path / "out"
+    with recording.open("w", encoding="utf-8") as file:
+        for n in range(100_000):
+            event = EVENTS[n % 40] | {"event_id": f"e{n}", "occurred_at": 1_700_000_000_000 + n * 60_000}
+            file.write(json.dumps(event) + "\n")
+    command = [sys.executable, "-c", "from consumer.cli import main; main()", "replay", str(recording), "-o", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not (out / ".unfinished-sessions.avro").exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors.startswith("interrupted after ")
+    assert "Traceback" not in errors
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(("module", "name"), [(module, name) for module, name, _ in FOR_PEOPLE])

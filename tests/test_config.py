@@ -94,8 +94,14 @@ def test_an_unknown_variable_is_an_error() -> None:
 def test_all_problems_are_said_at_once(tmp_path: Path) -> None:
     """Nobody should have to start five times to find five mistakes."""
     file = written(tmp_path, "[churn]\nhorizon_day = 1\n[state]\ncontacts = 'x'")
-    said = problems(file, {"NEXTBEST_NONSENSE": "1"})
-    assert "3 problems" in said
+    said = problems(file, {"NEXTBEST_NONSENSE": "1", "NEXTBEST_TIME__SESSION_GAP_MS": "-5"})
+    assert "4 problems" in said
+    assert "time.session_gap_ms = -5 (environment variable NEXTBEST_TIME__SESSION_GAP_MS): must be more than 0" in said
+
+
+def test_every_key_says_what_it_means() -> None:
+    """No cell of the reference is left empty."""
+    assert [line for line in reference().splitlines() if line.endswith("|  |")] == []
 
 
 def test_a_file_that_is_not_there_or_no_toml_is_said_so(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nextbest")
 
+INSTANCE_ID_ADVICE = "set kafka.instance_id (NEXTBEST_KAFKA__INSTANCE_ID): a stable name for each worker's slot"
+
 topics_app = typer.Typer(help="Make the topics.", no_args_is_help=True)
 
 
@@ -28,6 +30,8 @@ def run(config: ConfigOption = None) -> None:
     """Run one worker until SIGTERM or SIGINT: read, learn, decide, publish, exactly once."""
     import time
 
+    from prometheus_client import disable_created_metrics
+
     from consumer.build import build_fingerprint
     from consumer.kafka.run import run as work
     from consumer.kafka.worker import WorkerStatus
@@ -36,8 +40,12 @@ def run(config: ConfigOption = None) -> None:
     from consumer.telemetry.metrics import Metrics
 
     settings = configured(config)
+    if not settings.kafka.instance_id:
+        raise CommandError(f"kafka.instance_id is not set: {INSTANCE_ID_ADVICE}")
     catalogue = catalogue_of(settings)
     decoder, encoder = codec_of(settings)
+    # A time of creation for each counter would be as many series again, of use to nobody.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     metrics, status = Metrics(), WorkerStatus()
     metrics.build.labels(build_fingerprint()).set(1)
     status.looped_at_s = time.monotonic()
@@ -53,7 +61,10 @@ def run(config: ConfigOption = None) -> None:
             )
         except OSError as error:
             where = f"{settings.http.host}:{settings.http.port}"
-            raise CommandError(f"http.port: can't listen on {where}: {error.strerror}; choose another one") from None
+            raise CommandError(
+                f"http.port: can't listen on {where}: {error.strerror}. Each worker on one machine needs an http.port "
+                "(NEXTBEST_HTTP__PORT) of its own; 0 takes any free one"
+            ) from None
         with health:
             log.info("worker %s, build %s, http port %d", settings.kafka.instance_id, build_fingerprint(), health.port)
             work(
@@ -104,8 +115,7 @@ def check(
     catalogue = catalogue_of(settings)
     findings = [Finding("ok", "configuration", f"valid; {len(catalogue.actions)} actions in the catalogue")]
     if settings.kafka.instance_id is None:
-        advice = "set kafka.instance_id (NEXTBEST_KAFKA__INSTANCE_ID): a stable name for each worker's slot"
-        findings.append(Finding("warn", "instance id", "not set, and `nextbest run` needs it", advice))
+        findings.append(Finding("warn", "instance id", "not set, and `nextbest run` needs it", INSTANCE_ID_ADVICE))
     findings += look(settings.kafka, settings.topics, transactions=transactions)
     for finding in findings:
         results.print(f"{finding.status:<5} {finding.what}: {finding.found}", markup=False)
@@ -123,17 +133,25 @@ def create(
     """Create the topics that are missing, with everything set explicitly. What exists is never altered."""
     from dataclasses import replace
 
+    from consumer.kafka.check import reach
     from consumer.kafka.clients import admin
     from consumer.kafka.topics import create_topics, topic_plan
 
     settings = configured(config)
     plan = topic_plan(replace(settings.topics, partitions=partitions) if partitions else settings.topics)
-    report = create_topics(admin(settings.kafka), plan, bootstrap=settings.kafka.bootstrap_servers)
+    asking = admin(settings.kafka)
+    reach(asking, settings.kafka)
+    report = create_topics(asking, plan, bootstrap=settings.kafka.bootstrap_servers)
     for name in report.created:
         results.print(f"created {name}")
     for name in report.existed:
         results.print(f"exists  {name}")
     for difference in report.differs:
         results.print(f"differs {difference}", markup=False)
+    if partitions and partitions != settings.topics.partitions:
+        results.print(
+            f"set topics.partitions = {partitions} for the workers, too: in the configuration it is "
+            f"{settings.topics.partitions}, and they would not start"
+        )
     if report.differs:
         raise typer.Exit(1)

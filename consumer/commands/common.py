@@ -48,9 +48,14 @@ def configured(file: Path | None) -> "Config":
 
 def catalogue_of(config: "Config") -> "Catalogue":
     """Return the catalogue that the configuration names, or the one that comes along."""
-    from consumer.core.catalogue import Catalogue
+    from consumer.core.catalogue import Catalogue, CatalogueError
 
-    return Catalogue.from_mapping(catalogue_mapping(config.catalogue))
+    mapping = catalogue_mapping(config.catalogue)
+    try:
+        return Catalogue.from_mapping(mapping)
+    except CatalogueError as error:
+        file = config.catalogue or "that comes along"
+        raise CatalogueError(f"catalogue {file}: {str(error).removeprefix('catalogue: ')}") from None
 
 
 def catalogue_mapping(path: Path | None) -> dict[str, Any]:

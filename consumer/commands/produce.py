@@ -1,5 +1,6 @@
 """`nextbest produce` and `nextbest record`: streams into Kafka, and out of it into a file."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ produce_app = typer.Typer(help="Publish a simulated population or a recorded str
 FormatOption = Annotated[
     str | None, typer.Option("--format", help="Format of the file; recognised by its beginning when not given.")
 ]
+DAY_MS = 86_400_000
 INPUTS = ("clickstream", "purchases", "privacy", "products")
 
 
@@ -33,6 +35,8 @@ def format_of(path: Path, name: str | None) -> str:
 
     if not path.exists():
         raise CommandError(f"{path} does not exist")
+    if path.is_file() and path.stat().st_size == 0:
+        raise CommandError(f"{path}: the file is empty")
     if name is None:
         name = detect_format(path)
         if name is None:
@@ -55,6 +59,9 @@ def simulate(
     speed: Annotated[float, typer.Option(min=0.001, help="Event time for each second of the clock.")] = 1.0,
     seconds: Annotated[float | None, typer.Option(min=1, help="How long; until interrupted when not given.")] = None,
     react: Annotated[bool, typer.Option(help="Read next-best-actions and let customers react.")] = True,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Also where later events have been published before.")
+    ] = False,
 ) -> None:
     """Let a simulated population shop: seeded, with a known truth, with late, duplicate and malformed events.
 
@@ -63,13 +70,17 @@ def simulate(
     import time
 
     from producers.simulate import Population
-    from producers.simulation import simulate_to_kafka, start_ms_for
+    from producers.simulation import published_until_ms, simulate_to_kafka, start_ms_for
 
     if speed > 1 and seconds is None:
         raise CommandError("a --speed over 1 needs --seconds: event time must not run ahead of the broker's clock")
     settings = configured(config)
     now_ms = int(time.time() * 1000)
     start_ms = start_ms_for(now_ms, speed, seconds) if seconds is not None else now_ms
+    reader_properties = {**settings.kafka.properties, **settings.kafka.consumer_properties}
+    if not anyway:
+        newest_ms = published_until_ms(settings.kafka.bootstrap_servers, settings.topics.prefix, reader_properties)
+        _refuse_the_past(start_ms, newest_ms, settings.topics.name("clickstream"))
     population = Population(seed=seed, n_customers=customers, start_ms=start_ms)
     with progress_bar() as bar, stopped_by_signals() as stop:
         task = bar.add_task("events published", total=None)
@@ -78,7 +89,7 @@ def simulate(
             bootstrap=settings.kafka.bootstrap_servers,
             prefix=settings.topics.prefix,
             properties=client_properties(settings),
-            reader_properties={**settings.kafka.properties, **settings.kafka.consumer_properties},
+            reader_properties=reader_properties,
             speed=speed,
             duration_s=seconds,
             react=react,
@@ -87,6 +98,18 @@ def simulate(
         )
     _print_report(report.published)
     results.print(f"decisions read: {sum(report.decisions.values()):,}, reacted to {report.reacted:,}")
+
+
+def _refuse_the_past(start_ms: int, newest_ms: int | None, topic: str) -> None:
+    """Raise CommandError where events would begin more than a day before those that are in the topic."""
+    if newest_ms is None or start_ms >= newest_ms - DAY_MS:
+        return
+    start, newest = (datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M") for ms in (start_ms, newest_ms))
+    raise CommandError(
+        f"events would begin at {start} UTC, and {topic} holds records up to {newest} UTC: workers would reject them "
+        "as too late, and stop. Use other topics for this run (topics.prefix and kafka.group_id, then `nextbest topics "
+        "create`), leave out --speed, or insist with --anyway"
+    )
 
 
 @produce_app.command()

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from consumer.commands.common import ConfigOption, catalogue_of, configured, progress_bar, results, stopped_by_signals
+from consumer.commands.common import (
+    ConfigOption,
+    catalogue_of,
+    configured,
+    progress_bar,
+    results,
+    stopped_by_signals,
+    to_people,
+)
 from consumer.commands.errors import CommandError
 from consumer.commands.produce import FormatOption, format_of
 
@@ -32,7 +40,14 @@ def replay(
     out: Annotated[Path, typer.Option("--out", "-o", help="A new or empty directory, or one of an earlier replay.")],
     format_name: FormatOption = None,
     config: ConfigOption = None,
-    partitions: Annotated[int, typer.Option(min=1, help="Tasks to spread the customers over.")] = 1,
+    partitions: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Tasks to spread the customers over; as many as there were recorded partitions, otherwise 1.",
+            show_default=False,
+        ),
+    ] = None,
     assume_consent: Annotated[
         bool, typer.Option(help="Whether customers of whom no consent is recorded may be contacted.")
     ] = True,
@@ -60,20 +75,37 @@ def replay(
         if span is not None:
             core = settings_for_recording(core, *span, explicit=origins.keys(), assume_consent=assume_consent)
         replaying = bar.add_task("replaying", total=rows.n)
-        summary = run(
-            read_rows(file, name, spill=Path(spill)),
-            out,
-            core,
-            catalogue_of(settings),
-            source=Source.of(file, name),
-            build=build_fingerprint(),
-            new_state=MemoryState,
-            options=ReplayOptions(partitions=partitions),
-            decoder=_decoder_of(settings),
-            progress=lambda n: bar.update(replaying, completed=n),
-            unreadable=(UnreadableFile,),
-        )
+        done = 0
+
+        def progress(n: int) -> None:
+            nonlocal done
+            done = n
+            bar.update(replaying, completed=n)
+
+        try:
+            summary = run(
+                read_rows(file, name, spill=Path(spill)),
+                out,
+                core,
+                catalogue_of(settings),
+                source=Source.of(file, name),
+                build=build_fingerprint(),
+                new_state=MemoryState,
+                options=ReplayOptions(
+                    partitions=partitions or max(1, rows.partitions), last_ms=span[1] if span is not None else None
+                ),
+                decoder=_decoder_of(settings),
+                progress=progress,
+                unreadable=(UnreadableFile,),
+            )
+        except KeyboardInterrupt:
+            bar.stop()
+            said = f"interrupted after {done:,} of {rows.n:,} rows: this replay has written nothing to {out}"
+            to_people.print(said, markup=False, soft_wrap=True)
+            raise
     _print_summary(summary)
+    for warning in summary.warnings:
+        to_people.print(f"warning: {warning}", markup=False, soft_wrap=True)
     results.print(f"decisions, journal and the rest: {out}")
 
 
@@ -84,11 +116,15 @@ class _Counted:
         self._rows = rows
         self._unreadable = unreadable
         self.n = 0
+        self.partitions = 0  # that the rows were recorded from
 
     def __iter__(self) -> "Iterator[Row | BadRow]":
+        from consumer.replay.inlet import recorded_partitions
+
         try:
             for row in self._rows:
                 self.n += 1
+                self.partitions = max(self.partitions, recorded_partitions(row))
                 yield row
         except self._unreadable:
             return  # said by the replay itself, which comes to the same place
@@ -163,8 +199,13 @@ def _verify_directory(directory: Path, input_file: Path | None, config: Path | N
 
 
 def _verify_topics(config: Path | None) -> "Verdict":
+    from msgspec.structs import replace
+
     from consumer.build import build_fingerprint
     from consumer.commands.broker import codec_of
+    from consumer.kafka.check import require_topics
+    from consumer.kafka.clients import admin
+    from consumer.kafka.log_reader import Stopping
     from consumer.kafka.recording import TopicRecording
     from consumer.replay.recording import Damaged, NotVerifiable
     from consumer.replay.verify import Verdict
@@ -173,13 +214,14 @@ def _verify_topics(config: Path | None) -> "Verdict":
 
     settings = configured(config)
     core, (decoder, _) = settings.core_settings(), codec_of(settings)
+    require_topics(admin(settings.kafka), settings.kafka, settings.topics)
     with progress_bar() as bar, stopped_by_signals() as stop:
         task = bar.add_task("records derived again", total=None)
         try:
             with TopicRecording(
                 settings.kafka, settings.topics, decoder, core.time.max_ahead_ms, stop=stop.is_set
             ) as recording:
-                return derive_again(
+                verdict = derive_again(
                     recording,
                     core,
                     catalogue_of(settings),
@@ -187,6 +229,13 @@ def _verify_topics(config: Path | None) -> "Verdict":
                     MemoryState,
                     lambda n: bar.update(task, completed=n),
                 )
+                all_read = verdict.kind == "same" or verdict.task is None
+                if all_read and (beyond := recording.uncommitted_inputs()):
+                    told = f"{beyond:,} input records lie beyond the last commit of their task: not processed yet"
+                    verdict = replace(verdict, details=(*verdict.details, told))
+                return verdict
+        except Stopping:
+            raise KeyboardInterrupt from None
         except NotVerifiable as error:
             return Verdict("not_verifiable", str(error))
         except Damaged as error:

@@ -1,6 +1,7 @@
 """`nextbest demo`: the whole of it on one machine, without a broker."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -19,4 +20,17 @@ def demo(
     """Start a broker for trying things out, a simulated shop and two workers, watch them, and stop."""
     from consumer.demo import run_demo
 
+    _check_settings()
     raise typer.Exit(run_demo(seconds=seconds, live=live, out=out))
+
+
+def _check_settings() -> None:
+    """Refuse what the workers would refuse: NEXTBEST_* variables go over the settings of the demo as over others."""
+    from consumer.commands.common import catalogue_of
+    from consumer.config import load_config
+    from consumer.demo.workers import worker_config
+
+    with TemporaryDirectory(prefix="nextbest-demo-") as folder:
+        file = Path(folder) / "demo.toml"
+        file.write_text(worker_config("127.0.0.1:1", "worker", port=0, partitions=1))
+        catalogue_of(load_config(file))

@@ -72,14 +72,14 @@ def churn_reasons(
     shown, rest = ordered[:MAX_FAMILIES], ordered[MAX_FAMILIES:]
     reasons = [
         Reason("churn", f"The risk of churn is {churn.probability:.0%}", churn.probability),
-        Reason("churn.base", f"Where every customer starts from ({churn.bias:+.2f})", churn.bias),
+        Reason("churn.base", f"The average customer's risk, as log-odds ({churn.bias:+.2f})", churn.bias),
     ]
     for family, amount in shown:
         said = words.get(family) or family.replace("_", " ")
-        reasons.append(Reason(f"churn.{family}", f"{_direction(amount)}: {said}", amount))
+        reasons.append(Reason(f"churn.{family}", f"{_sentence(said)}: {_direction(amount)}", amount))
     if rest:
         amount = sum(value for _, value in rest)
-        reasons.append(Reason("churn.other", f"{_direction(amount)}: all else together", amount))
+        reasons.append(Reason("churn.other", f"All else together: {_direction(amount)}", amount))
     return tuple(reasons)
 
 
@@ -117,33 +117,38 @@ def _value_reason(choice: Choice, catalogue: Catalogue) -> Reason:
     money = catalogue.currency
     if choice.arm != NOTHING:
         words = (
-            f"To {_arm_words(choice.arm, catalogue)} is expected to bring {_money(choice.expected_value, money)} "
-            f"over doing nothing: an order with {choice.predicted:.1%} instead of {choice.predicted_nothing:.1%}"
+            f"{_arm_words(choice.arm, catalogue)} should bring {_over_nothing(choice.expected_value, money)}: "
+            f"an order with {choice.predicted:.1%} instead of {choice.predicted_nothing:.1%}"
         )
-        return Reason("value", words, choice.expected_value)
+        return Reason("value", _sentence(words), choice.expected_value)
     others = choice.eligible[1:]
     if not others:
         return Reason("value", "No action was possible", 0.0)
     if choice.best_arm == NOTHING:
         return Reason("value", "No possible action is expected to bring more than it costs", 0.0)
-    best = _money(choice.best_value, money)
-    words = f"To {_arm_words(choice.best_arm, catalogue)} was expected to bring {best} over doing nothing"
-    return Reason("value", words, choice.best_value)
+    best = _over_nothing(choice.best_value, money)
+    words = f"{_arm_words(choice.best_arm, catalogue)} was expected to bring {best}"
+    return Reason("value", _sentence(words), choice.best_value)
 
 
 def _exploration_reason(choice: Choice, catalogue: Catalogue) -> Reason:
-    best = "to do nothing" if choice.best_arm == NOTHING else f"to {_arm_words(choice.best_arm, catalogue)}"
-    words = (
-        f"Drawn by chance with a probability of {choice.propensity:.1%}, to learn what works; "
-        f"expected to be best: {best} ({_money(choice.best_value, catalogue.currency)})"
+    """Say that it was chance, with the probability of the action on its channel, whichever variant it has."""
+    drawn = sum(
+        arm.propensity for arm in choice.eligible if (arm.action, arm.channel) == (choice.action, choice.channel)
     )
-    return Reason("exploration", words, choice.propensity)
+    if choice.best_arm == NOTHING:
+        best = "doing nothing"
+    else:
+        value = _over_nothing(choice.best_value, catalogue.currency)
+        best = f"{_arm_words(choice.best_arm, catalogue)} ({value})"
+    words = f"Drawn by chance with a probability of {drawn:.1%}, to learn what works; expected to be best: {best}"
+    return Reason("exploration", words, drawn)
 
 
 def _gates_reason(choice: Choice) -> Reason:
     counts = Counter(why for _, why in choice.gated)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    said = ", ".join(f"{GATES.get(why, why)} ({n})" for why, n in ordered)
+    said = ", ".join(f"{GATES.get(why, why)} ({n} {'arm' if n == 1 else 'arms'})" for why, n in ordered)
     return Reason("gates", f"Ruled out: {said}", float(len(choice.gated)))
 
 
@@ -152,9 +157,15 @@ def _arm_words(arm: str, catalogue: Catalogue) -> str:
     return f"{catalogue.actions[action].words} {catalogue.channels[channel].words}"
 
 
-def _money(amount: float, currency: str) -> str:
-    return f"{amount:+.2f} {currency}".rstrip()
+def _over_nothing(amount: float, currency: str) -> str:
+    money = f"{abs(amount):.2f} {currency}".rstrip()
+    return f"{money} {'less' if amount < 0.0 else 'more'} than doing nothing"
 
 
 def _direction(amount: float) -> str:
-    return f"{'Raises' if amount > 0.0 else 'Lowers'} the risk ({amount:+.2f})"
+    return f"{'raises' if amount > 0.0 else 'lowers'} the risk ({amount:+.2f})"
+
+
+def _sentence(words: str) -> str:
+    """Return words of the catalogue or of a feature as the beginning of a sentence."""
+    return words[:1].upper() + words[1:]

@@ -19,7 +19,7 @@ class TimeSettings:
     __pydantic_config__ = _STRICT
     max_ahead_ms: int = 10 * MINUTE_MS  # further ahead of the broker's timestamp: dead letter
     late_by_ms: int = 7 * DAY_MS  # further behind stream time: dead letter
-    session_gap_ms: int = 30 * MINUTE_MS
+    session_gap_ms: int = 30 * MINUTE_MS  # silence that ends a session
     duplicate_window: int = 32  # event ids remembered for each customer
     timers_per_step: int = 64  # due timers fired before one event; the rest wait for the next
     tick_decides_within_ms: int = DAY_MS  # a tick that fires later than this decides nothing
@@ -32,13 +32,13 @@ class StateSettings:
     __pydantic_config__ = _STRICT
     time_to_live_days: int = 540  # silent for longer: forgotten, changelog tombstoned
     history_items: int = 20  # the customer's own last items
-    session_items: int = 30
-    bought_items: int = 20
-    categories: int = 8
+    session_items: int = 30  # of a session, the last ones
+    bought_items: int = 20  # bought before, the latest: personal frequency and replenishment come from them
+    categories: int = 8  # with an affinity, the strongest
     pending_churn: int = 16  # unmatured predictions
     pending_decisions: int = 16  # unmatured outcomes
     consents: int = 64  # channel and purpose pairs
-    cart_items: int = 30
+    cart_items: int = 30  # in the cart, the latest
     contacts: int = 24  # contacts remembered for caps and cooldowns
 
 
@@ -47,8 +47,8 @@ class ChurnSettings:
     """Churn is no `signal` within `horizon_days` of the prediction."""
 
     __pydantic_config__ = _STRICT
-    signal: Signal = "purchase"
-    horizon_days: float = 90.0
+    signal: Signal = "purchase"  # what staying is: "purchase" or "activity" (any event of the customer)
+    horizon_days: float = 90.0  # what the published churn probability is about
     hazard_days: float = 7.0  # the short head, rolled forward to the horizon
     tick_days: float = 7.0  # how often a silent customer is looked at again
     risk_threshold: float = 0.7  # a tick at or over this probability is a trigger
@@ -69,9 +69,9 @@ class PreferenceSettings:
     top: int = 20  # length of the list that is tried against what came next
     content_items: int = 6  # recommended items in one action
     index_sessions: int = 500_000  # most recent sessions kept in the index
-    index_items: int = 200_000
+    index_items: int = 200_000  # distinct items in its sessions; beyond, the oldest sessions go
     sessions_per_item: int = 500  # most recent sessions kept for each item
-    neighbours: int = 100
+    neighbours: int = 100  # sessions most like the current one that a recommendation is made of
     sample_share: float = 0.05  # share of item events at which the recommendation is tried and learned from
     caused_weight: float = 0.3  # weight in the index of an item that our own recommendation led to
 
@@ -84,18 +84,18 @@ class PolicySettings:
     decide_every_ms: int = 6 * HOUR_MS  # at most one decision a customer in this interval
     outcome_days: float = 3.0  # outcome: a purchase within this time
     hold_out_share: float = 0.05  # universal hold-out: always nothing
-    hold_out_rotation_days: int = 90
-    nothing_floor: float = 0.05
-    propensity_floor: float = 0.02
+    hold_out_rotation_days: int = 90  # then other customers are held out
+    nothing_floor: float = 0.05  # *nothing* keeps at least this probability, for comparison; 0.05 to 0.9
+    propensity_floor: float = 0.02  # each arm keeps at least this probability, or 0.1 / number of arms if that is less
     exploration: float = 20.0  # SquareCB's γ at the start
     exploration_growth: float = 0.5  # γ grows with (matured examples) ** this
-    eligible_limit: int = 32
+    eligible_limit: int = 32  # arms in one decision; those further down in the catalogue are ruled out
     action_budget_price: float = 0.0  # λ: what a unit of cost costs on top
     fatigue_cost: float = 0.05  # for each contact in the last 7 days
     default_time_zone: str = "UTC"  # IANA name; for customers whose zone is not known
-    reward_learning_rate: float = 0.05
+    reward_learning_rate: float = 0.05  # of the model of outcomes
     reward_prior_strength: float = 1.0  # AdaGrad's accumulator at the start: more holds the priors longer
-    seed: str = "nextbest"
+    seed: str = "nextbest"  # draws depend on it and on the id of the decision alone
 
     def __post_init__(self) -> None:
         if not 0.05 <= self.nothing_floor <= 0.9:
@@ -115,7 +115,7 @@ class PrivacySettings:
     """What may be done without an explicit consent event."""
 
     __pydantic_config__ = _STRICT
-    default_consent: bool = False
+    default_consent: bool = False  # whether customers of whom no consent is recorded may be contacted
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +124,8 @@ class LearnerSettings:
 
     __pydantic_config__ = _STRICT
     snapshot_examples: int = 200  # a snapshot after this many examples
-    learning_rate: float = 0.05
-    l2: float = 1e-5
+    learning_rate: float = 0.05  # of the churn and preference models
+    l2: float = 1e-5  # how strongly their weights are pulled to 0
     prior_strength: float = 10.0  # where AdaGrad's sums of squares start: the larger, the slower the first steps
 
 

@@ -1,5 +1,6 @@
 """The demo from start to end: broker, workers, stream, view, and a folder with what was published."""
 
+import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
@@ -10,10 +11,12 @@ from threading import Thread
 
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.padding import Padding
+from rich.text import Text
 
 from consumer.demo.view import BROKER_WARNING, actions, figures, in_words, view
 from consumer.demo.watch import QUIET, Watch
-from consumer.demo.workers import DemoWorker, WorkerFailed
+from consumer.demo.workers import DemoWorker, WorkerFailed, environment_of_workers
 from consumer.kafka.mock_broker import MockBroker
 from consumer.kafka.settings import TopicSettings
 from consumer.kafka.topics import topic_plan
@@ -27,6 +30,7 @@ WORKERS = 2
 CUSTOMERS = 400
 DAYS_A_SECOND = 1.0
 EVENTS_FILE = "next-best-actions.jsonl"
+STARTING = "starting two workers"
 
 _SPEED = DAYS_A_SECOND * 86_400
 _READY_WITHIN_S = 60.0
@@ -91,8 +95,11 @@ class Shop:
 
 def run_demo(seconds: float, live: bool, out: Path) -> int:
     """Run the demo with a stream of `seconds`; return the exit code. It ends within 30 s of the end of the stream."""
-    out.mkdir(parents=True, exist_ok=True)
     console = Console(highlight=False)
+    environment, unused = environment_of_workers(os.environ)
+    if unused:
+        console.print(f"not used in the demo: {', '.join(unused)}", markup=False)
+    out.mkdir(parents=True, exist_ok=True)
     console.print(BROKER_WARNING)
     console.print(f"A simulated shop with {CUSTOMERS} customers, {DAYS_A_SECOND:g} day a second; {WORKERS} workers.")
     topics = TopicSettings(partitions=PARTITIONS, replication_factor=1, min_insync_replicas=1)
@@ -101,16 +108,22 @@ def run_demo(seconds: float, live: bool, out: Path) -> int:
         broker = stack.enter_context(MockBroker({spec.name: spec.partitions for spec in topic_plan(topics)}))
         workers = [
             stack.enter_context(
-                DemoWorker(f"worker-{n}", broker.bootstrap, PARTITIONS, folder, out / f"worker-{n}.log")
+                DemoWorker(f"worker-{n}", broker.bootstrap, PARTITIONS, folder, out / f"worker-{n}.log", environment)
             )
             for n in range(1, WORKERS + 1)
         ]
         watch = stack.enter_context(Watch(broker.bootstrap, PARTITIONS, workers, out / EVENTS_FILE))
         shop = Shop(broker.bootstrap, seconds)
         try:
-            with console.status("starting") if live else nullcontext():
+            if not live:
+                console.print(STARTING)
+            with console.status(STARTING) if live else nullcontext():
                 _wait_until_ready(workers)
             ended_well = _show(console, workers, watch, shop, seconds, live=live)
+        except KeyboardInterrupt:
+            stopped = f"stopped; {watch.decisions:,} decisions so far in {out / EVENTS_FILE}"
+            console.print(stopped, markup=False, soft_wrap=True)
+            raise
         except WorkerFailed as failed:
             raise WorkerFailed(f"{failed}\n(the whole log is in {out})") from failed
         finally:
@@ -142,7 +155,8 @@ def _show(
     started_s = time.monotonic()
 
     def screen() -> RenderableType:
-        return view(watch, min(time.monotonic() - started_s, seconds), seconds, shop.event_time_ms, shop.published)
+        passed_s = min(time.monotonic() - started_s, seconds)
+        return view(watch, passed_s, seconds, shop.event_time_ms, shop.published, console.size)
 
     with ExitStack() as stack:
         display = stack.enter_context(Live(console=console, auto_refresh=False, transient=True)) if live else None
@@ -177,5 +191,6 @@ def _print_result(console: Console, watch: Watch, shop: Shop, out: Path) -> None
     console.print("\nthe latest decisions, in plain words:")
     for decision in reversed(watch.latest):
         what, why = in_words(decision)
-        console.print(f"  {what}\n    because: {why}", markup=False)
+        console.print(f"  {what}", markup=False)
+        console.print(Padding(Text(f"because: {why}"), (0, 0, 0, 4)))
     console.print(f"\nall {watch.decisions:,} next-best-action events: {out / EVENTS_FILE}")

@@ -9,6 +9,7 @@ from typing import Self
 
 from confluent_kafka import TopicPartition
 
+from consumer.core.catalogue import NOTHING
 from consumer.demo.workers import DemoWorker
 from consumer.replay.quality import Quality
 from producers.clients import new_reader
@@ -20,6 +21,38 @@ QUIET = 3  # errors alone: that connections end with the broker is no news here
 _METRICS_EVERY_S = 1.0
 _BATCH = 2_000
 _LATEST = 4
+_ANOTHER_EVERY_S = 4.0  # time to read one
+
+
+class Showcase:
+    """Picks a few of the latest decisions to show: in turn one of each action, long enough to be read."""
+
+    def __init__(self) -> None:
+        self.shown: deque[NextBestAction] = deque(maxlen=_LATEST)
+        self._latest_of: dict[str, NextBestAction] = {}  # action → its latest decision
+        self._picked: dict[str, None] = {}  # actions, the one last picked at the end
+        self._picked_at_s = 0.0
+
+    def add(self, decision: NextBestAction) -> None:
+        """Take note of a decision."""
+        self._latest_of[decision.action] = decision
+
+    def look(self, now_s: float) -> None:
+        """Show one more decision where it is time to: of the action that was picked longest ago."""
+        if len(self.shown) < _LATEST:  # no action twice while others may come
+            candidates = [action for action in self._latest_of if action not in self._picked]
+        elif now_s - self._picked_at_s >= _ANOTHER_EVERY_S:
+            candidates = [action for action, decision in self._latest_of.items() if decision not in self.shown]
+        else:
+            return
+        if not candidates:
+            return
+        order = list(self._picked)
+        action = min(candidates, key=lambda each: (order.index(each) if each in order else -1, each == NOTHING))
+        self._picked.pop(action, None)
+        self._picked[action] = None
+        self._picked_at_s = now_s
+        self.shown.append(self._latest_of[action])
 
 
 class Watch:
@@ -41,7 +74,7 @@ class Watch:
         self._metrics_at_s = 0.0
         self.actions: Counter[tuple[str, str]] = Counter()  # (action, channel)
         self.triggers: Counter[str] = Counter()
-        self.latest: deque[NextBestAction] = deque(maxlen=_LATEST)  # other than nothing
+        self._showcase = Showcase()
         self.quality = Quality()
         self.repeated = 0
         self.events = self.rejected = self.lag = self.customers = 0
@@ -57,6 +90,7 @@ class Watch:
         if now_s - self._metrics_at_s >= _METRICS_EVERY_S:
             self._metrics_at_s = now_s
             self._take_metrics(now_s)
+        self._showcase.look(now_s)
 
     def _take(self, topic: str, value: bytes) -> None:
         if topic == EXAMPLES:
@@ -70,8 +104,7 @@ class Watch:
         self._file.write(self._encoder.encode(DECISIONS, decision) + b"\n")
         self.actions[decision.action, decision.channel or "–"] += 1
         self.triggers[decision.trigger] += 1
-        if decision.action != "nothing":
-            self.latest.append(decision)
+        self._showcase.add(decision)
 
     def _take_metrics(self, now_s: float) -> None:
         answers = [worker.metrics() for worker in self._workers]
@@ -85,6 +118,11 @@ class Watch:
         self.lag = int(found["nextbest_consumergroup_lag"])
         self.customers = int(found["nextbest_customers"])
         self._events_at.append((now_s, float(self.events)))
+
+    @property
+    def latest(self) -> Sequence[NextBestAction]:
+        """Return a few of the latest decisions, of different actions where possible; the last one was picked last."""
+        return self._showcase.shown
 
     @property
     def events_per_s(self) -> float:

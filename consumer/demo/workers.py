@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,17 @@ from prometheus_client.parser import text_string_to_metric_families
 _HOST = "127.0.0.1"
 _TEN_YEARS_MS = 10 * 365 * 86_400_000
 _LAST_LINES = 12  # of a failed worker's log
+
+
+# Settings that the demo makes by itself: those of a real cluster would lead its workers astray.
+_OWN = (
+    "NEXTBEST_CONFIG",
+    "NEXTBEST_FORMAT",
+    "NEXTBEST_KAFKA_",
+    "NEXTBEST_TOPICS_",
+    "NEXTBEST_WORKER_",
+    "NEXTBEST_HTTP_",
+)
 
 
 class WorkerFailed(Exception):
@@ -67,10 +79,24 @@ port = {port}
 """
 
 
+def environment_of_workers(environment: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Return the environment for the workers, and the names of the variables that are left out of it."""
+    unused = sorted(name for name in environment if name.startswith(_OWN))
+    return {name: value for name, value in environment.items() if name not in unused}, unused
+
+
 class DemoWorker:
     """One worker process. Its log goes to `log_file`."""
 
-    def __init__(self, name: str, bootstrap: str, partitions: int, folder: Path, log_file: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        bootstrap: str,
+        partitions: int,
+        folder: Path,
+        log_file: Path,
+        environment: Mapping[str, str],
+    ) -> None:
         self.name = name
         self._port = _free_port()
         self._log_file = log_file
@@ -79,7 +105,12 @@ class DemoWorker:
         command = [sys.executable, "-c", "from consumer.cli import main; main()", "run", "--config", str(config)]
         with log_file.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
             )
 
     def check(self) -> None:

@@ -61,9 +61,10 @@ class DirectoryRecording:
         if not self._input.is_file():
             raise NotVerifiable(f"the input {self._input} is not there; if it was moved, name it with --input")
         self._decoder = Decoder(max_value_bytes=MAX_VALUE_BYTES)
+        options = self._manifest.options
         self._rereading = Rereading(
             read_rows(self._input, source.format),
-            Inlet(self._manifest.options.partitions, self.settings.time.max_ahead_ms, decoder),
+            Inlet(options.partitions, self.settings.time.max_ahead_ms, decoder, options.last_ms),
         )
         self._snapshots: dict[tuple[str, int], bytes] = {}
         self._more_snapshots = self._records(MODELS)

@@ -105,13 +105,17 @@ class OutputDirectory:
         self._is_new = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(path)
-        self._remove_unfinished()
         self._streams: dict[str, IO[bytes]] = {}
         self._containers: dict[str, ContainerWriter] = {}
-        for name in (DECISIONS, DEAD_LETTERS):
-            self._streams[name] = self._unfinished(name).open("wb")
-        for name in (JOURNAL, MODELS, SESSIONS):
-            self._containers[name] = ContainerWriter(self._unfinished(name))
+        try:
+            self._remove_unfinished()
+            for name in (DECISIONS, DEAD_LETTERS):
+                self._streams[name] = self._unfinished(name).open("wb")
+            for name in (JOURNAL, MODELS, SESSIONS):
+                self._containers[name] = ContainerWriter(self._unfinished(name))
+        except BaseException:  # Ctrl-C among them
+            self._leave(failed=True)
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -119,11 +123,14 @@ class OutputDirectory:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._leave(failed=error is not None)
+
+    def _leave(self, *, failed: bool) -> None:
         self._close()
         self._remove_unfinished()
         (self._path / _LOCK).unlink(missing_ok=True)
         self._lock.close()
-        if error is not None and self._is_new:
+        if failed and self._is_new:
             with suppress(OSError):  # it is not empty
                 self._path.rmdir()
 

@@ -3,6 +3,7 @@
 The replay and the verification of one read their inputs through here, so both see the same.
 """
 
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeAlias, cast
@@ -62,6 +63,13 @@ def usable(row: AnyRow) -> UsableRow | None:
     return cast("UsableRow", row) if hasattr(row, "topic") else None
 
 
+def recorded_partitions(row: AnyRow) -> int:
+    """Return how many partitions there must have been where this row was recorded; 0 where it says nothing of them."""
+    record = usable(row)
+    partition: int | None = getattr(row, "partition", None)
+    return 0 if record is None or partition is None or record.topic not in INPUT_TOPICS else partition + 1
+
+
 class ProductRecord(msgspec.Struct, frozen=True):
     """One record of the products topic; `product` None is a tombstone."""
 
@@ -73,7 +81,11 @@ class ProductRecord(msgspec.Struct, frozen=True):
 class Inlet:
     """Gives each row its partition and its offset there, decodes it and judges it."""
 
-    def __init__(self, partitions: int, max_ahead_ms: int, decoder: Decoder | None = None) -> None:
+    def __init__(
+        self, partitions: int, max_ahead_ms: int, decoder: Decoder | None = None, last_ms: int | None = None
+    ) -> None:
+        """`last_ms` is the end of the recording: nothing in it arrived later, whatever its clock said."""
+        self._last_ms = sys.maxsize if last_ms is None else last_ms
         self._partitions = partitions
         self._max_ahead_ms = max_ahead_ms
         self._decoder = decoder or Decoder()
@@ -82,7 +94,7 @@ class Inlet:
 
     def record_of(self, row: UsableRow) -> tuple[int, MergeRecord]:
         """Return the partition and the record of a row that is about a customer."""
-        topic, key, value, timestamp_ms = row.topic, row.key, row.value, row.arrival_ms
+        topic, key, value, timestamp_ms = row.topic, row.key, row.value, min(row.arrival_ms, self._last_ms)
         partition = partition_of(key, self._partitions) if key else 0
         offset = self._next_offsets.get((topic, partition), 0)
         self._next_offsets[topic, partition] = offset + 1

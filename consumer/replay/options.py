@@ -1,11 +1,11 @@
 """What a replay can be told, and the settings that follow from the recording itself."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import msgspec
 
-from consumer.core.merge import INPUT_TOPICS
 from consumer.core.settings import DAY_MS, CoreSettings, TimeSettings
 from consumer.replay.inlet import AnyRow, usable
 
@@ -16,6 +16,9 @@ SHORT_HAZARD_DAYS = 1.0
 SHORT_TICK_DAYS = 1.0
 REPLAY_SAMPLE_SHARE = 1.0
 LIMITS = TimeSettings()
+STRAY_SHARE = 0.001  # of all rows, at most: fewer than these, and
+STRAY_ROWS = 3  # (or so many of a short recording)
+STRAY_GAP_DAYS = 30  # this far from the rest, are taken for rows of wrong clocks
 
 
 class ReplayOptions(msgspec.Struct, frozen=True):
@@ -23,6 +26,7 @@ class ReplayOptions(msgspec.Struct, frozen=True):
 
     partitions: int = 1
     commit_records: int = 500  # rows read between two commits, over all tasks
+    last_ms: int | None = None  # the end of the recording, where its rows have no time of arrival to be judged by
 
     def __post_init__(self) -> None:
         if self.partitions < 1 or self.commit_records < 1:
@@ -32,32 +36,36 @@ class ReplayOptions(msgspec.Struct, frozen=True):
 def time_span_ms(rows: Iterable[AnyRow]) -> tuple[int, int] | None:
     """Return the first and last event time in a recording, or None where it holds no record at all.
 
-    Times that no replay would accept (long before or after those around them in the log) don't count: one wrong clock
-    would make a week look like years.
+    Wrong clocks don't count: a row or two years away from all the others would make a week look like years, and one in
+    the future would make everything after it late.
     """
-    first_ms: int | None = None
-    last_ms = 0
+    on_day: dict[int, tuple[int, int, int]] = {}  # day → rows, first and last event time
     for row in rows:
         record = usable(row)
-        if record is None:
+        if record is None or record.occurred_at - record.arrival_ms > LIMITS.max_ahead_ms:
             continue
         at_ms = record.occurred_at
-        if at_ms - record.arrival_ms > LIMITS.max_ahead_ms or at_ms < last_ms - LIMITS.late_by_ms:
-            continue
-        if first_ms is None:
-            first_ms = last_ms = at_ms
-        elif at_ms > last_ms:
-            last_ms = at_ms
-        elif at_ms < first_ms:
-            first_ms = at_ms
-    return None if first_ms is None else (first_ms, last_ms)
+        n, first_ms, last_ms = on_day.get(at_ms // DAY_MS, (0, at_ms, at_ms))
+        on_day[at_ms // DAY_MS] = (n + 1, min(first_ms, at_ms), max(last_ms, at_ms))
+    if not on_day:
+        return None
+    days = sorted(on_day)
+    stray = max(STRAY_ROWS, int(STRAY_SHARE * sum(n for n, _, _ in on_day.values())))
+    first_day = _without_strays(days, on_day, stray)
+    last_day = _without_strays(days[::-1], on_day, stray)
+    return on_day[first_day][1], on_day[last_day][2]
 
 
-def recorded_partitions(row: AnyRow) -> int:
-    """Return how many partitions there must have been where this row was recorded; 0 where it says nothing of them."""
-    record = usable(row)
-    partition: int | None = getattr(row, "partition", None)
-    return 0 if record is None or partition is None or record.topic not in INPUT_TOPICS else partition + 1
+def _without_strays(days: Sequence[int], on_day: Mapping[int, tuple[int, int, int]], stray: int) -> int:
+    """Return the first of `days` that is not one of a few rows far away from the rest."""
+    n = 0
+    for day, following in pairwise(days):
+        n += on_day[day][0]
+        if n > stray:
+            break
+        if abs(following - day) > STRAY_GAP_DAYS:
+            return _without_strays(days[days.index(following) :], on_day, stray - n)
+    return days[0]
 
 
 def settings_for_recording(
@@ -75,10 +83,12 @@ def settings_for_recording(
 
     churn: dict[str, object] = {}
     if last_ms - first_ms < SHORT_RECORDING_DAYS * DAY_MS:
+        given = {name: getattr(settings.churn, name) for name in ("horizon_days", "hazard_days")}
+        given = {name: days for name, days in given.items() if f"churn.{name}" in explicit}
         churn = {
             "signal": SHORT_SIGNAL,
-            "horizon_days": SHORT_HORIZON_DAYS,
-            "hazard_days": SHORT_HAZARD_DAYS,
+            "horizon_days": max(SHORT_HORIZON_DAYS, given.get("hazard_days", 0.0)),  # never under the hazard
+            "hazard_days": min(SHORT_HAZARD_DAYS, given.get("horizon_days", SHORT_HAZARD_DAYS)),
             "tick_days": SHORT_TICK_DAYS,
         }
     return replace(

@@ -71,7 +71,7 @@ def replay(
     """
     options = options or ReplayOptions()
     with OutputDirectory(out_dir) as output:
-        inlet = Inlet(options.partitions, settings.time.max_ahead_ms, decoder)
+        inlet = Inlet(options.partitions, settings.time.max_ahead_ms, decoder, options.last_ms)
         run = _Replay(output, inlet, settings, catalogue, build, new_state, options)
         started_s = perf_counter()
         unreadable_after: str | None = None

@@ -5,7 +5,6 @@ import msgspec
 from consumer.core.settings import DAY_MS, CoreSettings
 from consumer.replay.quality import ChurnQuality, Outcomes, PreferenceQuality
 
-
 WARN_LATE_SHARE = 0.01
 
 
@@ -96,10 +95,8 @@ def warnings_about(rows: int, late: int) -> tuple[str, ...]:
     """Return what makes the figures of a replay doubtful."""
     if late <= WARN_LATE_SHARE * rows:
         return ()
-    return (
-        f"{late:,} of {rows:,} rows ({late / rows:.1%}) came too late and count for nothing. Is the file in the order "
-        "of event time? If events do come that late, raise time.late_by_ms",
-    )
+    late_rows = f"{late:,} of {rows:,} rows ({late / rows:.1%}) came too late and count for nothing"
+    return (f"{late_rows}. Is the file in the order of event time? If events do come so late, raise time.late_by_ms",)
 
 
 def why_no_churn_figures(first_ms: int | None, last_ms: int | None, horizon_days: float) -> str | None:

@@ -13,8 +13,8 @@ class Reader:
 
     `read` turns a file into rows. Every row of the file comes out as a `Row` or a `BadRow`; it raises
     `UnreadableFile` where the file itself can't be read on. `time_ordered` says that the rows stand in the order in
-    which they are to be replayed; other formats are sorted first, by `order_ms` or event time. `detect` looks at the first bytes of
-    the unpacked file.
+    which they are to be replayed; other formats are sorted first, by `order_ms` or event time. `detect` looks at the
+    first bytes of the unpacked file.
     """
 
     name: str

@@ -26,7 +26,7 @@ def small_mapping() -> dict[str, Any]:
         },
         "actions": {
             "offer": {
-                "words": "make an offer",
+                "words": "making an offer",
                 "kind": "offer",
                 "purpose": "marketing",
                 "channels": ["email", "push"],
@@ -39,7 +39,7 @@ def small_mapping() -> dict[str, Any]:
                 ],
             },
             "call": {
-                "words": "call",
+                "words": "calling",
                 "kind": "service",
                 "purpose": "service",
                 "channels": ["phone"],

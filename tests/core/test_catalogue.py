@@ -83,3 +83,23 @@ def test_a_fault_is_told_with_its_place(path: tuple[str, ...], value: Any, told:
     with pytest.raises(CatalogueError) as refused:
         Catalogue.from_mapping(mapping)
     assert [word for word in told if word not in str(refused.value)] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        (("limits", "max_per_dya"), "max_per_day"),
+        (("channels", "email", "costs"), "cost"),
+        (("actions", "cart_reminder", "cooldown_day"), "cooldown_days"),
+        (("actions", "cart_reminder", "eligibility", "needs_carts"), "needs_cart"),
+    ],
+)
+def test_an_unknown_key_is_told_with_the_one_that_was_meant(path: tuple[str, ...], hint: str) -> None:
+    """Also inside of an action's parts."""
+    mapping = default_mapping()
+    table = mapping
+    for name in path[:-1]:
+        table = table.setdefault(name, {})
+    table[path[-1]] = 1
+    with pytest.raises(CatalogueError, match=f"did you mean `{hint}`"):
+        Catalogue.from_mapping(mapping)

@@ -64,8 +64,8 @@ def test_the_largest_families_come_first_and_say_their_direction() -> None:
         "churn.other",
     ]
     assert reasons[0].words == "The risk of churn is 70%"
-    assert reasons[2].words == "Lowers the risk (-2.00): b"
-    assert reasons[3].words == "Raises the risk (+1.60): the silence"
+    assert reasons[2].words == "B: lowers the risk (-2.00)"
+    assert reasons[3].words == "The silence: raises the risk (+1.60)"
 
 
 def test_every_churn_family_has_words() -> None:
@@ -79,7 +79,7 @@ def test_a_chosen_action_is_told_with_its_value_over_nothing() -> None:
     words = words_of(choice)
     assert words["trigger.session_end"] == "The customer has just left the shop"
     assert words["value"] == (
-        "To make an offer by push message is expected to bring +1.00 EUR over doing nothing: "
+        "Making an offer by push message should bring 1.00 EUR more than doing nothing: "
         "an order with 10.0% instead of 5.0%"
     )
     assert set(words) == {"trigger.session_end", "value"}
@@ -90,10 +90,20 @@ def test_chance_is_called_chance() -> None:
     drawn = {c.arm: c for c in choices() if c.is_exploration}
     call = words_of(drawn["call|phone"])["exploration"]
     assert call.startswith(f"Drawn by chance with a probability of {drawn['call|phone'].propensity:.1%}")
-    assert "to make an offer by push message (+1.00 EUR)" in call
+    assert call.endswith("expected to be best: making an offer by push message (1.00 EUR more than doing nothing)")
+    assert "EUR less than doing nothing" in words_of(drawn["call|phone"])["value"]
     nothing = words_of(drawn["nothing"])
-    assert nothing["value"] == "To make an offer by push message was expected to bring +1.00 EUR over doing nothing"
+    assert nothing["value"] == "Making an offer by push message was expected to bring 1.00 EUR more than doing nothing"
     assert "exploration" in nothing
+
+
+def test_the_probability_of_a_draw_is_that_of_the_action_on_its_channel() -> None:
+    """The variant is drawn after it: its share is in the logged propensity, and not in the words."""
+    choice = next(c for c in choices() if c.arm == "offer|email" and c.is_exploration)
+    reason = next(r for r in decision_reasons(choice, "session_end", CATALOGUE) if r.name == "exploration")
+    share = {"small": 0.75, "large": 0.25}[choice.variant or ""]
+    assert abs(reason.value * share - choice.propensity) < 1e-9
+    assert f"{reason.value:.1%}" in reason.words
 
 
 def test_nothing_says_why() -> None:
@@ -105,7 +115,7 @@ def test_nothing_says_why() -> None:
     assert words_of(objected) == {
         "trigger.session_end": "The customer has just left the shop",
         "value": "No action was possible",
-        "gates": "Ruled out: the customer objects to profiling (3)",
+        "gates": "Ruled out: the customer objects to profiling (3 arms)",
     }
     held_out = choices(replace(SETTINGS, policy=PolicySettings(hold_out_share=1.0)))[0]
     assert "hold_out" in words_of(held_out)

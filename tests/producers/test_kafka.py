@@ -11,7 +11,8 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
-from producers.clients import new_admin, new_producer
+from producers import clients
+from producers.clients import BrokerAway, new_admin, new_producer
 from producers.offsets import Place, next_offsets
 from producers.publish import Progress, Publisher, PublishFailed, publish_rows, publish_to_kafka
 from producers.record import RecordFailed, RecordReport, record
@@ -93,9 +94,9 @@ def test_a_record_that_the_client_refuses_is_counted_as_failed(mock_bootstrap: s
 
 
 def test_what_can_not_be_delivered_is_counted_as_failed() -> None:
-    """A broker that isn't there costs no exception for each row, and nothing is silently lost."""
-    properties = {"delivery.timeout.ms": 300, "linger.ms": 0, "log_level": 0}
-    report = publish_to_kafka(_rows(5), bootstrap="127.0.0.1:1", properties=properties)
+    """A broker that went away costs no exception for each row, and nothing is silently lost."""
+    producer = new_producer("127.0.0.1:1", {"delivery.timeout.ms": 300, "linger.ms": 0, "log_level": 0})
+    report = publish_rows(_rows(5), Publisher(producer))
     assert report.failed == {"_MSG_TIMED_OUT": 5}
     assert report.delivered == {}
 
@@ -293,3 +294,18 @@ def test_decisions_made_before_the_simulation_are_not_read(mock_bootstrap: str) 
 def test_a_simulation_starts_so_that_it_ends_in_the_present() -> None:
     """Twenty seconds at a day a second start twenty days ago."""
     assert start_ms_for(100 * DAY_MS, speed=86_400, duration_s=20) == 80 * DAY_MS
+
+
+def test_a_broker_that_is_away_is_one_message_and_no_flood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Publishing, simulating and recording ask for it first; what the client has to say goes to the logs."""
+    monkeypatch.setattr(clients, "CONNECT_S", 0.3)
+    away = "127.0.0.1:1"
+    with pytest.raises(BrokerAway, match=r"no broker answers at 127\.0\.0\.1:1: .* Is it running"):
+        publish_to_kafka(_rows(3), bootstrap=away)
+    with pytest.raises(BrokerAway):
+        simulate_to_kafka(Population(seed=1, n_customers=5, start_ms=START_MS), bootstrap=away, duration_s=1)
+    with pytest.raises(BrokerAway):
+        record(bootstrap=away, topics=["clickstream"], out=tmp_path / "recorded.avro")
+    assert capfd.readouterr().err == ""

@@ -7,7 +7,8 @@ import pytest
 
 from consumer.core.settings import DAY_MS, ChurnSettings, CoreSettings, PrivacySettings
 from consumer.replay.files import DEAD_LETTERS, DECISIONS, FILES, JOURNAL, MANIFEST, MODELS, OutputRefused
-from consumer.replay.options import ReplayOptions, recorded_partitions, settings_for_recording, time_span_ms
+from consumer.replay.inlet import recorded_partitions
+from consumer.replay.options import ReplayOptions, settings_for_recording, time_span_ms
 from consumer.replay.summary import summary_rows
 from producers.readers import read_rows
 from schemas.container import Recorded, read_container, write_container
@@ -195,13 +196,23 @@ def test_short_recordings_default_to_activity_within_two_days() -> None:
     assert long.churn == ChurnSettings()
     assert long.preference.sample_share == 1.0
     given = settings_for_recording(
-        CoreSettings(churn=ChurnSettings(horizon_days=5.0), privacy=PrivacySettings(default_consent=False)),
+        CoreSettings(
+            churn=ChurnSettings(horizon_days=5.0, hazard_days=5.0), privacy=PrivacySettings(default_consent=False)
+        ),
         0,
         DAY_MS,
         {"churn.horizon_days", "privacy.default_consent"},
     )
     assert (given.churn.horizon_days, given.churn.signal) == (5.0, "activity")
     assert not given.privacy.default_consent
+
+
+def test_the_default_of_one_churn_head_fits_a_given_other() -> None:
+    """The hazard is never beyond the horizon, whichever of them was given."""
+    half_day = CoreSettings(churn=ChurnSettings(horizon_days=0.5, hazard_days=0.5))
+    assert settings_for_recording(half_day, 0, DAY_MS, {"churn.horizon_days"}).churn.hazard_days == 0.5
+    three_days = CoreSettings(churn=ChurnSettings(hazard_days=3.0))
+    assert settings_for_recording(three_days, 0, DAY_MS, {"churn.hazard_days"}).churn.horizon_days == 3.0
 
 
 def test_the_table_for_people_names_what_the_summary_holds(tmp_path: Path) -> None:
@@ -294,3 +305,16 @@ def test_many_late_rows_are_warned_of(tmp_path: Path) -> None:
     (warning,) = summary.warnings
     assert warning.startswith(f"20 of {len(events) + 20} rows")
     assert ("input", "warning", warning) in summary_rows(summary)
+
+
+def test_one_wrong_clock_in_json_lines_makes_nothing_else_late(tmp_path: Path) -> None:
+    """JSON lines have no time of arrival: the recording's own end says what lies in the future."""
+    events = [click(f"c{n % 5}", T0 + n * DAY_MS // 10, "item_view", f"item-{n % 7}") for n in range(50)]
+    events.insert(20, click("c9", 4_070_908_800_000, "item_view", "item-1"))
+    path = write_recording(tmp_path / "week.jsonl", lines_of(events))
+    span = time_span_ms(read_rows(path, "jsonl"))
+    assert span == (T0, T0 + 49 * DAY_MS // 10)
+    options = ReplayOptions(commit_records=10, last_ms=span[1])
+    summary = run_replay(path, tmp_path / "out", options=options)
+    assert (summary.events, summary.late, sum(summary.bad_by_reason.values())) == (50, 0, 1)
+    assert run_verify(tmp_path / "out").kind == "same"
