@@ -4,21 +4,33 @@ The callbacks run inside a poll. They do the least: an assignment is noted and p
 one by one; a revocation commits and suspends at once, for afterwards the partitions are no longer ours.
 """
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from consumer.core.merge import INPUT_TOPICS
+from consumer.kafka.clients import error_of
 from consumer.kafka.settings import TopicSettings
 from consumer.kafka.transactions import CannotGoOn
 
 
-class Assignment:
-    """The partitions of the input topics, by number: all topics of a number belong to one task."""
+_NOT_YET = KafkaError._STATE  # noqa: SLF001 - the client's public name
+_SEEK_S = 5.0
 
-    def __init__(self, consumer: Consumer, topics: TopicSettings) -> None:
+
+class Assignment:
+    """The partitions of the input topics, by number: all topics of a number belong to one task.
+
+    `beginnings` asks the brokers where partitions begin.
+    """
+
+    def __init__(
+        self, consumer: Consumer, topics: TopicSettings, beginnings: Callable[[Sequence[TopicPartition]], list[int]]
+    ) -> None:
         self._consumer = consumer
         self._topics = topics
+        self._beginnings = beginnings
         self.numbers: list[int] | None = None  # None: the group has not answered yet
         self.unrestored: list[int] = []
 
@@ -27,8 +39,11 @@ class Assignment:
 
         def assigned(consumer: Consumer, partitions: list[TopicPartition]) -> None:
             self._note(partitions)
-            for each in partitions:
-                each.offset = 0  # never fetched from: paused, and moved to the right offset once that is known
+            # Paused, and moved to the right offset once that is known. A fetch may go out before the pause, so it must
+            # be one that does not fail. (The end will not do: where the answer to the question for it comes late, the
+            # client forgets the offset that it was sent to meanwhile, and skips records.)
+            for each, begin in zip(partitions, self._beginnings(partitions), strict=True):
+                each.offset = begin
             consumer.assign(partitions)
             consumer.pause(partitions)
 
@@ -57,14 +72,13 @@ class Assignment:
 
     def start(self, number: int, offsets: dict[str, int]) -> None:
         """Let the client fetch the partitions of one number from `offsets` (by logical topic) on."""
-        for topic, offset in offsets.items():
-            self._consumer.seek(TopicPartition(self._topics.name(topic), number, offset))
+        self.seek(number, offsets)
         self._consumer.resume([self._partition(topic, number) for topic in offsets])
 
     def seek(self, number: int, offsets: dict[str, int]) -> None:
         """Go back to `offsets` in partitions that are being fetched."""
         for topic, offset in offsets.items():
-            self._consumer.seek(TopicPartition(self._topics.name(topic), number, offset))
+            seek(self._consumer, TopicPartition(self._topics.name(topic), number, offset))
 
     def pause(self, number: int, topic: str) -> None:
         """Fetch no more of one partition for now."""
@@ -81,3 +95,16 @@ class Assignment:
 
     def _partition(self, topic: str, number: int) -> TopicPartition:
         return TopicPartition(self._topics.name(topic), number)
+
+
+def seek(consumer: Consumer, where: TopicPartition) -> None:
+    """Send the consumer to an offset of an assigned partition, once it has taken the assignment in."""
+    until_s = time.monotonic() + _SEEK_S
+    while True:
+        try:
+            consumer.seek(where)
+            return
+        except KafkaException as raised:
+            if error_of(raised).code() != _NOT_YET or time.monotonic() > until_s:
+                raise
+            time.sleep(0.005)

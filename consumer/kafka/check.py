@@ -11,7 +11,15 @@ from confluent_kafka.admin._resource import ResourceType
 
 from consumer.kafka import clients
 from consumer.kafka.settings import KafkaSettings, TopicSettings
-from consumer.kafka.topics import Difference, TopicSpec, describe_configs, differences, topic_plan
+from consumer.kafka.topics import (
+    CO_PARTITIONED,
+    Difference,
+    TopicsError,
+    TopicSpec,
+    describe_configs,
+    differences,
+    topic_plan,
+)
 
 Status = Literal["ok", "warn", "error"]
 
@@ -30,6 +38,45 @@ class Finding:
     what: str
     found: str
     advice: str = ""
+
+
+class ClusterAway(Exception):
+    """No broker answers; the message says which address was tried and what to do."""
+
+
+def reach(admin: AdminClient, kafka: KafkaSettings) -> ClusterMetadata:
+    """Return what the cluster says of itself; raise ClusterAway where nothing comes within the connect timeout."""
+    connection, metadata = _connection(admin, kafka)
+    if metadata is None:
+        raise ClusterAway(f"{connection.what}: {connection.found}; {connection.advice}")
+    return metadata
+
+
+def require_topics(admin: AdminClient, kafka: KafkaSettings, topics: TopicSettings) -> None:
+    """Raise TopicsError unless every topic is there with the partitions that the settings say, ClusterAway as `reach`.
+
+    With other counts, part of the partitions would be read by nobody and all customers belong to other tasks.
+    """
+    present = reach(admin, kafka).topics
+    plan = topic_plan(topics)
+    missing = [spec.name for spec in plan if spec.name not in present]
+    if missing:
+        are = "is not there" if len(missing) == 1 else "are not there"
+        names = ", ".join(missing)
+        raise TopicsError(f"{names} {are}: run `nextbest topics create`, or correct topics.prefix ({topics.prefix!r})")
+    counts = {spec.name: len(present[spec.name].partitions) for spec in plan}
+    differing = [
+        f"{spec.name} has {_count(counts[spec.name], 'partition')}, not {spec.partitions}"
+        for spec in plan
+        if counts[spec.name] != spec.partitions
+    ]
+    if differing:
+        found = {counts[topics.name(topic)] for topic in CO_PARTITIONED}
+        fits = f"set topics.partitions to {min(found)}, or " if len(found) == 1 and found != {topics.partitions} else ""
+        raise TopicsError(
+            f"{'; '.join(differing)}: {fits}make all topics anew under another topics.prefix with "
+            "`nextbest topics create`"
+        )
 
 
 def check(kafka: KafkaSettings, topics: TopicSettings, *, transactions: bool = True) -> list[Finding]:

@@ -73,7 +73,7 @@ class Checkpoint:
             write("sessions", session, session.session_id.encode(), 0)
         for record, rejection in runner.rejected:
             letter = dead_letter(task, record, rejection, self._max_dead_value_bytes)
-            write("dead-letters", letter, record.key, task)
+            write("dead-letters", letter, letter.key, task)
         write("journal", commit.journal, str(task).encode(), task)
 
         changelog, produce = self._names.name("customer-state"), self._transactions.produce

@@ -12,6 +12,9 @@ from consumer.core.merge import MergeRecord
 from consumer.kafka.worker_settings import DeadLetterSettings
 from schemas.records import Coordinates, DeadLetter
 
+_MAX_EXTRA_BYTES = 1 << 20  # of a key, and of all headers together
+_HEADER_BYTES = 16  # that each header takes besides its name and content, at most
+
 
 class TooManyRejected(Exception):
     """A task rejected more records than its limit allows; the message says which limit, and the latest reason."""
@@ -50,17 +53,25 @@ class DeadLetterLimit:
 
 
 def dead_letter(partition: int, record: MergeRecord, rejection: Rejection, max_value_bytes: int) -> DeadLetter:
-    """Return what is kept of a rejected record: its bytes, or their digest where they are over `max_value_bytes`."""
+    """Return what is kept of a rejected record: its bytes, or their digest where they are over `max_value_bytes`.
+
+    A key or headers of more than a mebibyte are left out, and the message says so: a letter that no topic could take
+    would hold up its task for ever.
+    """
     value = record.value or b""
+    key_size = len(record.key or b"")
+    headers_size = sum(_HEADER_BYTES + len(name.encode()) + len(content or b"") for name, content in record.headers)
+    sizes = (("key", key_size), ("headers", headers_size))
+    left_out = [f"; {name} of {size} bytes left out" for name, size in sizes if size > _MAX_EXTRA_BYTES]
     return DeadLetter(
         origin=Coordinates(record.topic, partition, record.offset),
         timestamp=record.timestamp_ms,
         reason=rejection.reason,
         field=rejection.field,
-        message=rejection.message,
-        key=record.key,
+        message=rejection.message + "".join(left_out),
+        key=record.key if key_size <= _MAX_EXTRA_BYTES else None,
         value=record.value if len(value) <= max_value_bytes else None,
         value_size_bytes=len(value),
         value_sha256=sha256(value).hexdigest(),
-        headers=record.headers,
+        headers=record.headers if headers_size <= _MAX_EXTRA_BYTES else (),
     )

@@ -18,6 +18,7 @@ from consumer.kafka.settings import TopicSettings
 from consumer.kafka.transactions import CannotGoOn
 from schemas.codec import Decoder
 from schemas.errors import InvalidRecord
+from schemas.events import Product
 from schemas.records import Family
 
 _TOPICS = ("models", "products", "sessions")
@@ -110,15 +111,22 @@ class KnowledgeFollower:
             self.latest[family] = LatestSnapshot(key, data)
 
     def _fold_product(self, offset: int, key: bytes, value: bytes | None) -> None:
-        """Products come from outside: a bad one is skipped, and the item stays as it was."""
-        try:
-            item_id = key.decode()
-            product = None if value is None else self._decoder.decode("products", value)
-        except (InvalidRecord, UnicodeDecodeError) as error:
-            log.warning("product at offset %d skipped: %s", offset, error)
-            return
-        self._knowledge.apply_product(offset, item_id, product)
+        read = read_product(self._decoder, offset, key, value)
+        if read is not None:
+            self._knowledge.apply_product(offset, *read)
 
     def close(self) -> None:
         """Close the reader."""
         self._reader.close()
+
+
+def read_product(decoder: Decoder, offset: int, key: bytes, value: bytes | None) -> tuple[str, Product | None] | None:
+    """Return an item id and what the shop says of the item; None for a record that cannot be read.
+
+    Products come from outside: a bad one is skipped, and the item stays as it was. The worker and verify share this.
+    """
+    try:
+        return key.decode(), None if value is None else decoder.decode("products", value)
+    except (InvalidRecord, UnicodeDecodeError) as error:
+        log.warning("product at offset %d skipped: %s", offset, error)
+        return None

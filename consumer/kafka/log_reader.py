@@ -33,7 +33,10 @@ def _offsets(admin: AdminClient, partitions: Sequence[TopicPartition], spec: Off
     def ask() -> list[int]:
         request = {TopicPartition(each.topic, each.partition): spec for each in partitions}
         futures = admin.list_offsets(request, isolation_level=IsolationLevel.READ_UNCOMMITTED)
-        found = {(each.topic, each.partition): future.result(timeout_s).offset for each, future in futures.items()}
+        try:
+            found = {(each.topic, each.partition): future.result(timeout_s).offset for each, future in futures.items()}
+        except TimeoutError:
+            raise CannotGoOn(f"the brokers did not tell offsets within {timeout_s:.0f} s: are they up?") from None
         return [found[each.topic, each.partition] for each in partitions]
 
     return call_again(ask, timeout_s)
@@ -65,7 +68,6 @@ def read_to(
         first = consumer.poll(_POLL_S)
         if first is None:
             continue
-        deadline_s = clock_s() + timeout_s
         for message in [first, *consumer.consume(_BATCH_RECORDS, 0)]:
             where = (message.topic() or "", message.partition() or 0)
             error = message.error()
@@ -75,6 +77,7 @@ def read_to(
                 raise_or_log(error)
             elif (message.offset() or 0) >= ends[where]:
                 waiting.discard(where)
+        deadline_s = clock_s() + timeout_s  # from here: what the caller did with the records is no waiting of ours
 
 
 def raise_or_log(error: KafkaError) -> None:

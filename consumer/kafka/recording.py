@@ -11,8 +11,10 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from consumer.core.merge import MergeRecord
 from consumer.kafka import clients
 from consumer.kafka.input_reader import InputReader
+from consumer.kafka.knowledge_follower import read_product
 from consumer.kafka.log_reader import beginning_offsets, end_offsets, read_to
 from consumer.kafka.settings import KafkaSettings, TopicSettings
+from consumer.kafka.topics import INPUTS
 from consumer.replay.recording import NotVerifiable
 from schemas.codec import Decoder
 from schemas.events import Product
@@ -46,6 +48,7 @@ class TopicRecording:
         self._stop = stop
         self._admin = clients.admin(kafka)
         self._readers: dict[tuple[str, int], Consumer] = {}
+        self._next_offsets: dict[tuple[str, int], int] = {}  # by the journal as far as it was read
         self._snapshots: dict[bytes, bytes] | None = None
         self._sessions: list[tuple[int, Session]] | None = None
         self._products: list[tuple[int, str, Product | None]] | None = None
@@ -57,13 +60,37 @@ class TopicRecording:
         return ()
 
     def journal(self) -> Iterator[JournalRecord]:
-        """Yield the journal, one task after the other."""
-        for task in range(self._topics.partitions):
-            for message in self._read("journal", task):
+        """Yield the journal, one task after the other, of all tasks up to where it ends now.
+
+        Raises NotVerifiable after the last record where workers have committed more meanwhile: what they published
+        with that, and what their later commits refer to, was perhaps read in part.
+        """
+        tasks = range(self._topics.partitions)
+        ends = end_offsets(self._admin, [self._partition("journal", task) for task in tasks], self._timeout_s)
+        for task in tasks:
+            for message in self._read("journal", task, end=ends[task]):
                 record: JournalRecord = self._decoder.decode("journal", message.value())
+                for topic, offset in record.next_offsets.items():
+                    self._next_offsets[topic, task] = offset
                 yield record
-            for topic in ("clickstream", "purchases", "privacy", "journal"):
+            for topic in (*INPUTS, "journal"):
                 self._close(topic, task)
+        if end_offsets(self._admin, [self._partition("journal", task) for task in tasks], self._timeout_s) != ends:
+            raise NotVerifiable(
+                "workers went on committing; every commit up to where this began is the same, what came after was "
+                "not looked at: stop them, or wait until they are idle, and verify again"
+            )
+
+    def uncommitted_inputs(self) -> int:
+        """Return how many input records lie beyond the last commit of each task, once the journal was read."""
+        places = [(topic, task) for topic in INPUTS for task in range(self._topics.partitions)]
+        names = [self._partition(topic, task) for topic, task in places]
+        begins = beginning_offsets(self._admin, names, self._timeout_s)
+        ends = end_offsets(self._admin, names, self._timeout_s)
+        return sum(
+            end - max(begin, self._next_offsets.get(place, 0))
+            for place, begin, end in zip(places, begins, ends, strict=True)
+        )
 
     def inputs(self, task: int, topic: str, from_offset: int) -> Iterator[MergeRecord]:
         """Yield the records of one input partition, judged as the worker judged them."""
@@ -117,25 +144,29 @@ class TopicRecording:
 
     def _read_products(self) -> Iterator[tuple[int, str, Product | None]]:
         for message in self._read("products", 0):
-            value = message.value()
-            product = None if value is None else self._decoder.decode("products", value)
-            yield message.offset() or 0, (message.key() or b"").decode(), product
+            offset = message.offset() or 0
+            read = read_product(self._decoder, offset, message.key() or b"", message.value())
+            if read is not None:
+                yield offset, *read
 
     def _require_beginning(self, topic: str) -> None:
         begin = beginning_offsets(self._admin, [self._partition(topic, 0)], self._timeout_s)[0]
         if begin > 0:
             raise NotVerifiable(f"{topic} before offset {begin} have expired")
 
-    def _read(self, topic: str, partition: int, from_offset: int = 0) -> Iterator[Message]:
+    def _read(self, topic: str, partition: int, from_offset: int = 0, end: int | None = None) -> Iterator[Message]:
         where = self._partition(topic, partition)
-        end = end_offsets(self._admin, [where], self._timeout_s)[0]
+        if end is None:
+            end = end_offsets(self._admin, [where], self._timeout_s)[0]
         if end <= from_offset:
             return
         reader = clients.reader(self._kafka, auto_offset_reset="earliest", partition_eof=True)
         self._readers[topic, partition] = reader
         reader.assign([TopicPartition(where.topic, partition, from_offset)])
         ends = {(where.topic, partition): end}
-        yield from read_to(reader, ends, stop=self._stop, clock_s=time.monotonic, timeout_s=self._timeout_s)
+        for message in read_to(reader, ends, stop=self._stop, clock_s=time.monotonic, timeout_s=self._timeout_s):
+            if (message.offset() or 0) < end:
+                yield message
         self._close(topic, partition)
 
     def _partition(self, topic: str, partition: int) -> TopicPartition:

@@ -10,7 +10,7 @@ The store is a copy and may be older than the log, or empty; never newer. In thi
 5. The task's record (written by the same transaction that committed the offsets) must name the group's offsets.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -25,6 +25,7 @@ from consumer.kafka.settings import TopicSettings
 from consumer.kafka.stores import RestorableState, Stores
 from consumer.kafka.transactions import CannotGoOn
 
+_ADMIN_TIMEOUT_S = 10.0
 _NO_OFFSET = -1001  # librdkafka's OFFSET_INVALID: the group never committed one
 
 
@@ -88,6 +89,10 @@ class Restorer:
         except BaseException:
             state.close()
             raise
+
+    def beginnings(self, partitions: Sequence[TopicPartition]) -> list[int]:
+        """Return the offset of the oldest record that each partition may still hold."""
+        return beginning_offsets(self._admin, partitions, min(self._timeout_s, _ADMIN_TIMEOUT_S))
 
     def _require_same(self, partition: int, difference: str | None) -> None:
         if difference:
@@ -184,5 +189,6 @@ class Restorer:
         return Restored(state, record, start, n_records)
 
     def close(self) -> None:
-        """Close the reader."""
+        """Close the reader, and let the folder of the stores go."""
         self._reader.close()
+        self._stores.close()

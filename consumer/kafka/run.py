@@ -53,9 +53,9 @@ def run(
     """Run one worker in this thread until `stop` returns True; then commit, leave the groups and return.
 
     The topics must be there, with `topics.partitions` partitions: else TopicsError, and ClusterAway where no broker
-    answers. `clock_ms` is the wall clock (epoch milliseconds), `clock_s` a monotonic one. Raises CannotGoOn (the message
-    says why and what to do) and TooManyRejected; a worker started after either continues from the last commit.
-    StoreInUse: another worker has the state folder.
+    answers. StoreInUse: another worker has the state folder. `clock_ms` is the wall clock (epoch milliseconds),
+    `clock_s` a monotonic one. Raises CannotGoOn (the message says why and what to do) and TooManyRejected; a worker
+    started after either continues from the last commit.
     """
     if not kafka.instance_id:
         raise CannotGoOn("kafka.instance_id is not set: give each worker a stable name of its own (worker-0, worker-1)")
@@ -102,8 +102,10 @@ def _build(
         grants=equal_share(catalogue.budgets(), topics.partitions),
     )
     consumer = clients.member(kafka, "error", partition_eof=True)
-    producer = clients.transactional_producer(kafka, f"{kafka.group_id}-{kafka.instance_id}")
-    transactions = Transactions(producer, kafka.transaction_timeout_ms / 1000, clock_s, stop)
+    transactions = Transactions(
+        lambda: clients.transactional_producer(kafka, f"{kafka.group_id}-{kafka.instance_id}"),
+        kafka.transaction_timeout_ms / 1000, clock_s, stop,
+    )  # fmt: skip
     follower = KnowledgeFollower(
         clients.reader(kafka, auto_offset_reset="earliest", partition_eof=True),
         admin, topics, decoder, core.knowledge, clock_s,

@@ -19,19 +19,21 @@ class KafkaSettings:
     """
 
     __pydantic_config__ = _STRICT
-    bootstrap_servers: str = "localhost:9092"
-    group_id: str = "nextbest"
-    client_id: str = "nextbest"
+    bootstrap_servers: str = "localhost:9092"  # host:port of one broker or more, separated by commas
+    group_id: str = "nextbest"  # the consumer group; part of every transactional id
+    client_id: str = "nextbest"  # what brokers call us in their logs and quotas
     instance_id: str | None = None  # a stable name for this slot of the deployment (pod ordinal, host); needed to run
     session_timeout_ms: int = 10_000  # a worker that is silent for longer loses its partitions
     max_poll_interval_ms: int = 300_000  # a worker that does not poll for longer loses its partitions
     transaction_timeout_ms: int = 10_000  # how long a dead worker's transaction may hold `read_committed` readers back
     connect_timeout_ms: int = 10_000  # how long to wait for the cluster at start
-    schema_registry_url: str | None = None
-    schema_registry_properties: Mapping[str, Property] = field(default_factory=dict, repr=False)
+    schema_registry_url: str | None = None  # needed to read or write Avro
+    schema_registry_properties: Mapping[str, Property] = field(  # of the registry's client; never printed
+        default_factory=dict, repr=False
+    )
     properties: Mapping[str, Property] = field(default_factory=dict, repr=False)  # may hold passwords: never printed
-    consumer_properties: Mapping[str, Property] = field(default_factory=dict, repr=False)
-    producer_properties: Mapping[str, Property] = field(default_factory=dict, repr=False)
+    consumer_properties: Mapping[str, Property] = field(default_factory=dict, repr=False)  # of consumers; not printed
+    producer_properties: Mapping[str, Property] = field(default_factory=dict, repr=False)  # of producers; not printed
 
     def __post_init__(self) -> None:
         if not self.bootstrap_servers.strip():
@@ -47,11 +49,11 @@ class RetentionSettings:
     """How many days each topic keeps its records."""
 
     __pydantic_config__ = _STRICT
-    clickstream_days: float = 14.0
-    purchases_days: float = 90.0
-    privacy_days: float = 400.0
-    next_best_actions_days: float = 30.0
-    dead_letters_days: float = 30.0
+    clickstream_days: float = 14.0  # how long events of behaviour are kept
+    purchases_days: float = 90.0  # how long orders and refunds are kept
+    privacy_days: float = 400.0  # how long consent and erasure are kept
+    next_best_actions_days: float = 30.0  # how long decisions are kept
+    dead_letters_days: float = 30.0  # how long rejected records are kept, personal data among them
     training_examples_days: float = 400.0  # what models can be refolded from
     sessions_days: float = 180.0  # what the item index can be refolded from
     verify_horizon_days: float = 30.0  # journal and models: how far back decisions can be derived again
@@ -63,15 +65,15 @@ class TopicSettings:
     """How the topics are named and made. `partitions` is chosen once: changing it would move customers."""
 
     __pydantic_config__ = _STRICT
-    prefix: str = ""
-    partitions: int = 8
-    replication_factor: int = 3
-    min_insync_replicas: int = 2
+    prefix: str = ""  # before the name of every topic
+    partitions: int = 8  # of the topics keyed by customer, and so the number of tasks
+    replication_factor: int = 3  # copies of each partition; 1 on a single broker
+    min_insync_replicas: int = 2  # copies that must have a record before it counts; 1 on a single broker
     max_input_bytes: int = 8 * MIB  # over what a producer may send, so that an oversized record can be dead-lettered
     max_record_bytes: int = 8 * MIB  # the largest record of an output or internal topic
-    segment_bytes: int = 128 * MIB
+    segment_bytes: int = 128 * MIB  # a segment ends at this size, or after the hours below
     segment_hours: float = 24.0  # records are deleted and compacted a segment at a time, never in the open one
-    min_compaction_lag_ms: int = 60_000
+    min_compaction_lag_ms: int = 60_000  # a record stays at least so long before a newer one of its key replaces it
     max_compaction_lag_hours: float = 24.0  # how long an erased customer may stay in the log
     retention: RetentionSettings = field(default_factory=RetentionSettings)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from consumer.core.working_set import CommittedState
-from consumer.store.lmdb_state import LmdbState
+from consumer.store.lmdb_state import FolderLock, LmdbState
 from consumer.store.memory import MemoryState
 
 log = logging.getLogger("nextbest.kafka")
@@ -29,6 +29,9 @@ class Stores:
 
     `identity` names the changelog and the group that the stores are copies for. A store that was last written more
     than `tombstones_ms` ago is thrown away: the changelog may have lost the tombstones of customers it still holds.
+
+    The folder is this worker's from here to `close`: StoreInUse says at once, before any task is taken from others,
+    that another worker runs on it.
     """
 
     def __init__(self, folder: Path | None, identity: str, tombstones_ms: int, clock_ms: Callable[[], int]) -> None:
@@ -36,14 +39,16 @@ class Stores:
         self._identity = identity
         self._tombstones_ms = tombstones_ms
         self._clock_ms = clock_ms
+        self._lock = None if folder is None else FolderLock(folder)
 
     def open(self, partition: int) -> RestorableState:
         """Open the store of a task; an empty one where there is none, or none that can be trusted."""
         if self._folder is None:
             return MemoryState()
         path = self._folder / f"task-{partition}"
-        self._discard_if_old(partition, path)
-        state = LmdbState(path, identity=f"{self._identity}/{partition}")
+        state = LmdbState(
+            path, identity=f"{self._identity}/{partition}", max_age_ms=self._tombstones_ms, clock_ms=self._clock_ms
+        )
         if state.discarded is not None:
             log.warning("task %d: the local store was discarded: %s", partition, state.discarded)
         return state
@@ -54,10 +59,7 @@ class Stores:
         if self._folder is not None:
             shutil.rmtree(self._folder / f"task-{partition}", ignore_errors=True)
 
-    def _discard_if_old(self, partition: int, path: Path) -> None:
-        try:
-            written_ms = int((path / "data" / "data.mdb").stat().st_mtime * 1000)
-        except FileNotFoundError:
-            return
-        if self._clock_ms() - written_ms > self._tombstones_ms:
-            self.discard(partition, "it was last written before the changelog's oldest tombstone")
+    def close(self) -> None:
+        """Let another worker have the folder."""
+        if self._lock is not None:
+            self._lock.close()

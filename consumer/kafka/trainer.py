@@ -15,6 +15,7 @@ from consumer.core.catalogue import Catalogue
 from consumer.core.learner import Learner, new_learner, restore_learner
 from consumer.core.settings import CoreSettings
 from consumer.core.snapshot import RefusedSnapshot
+from consumer.kafka.assignment import seek
 from consumer.kafka.clients import log
 from consumer.kafka.knowledge_follower import LatestSnapshot
 from consumer.kafka.log_reader import PARTITION_EOF, beginning_offsets, raise_or_log
@@ -93,9 +94,10 @@ class Trainer:
         self._member.subscribe([name], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
 
     def _on_assign(self, member: Consumer, partitions: list[TopicPartition]) -> None:
-        # Where to read from is known once the learner is there; until then nothing may be fetched.
-        for each in partitions:
-            each.offset = 0
+        # Where to read from is known once the learner is there; what is fetched until then is thrown away. As in
+        # assignment.py, an offset that retention has taken would fail, and a question for an offset could come late.
+        for each, begin in zip(partitions, beginning_offsets(self._admin, partitions, _ADMIN_TIMEOUT_S), strict=True):
+            each.offset = begin
         member.assign(partitions)
         member.pause(partitions)
         self._assigned = partitions
@@ -126,7 +128,7 @@ class Trainer:
             if trainer.next_offset < begin:
                 log.warning("%s: examples from %d to %d have expired untrained", family, trainer.next_offset, begin)
             self._families[each.partition] = trainer
-            self._member.seek(TopicPartition(each.topic, each.partition, max(trainer.next_offset, begin)))
+            seek(self._member, TopicPartition(each.topic, each.partition, max(trainer.next_offset, begin)))
             log.info("training %s from example %d", family, max(trainer.next_offset, begin))
         if assigned:
             self._member.resume(assigned)

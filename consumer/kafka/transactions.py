@@ -6,8 +6,9 @@ continues from the last commit.
 """
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -19,6 +20,8 @@ _FENCED = (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PR
 _LEAST_S = 0.1  # a call is tried for so long even where the time is used up
 _DECIDE_S = 3.0  # one call to commit or abort; it resumes where the one before stopped
 _PATIENCE_S = 60.0
+_OVERDUE_S = 2.0  # how long after its own timeout a call is given up that should have returned
+_LOOK_S = 0.1
 
 Delivered = Callable[[KafkaError | None, Message], None]
 
@@ -32,20 +35,22 @@ class TransactionAborted(Exception):
 
 
 class Transactions:
-    """The transactions of one worker. `timeout_s` is that of the coordinator, which ends a longer one by itself.
+    """The transactions of one worker, with producers from `new_producer`.
 
+    `timeout_s` is that of the coordinator, which ends a longer transaction by itself.
     To learn how a commit or an abort came out, brokers that are away are waited for, until `stop` says so.
     """
 
     def __init__(
         self,
-        producer: Producer,
+        new_producer: Callable[[], Producer],
         timeout_s: float,
         clock_s: Callable[[], float],
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._stop = stop
-        self._producer = producer
+        self._new_producer = new_producer
+        self._producer = new_producer()
         self._timeout_s = timeout_s
         self._clock_s = clock_s
         self._deadline_s = 0.0
@@ -59,8 +64,12 @@ class Transactions:
             raise CannotGoOn(f"transactions cannot be started: {error_of(raised).str()}") from raised
 
     def begin(self, budget_s: float | None = None) -> None:
-        """Open a transaction, to be committed within `budget_s` (default: the coordinator's timeout)."""
-        self._deadline_s = self._clock_s() + min(budget_s or self._timeout_s, self._timeout_s)
+        """Open a transaction, to be committed within `budget_s`, and before the coordinator's timeout at any rate.
+
+        What is not done by three quarters of that is aborted while it still can be: afterwards we would be fenced.
+        """
+        ours_s = self._timeout_s * 3 / 4
+        self._deadline_s = self._clock_s() + min(budget_s or ours_s, ours_s)
         self._call(self._producer.begin_transaction)
 
     def _left_s(self) -> float:
@@ -92,12 +101,18 @@ class Transactions:
 
     def flush(self) -> None:
         """Wait until every record is on the broker and its delivery was reported."""
-        if self._producer.flush(self._left_s()) > 0:
-            self._abort_because("the records could not be delivered in time")
+        until_s, stopping = self._clock_s() + self._left_s(), False
+        while self._producer.flush(_LOOK_S) > 0:
+            if not stopping and self._stop():
+                until_s, stopping = min(until_s, self._clock_s() + _DECIDE_S), True
+            if self._clock_s() >= until_s:
+                if stopping:  # and no time to abort: the next process of this slot does
+                    raise CannotGoOn("the records of the last commit could not be delivered; they come again")
+                self._abort_because("the records could not be delivered in time")
 
     def commit(self, offsets: Sequence[TopicPartition], group_metadata: Any) -> None:
         """Commit everything produced since `begin`, together with the input offsets."""
-        self._call(lambda: self._producer.send_offsets_to_transaction(list(offsets), group_metadata, self._left_s()))
+        self._call(lambda: self._send_offsets(list(offsets), group_metadata, self._left_s()))
         try:
             self._patiently(lambda: self._producer.commit_transaction(_DECIDE_S))
         except KafkaException as raised:
@@ -106,6 +121,42 @@ class Transactions:
                 # Committed or not: only Kafka knows. A new process finds out by asking for the committed offsets.
                 raise CannotGoOn(f"the outcome of a commit is unknown: {error.str()}; start again") from raised
             self._abort_because(error.str())
+
+    def _send_offsets(self, offsets: list[TopicPartition], group_metadata: Any, timeout_s: float) -> None:
+        """Send the offsets from a thread of its own; where that does not come back, go on with another client.
+
+        The client ignores the timeout of this call, and waits for ever, where the broker that it knows as the group's
+        coordinator has gone away (librdkafka issues 5456 and 5511). It can then do nothing else, not even abort.
+        """
+        producer, raised, done = self._producer, list[BaseException](), threading.Event()
+
+        def send() -> None:
+            try:
+                producer.send_offsets_to_transaction(offsets, group_metadata, timeout_s)
+            except BaseException as error:  # noqa: BLE001 - raised again below
+                raised.append(error)
+            finally:
+                done.set()
+
+        threading.Thread(target=send, name="send-offsets", daemon=True).start()
+        until_s, stopping = self._clock_s() + timeout_s + _OVERDUE_S, False
+        while not done.wait(_LOOK_S):
+            if not stopping and self._stop():
+                until_s, stopping = min(until_s, self._clock_s() + _DECIDE_S), True
+            if self._clock_s() >= until_s:
+                if stopping:
+                    raise CannotGoOn("the offsets of the last commit could not be sent; its records come again")
+                self._replace_producer()
+        if raised:
+            raise raised[0]
+
+    def _replace_producer(self) -> NoReturn:
+        """Leave the client where it hangs; its successor, under the same transactional id, aborts what it had open."""
+        reason = "the client did not come back from sending the offsets, and was replaced"
+        log.warning("aborting a transaction: %s", reason)
+        self._producer = self._new_producer()
+        self.start()
+        raise TransactionAborted(reason)
 
     def abort(self) -> None:
         """Abort the open transaction. Raises CannotGoOn where that fails."""

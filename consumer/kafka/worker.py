@@ -85,7 +85,7 @@ class Worker:
 
         self._last_budget_s = settings.last_commit_budget_ms / 1000
         self._logical = {topics.name(topic): topic for topic in INPUT_TOPICS}
-        self._assignment = Assignment(consumer, topics)
+        self._assignment = Assignment(consumer, topics, restorer.beginnings)
         self._tasks: dict[int, TaskRunner] = {}
         self._suspended: dict[int, TaskRunner] = {}
         self._paused: set[tuple[int, str]] = set()
@@ -228,13 +228,14 @@ class Worker:
         began_s, n_before = self._clock_s(), self._uncommitted
         now_ms = self._clock_ms()
         self._more_to_process = False
-        for number, task in self._tasks.items():
+        for number, task in list(self._tasks.items()):
             at_most = min(self._settings.batch_records, self._settings.commit_records - self._uncommitted)
             n = task.process(at_most, now_ms, began_s)
             if n:
                 self._uncommitted += n
                 self._fed_at_s[number] = began_s
                 self._more_to_process |= n == at_most
+                self._tasks[number] = self._tasks.pop(number)  # the next commit has room for the others first
         if self._uncommitted > n_before:
             self._observer.processed(self._uncommitted - n_before, self._clock_s() - began_s)
         if self._paused:

@@ -1,6 +1,7 @@
 """What the worker loop can be told. Every limit names its unit."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 _STRICT = {"extra": "forbid"}  # read by the configuration loader: an unknown key is an error, not a silence
@@ -14,7 +15,7 @@ class DeadLetterSettings:
 
     __pydantic_config__ = _STRICT
     max_share: float = 0.1  # of the latest `window_records` records of a task
-    window_records: int = 10_000
+    window_records: int = 10_000  # the records that `max_share` is of
     max_run_records: int = 500  # one after the other
     max_value_bytes: int = 1_048_576  # of a larger value only the digest and the coordinates are kept
 
@@ -28,12 +29,12 @@ class WorkerSettings:
     """
 
     __pydantic_config__ = _STRICT
-    state_dir: str | None = "state"  # of this worker alone; empty: state is kept in memory and read from the changelog
-    mode: WorkerMode = "auto"
+    state_dir: str | None = "state/{instance_id}"  # of this worker alone; empty: in memory, read from the changelog
+    mode: WorkerMode = "auto"  # "auto" (live, and catch-up by lag), "history" or "frozen"
     batch_records: int = 1_000  # read at a time
     queued_records: int = 20_000  # of one topic of one task; beyond it, fetching pauses
     merge_wait_ms: int = 100  # after silence, the first records of one topic wait so long for those of the others
-    commit_interval_ms: int = 1_000
+    commit_interval_ms: int = 1_000  # at most so long between two commits while records come
     commit_records: int = 20_000  # processed without a commit, by all tasks of the worker together
     max_aborts: int = 5  # aborted commits in a row before the worker stops
     last_commit_budget_ms: int = 4_000  # for the last commit of tasks that are taken away, or of a worker that stops
@@ -46,6 +47,12 @@ class WorkerSettings:
     trainer: bool = True  # take part in learning; a frozen worker never does
     check_group_offsets: bool = True  # only a broker that forgets transactional offsets (for trying out) needs False
     dead_letters: DeadLetterSettings = field(default_factory=DeadLetterSettings)
+
+    def state_folder(self, instance_id: str) -> Path | None:
+        """Return where the stores of this worker lie: `{instance_id}` in `state_dir` stands for the worker's name."""
+        if not self.state_dir:
+            return None
+        return Path(self.state_dir.replace("{instance_id}", instance_id.replace("/", "_")))
 
     def __post_init__(self) -> None:
         for name in ("batch_records", "queued_records", "commit_interval_ms", "commit_records", "learn_budget_ms"):

@@ -395,6 +395,18 @@ def _chunks(records: Iterable[tuple[str, bytes | None]]) -> Iterator[tuple[int, 
     yield count, chunk, True
 
 
+class FolderLock:
+    """Holds a folder of stores for one worker, until it is closed or the process ends. Raises StoreInUse."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = os.fdopen(_lock(folder / "lock"))
+
+    def close(self) -> None:
+        """Let the folder go; harmless when done before."""
+        self._file.close()
+
+
 def _lock(path: Path) -> int:
     """Return a file descriptor that holds the lock at `path` until it is closed (or the process ends)."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -402,7 +414,10 @@ def _lock(path: Path) -> int:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(fd)
-        raise StoreInUse(f"the store in {path.parent} is open already: is another worker running on it?") from error
+        raise StoreInUse(
+            f"the store in {path.parent} is open already: is another worker running on it? Each needs a "
+            "worker.state_dir of its own; by default it has one for each kafka.instance_id"
+        ) from error
     return fd
 
 

@@ -140,6 +140,11 @@ class Broker:
         self._process = self._java("kafka.Kafka", str(self._properties))
         self._wait_until_it_answers()
 
+    @property
+    def running(self) -> bool:
+        """Return whether the broker was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def stop(self) -> None:
         """End the broker cleanly, or by force where that takes long."""
         if self._process is not None and self._process.poll() is None:

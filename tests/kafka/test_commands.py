@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from consumer.store.lmdb_state import FolderLock
 from tests.test_cli import nextbest
 
 DEADLINE_S = 60.0
@@ -88,6 +89,48 @@ def test_topics_are_made_once_and_then_found_as_they_should_be(settings: dict[st
     assert (again.returncode, again.stdout.count("exists ")) == (0, 11)
 
 
+def test_topics_that_do_not_fit_the_settings_stop_a_worker_and_a_verification(settings: dict[str, str]) -> None:
+    """Missing topics are named; with topics of another size part would stay unread; an empty journal proves nothing."""
+    for command in (("run",), ("verify", "--topics")):
+        missing = nextbest(*command, **settings, NEXTBEST_HTTP__PORT="0")
+        assert missing.returncode == 2
+        assert "are not there: run `nextbest topics create`" in missing.stderr
+    created = nextbest("topics", "create", "--partitions", "3", **settings)
+    assert created.returncode == 0
+    assert "set topics.partitions = 3 for the workers, too" in created.stdout
+    different = nextbest("run", **settings, NEXTBEST_HTTP__PORT="0")
+    assert different.returncode == 2
+    assert "clickstream has 3 partitions, not 2; " in different.stderr
+    assert "set topics.partitions to 3, or " in different.stderr
+    empty = nextbest("verify", "--topics", **settings | {"NEXTBEST_TOPICS__PARTITIONS": "3"})
+    assert empty.returncode == 3, empty.stdout + empty.stderr
+    assert empty.stdout.startswith("not verifiable: ")
+
+
+def test_a_second_worker_on_the_same_state_folder_ends_before_it_joins(settings: dict[str, str]) -> None:
+    """It takes no task from the first."""
+    assert nextbest("topics", "create", **settings).returncode == 0
+    lock = FolderLock(Path(settings["NEXTBEST_WORKER__STATE_DIR"]))
+    second = nextbest("run", **settings, NEXTBEST_HTTP__PORT="0")
+    lock.close()
+    assert second.returncode == 2
+    assert "is another worker running on it? Each needs a worker.state_dir" in second.stderr
+
+
+def test_a_simulation_that_would_begin_in_the_past_of_another_is_refused(settings: dict[str, str]) -> None:
+    """Its events would all be late; --anyway lets it, and so does the pace of the clock."""
+    assert nextbest("topics", "create", **settings).returncode == 0
+    fast = ("produce", "simulate", "--customers", "20", "--speed", "200000", "--seconds", "1")
+    first = nextbest(*fast, **settings)
+    assert first.returncode == 0, first.stdout + first.stderr
+    again = nextbest(*fast, **settings)
+    assert again.returncode == 2, again.stdout + again.stderr
+    assert "workers would reject them as too late" in again.stderr
+    for options in ((*fast, "--anyway"), ("produce", "simulate", "--customers", "20", "--seconds", "1")):
+        allowed = nextbest(*options, **settings)
+        assert allowed.returncode == 0, allowed.stdout + allowed.stderr
+
+
 def test_a_worker_processes_what_was_published_and_can_be_verified(worker: str, settings: dict[str, str]) -> None:
     """It becomes ready, counts every event, and its decisions are derived again from the topics."""
     deadline = time.monotonic() + DEADLINE_S
@@ -103,5 +146,6 @@ def test_a_worker_processes_what_was_published_and_can_be_verified(worker: str, 
         assert processed == N_EVENTS
         assert client.get("/readyz").status_code == 200
         assert client.get("/livez").status_code == 200
+        assert "_created" not in client.get("/metrics").text
     verdict = nextbest("verify", "--topics", **settings)
     assert (verdict.returncode, verdict.stdout.split(":")[0]) == (0, "same"), verdict.stdout + verdict.stderr

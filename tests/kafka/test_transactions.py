@@ -1,5 +1,8 @@
 """What is done about each kind of error of the transactional producer."""
 
+import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -33,7 +36,7 @@ class FakeProducer:
 
 def commit_with(producer: FakeProducer) -> None:
     """Run one transaction through."""
-    transactions = Transactions(producer, 1.0, lambda: 0.0)  # type: ignore[arg-type]
+    transactions = Transactions(lambda: producer, 1.0, lambda: 0.0)  # type: ignore[arg-type,return-value]
     transactions.begin()
     transactions.produce("t", b"v", b"k", 0)
     transactions.flush()
@@ -71,9 +74,11 @@ def test_records_that_are_not_delivered_in_time_abort() -> None:
     """A commit without them would lose them."""
     producer = FakeProducer()
     producer.undelivered = 1
+    transactions = Transactions(lambda: producer, 0.05, time.monotonic)  # type: ignore[arg-type,return-value]
+    transactions.begin()
     with pytest.raises(TransactionAborted, match="delivered"):
-        commit_with(producer)
-    assert "commit_transaction" not in producer.calls
+        transactions.flush()
+    assert producer.calls[-1] == "abort_transaction"
 
 
 @pytest.mark.parametrize("call", ["begin_transaction", "produce", "send_offsets_to_transaction", "commit_transaction"])
@@ -100,3 +105,53 @@ def test_a_full_queue_is_waited_for() -> None:
     producer = FullOnce()
     commit_with(producer)
     assert producer.calls[1:4] == ["produce", "poll", "produce"]
+
+
+class Hangs(FakeProducer):
+    """Never comes back from sending offsets, as the client where the coordinator that it knows has gone away."""
+
+    def __init__(self, released: threading.Event) -> None:
+        super().__init__()
+        self._released = released
+
+    def send_offsets_to_transaction(self, *_: Any, **__: Any) -> None:
+        self._released.wait(30)
+
+
+@pytest.fixture
+def released() -> Iterator[threading.Event]:
+    """Return what lets hanging calls go, at the latest when the test is over."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_a_client_that_hangs_is_replaced_and_its_transaction_aborted_by_the_next(released: threading.Event) -> None:
+    """Its successor has the same transactional id; the caller goes back to the commit before."""
+    successor = FakeProducer()
+    producers: list[FakeProducer] = [Hangs(released), successor]
+    transactions = Transactions(lambda: producers.pop(0), 0.2, time.monotonic)  # type: ignore[arg-type,return-value]
+    transactions.begin()
+    began_s = time.monotonic()
+    with pytest.raises(TransactionAborted, match="replaced"):
+        transactions.commit(OFFSETS, None)
+    assert time.monotonic() - began_s < 5
+    transactions.begin()
+    transactions.commit(OFFSETS, None)
+    assert successor.calls == [
+        "init_transactions", "begin_transaction", "send_offsets_to_transaction", "commit_transaction",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("step", ["flush", "offsets"])
+def test_brokers_that_are_away_do_not_keep_a_worker_from_stopping(step: str, released: threading.Event) -> None:
+    """Asked to stop, it waits a few seconds, not for the transaction's timeout, and leaves the abort to the next."""
+    producer = Hangs(released)
+    producer.undelivered = int(step == "flush")
+    transactions = Transactions(lambda: producer, 60.0, time.monotonic, lambda: True)  # type: ignore[arg-type,return-value]
+    transactions.begin()
+    began_s = time.monotonic()
+    with pytest.raises(CannotGoOn):
+        transactions.flush() if step == "flush" else transactions.commit(OFFSETS, None)
+    assert time.monotonic() - began_s < 5
+    assert "abort_transaction" not in producer.calls

@@ -4,14 +4,17 @@ import shutil
 import time
 from dataclasses import replace
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from consumer.kafka import clients
 from consumer.kafka.dead_letters import TooManyRejected
 from consumer.kafka.recording import TopicRecording
 from consumer.kafka.worker_settings import DeadLetterSettings, WorkerSettings
+from consumer.replay.recording import NotVerifiable
 from consumer.replay.verify import verify
 from consumer.store.lmdb_state import LmdbState
 from consumer.store.memory import MemoryState
@@ -195,3 +198,73 @@ def test_timers_of_a_silent_partition_fire_by_heartbeat(cluster: Cluster) -> Non
     assert moves
     assert all(move is not None and now_ms - 700_000 < move < now_ms + 600_000 for move in moves)
     assert_verified(cluster)
+
+
+def test_no_task_waits_until_another_has_nothing_left(cluster: Cluster) -> None:
+    """Where one task alone could fill every commit, they take turns."""
+    cluster.worker = WorkerSettings(commit_interval_ms=200, commit_records=25)
+    stream = shop_stream(customers=60, sessions=200, partitions=cluster.partitions)
+    cluster.produce(stream)
+    seen = work_through(cluster, len(stream))
+    first_half = seen.tasks[: len(seen.tasks) // 2]
+    for task in range(cluster.partitions):
+        assert sum(task in tasks for tasks in first_half) > len(first_half) // 4
+
+
+def test_snapshots_are_published_again_and_a_bad_product_is_passed_over(cluster: Cluster) -> None:
+    """The same key and the same bytes, so that retention never takes the last; verify takes each for what it is."""
+    cluster.worker = replace(cluster.worker, republish_hours=0.3 / 3_600)
+    cluster.produce(
+        [
+            InputRecord("products", 0, b"item-0-1", b'{"item_id": 7'),
+            InputRecord("products", 0, b"\xff", None),
+            InputRecord("products", 0, b"item-0-2", None),
+        ]
+    )
+    stream = shop_stream(customers=100, sessions=1_200, partitions=cluster.partitions)
+    cluster.produce(stream)
+
+    def again(_: object) -> bool:
+        keys = [message.key() for message in cluster.read("models")]
+        return len(keys) > len(set(keys))
+
+    work_until(cluster, lambda watcher: watcher.records >= len(stream) and again(watcher))
+    values: dict[bytes | None, set[bytes | None]] = {}
+    for message in cluster.read("models"):
+        values.setdefault(message.key(), set()).add(message.value())
+    assert all(len(found) == 1 for found in values.values())
+    assert_verified(cluster)
+
+
+def test_verify_reads_all_tasks_up_to_one_moment_of_a_run_that_goes_on(cluster: Cluster) -> None:
+    """And says so: what it refers to later, and what was published since, may have been read in part."""
+    stream = shop_stream(customers=20, sessions=60, partitions=cluster.partitions)
+    half = len(stream) // 2
+    cluster.produce(stream[:half])
+    work_through(cluster, half)
+    n_commits = len(cluster.read("journal"))
+    with TopicRecording(cluster.kafka(), cluster.topics, Decoder(), cluster.core.time.max_ahead_ms) as recording:
+        journal = recording.journal()
+        next(journal)
+        cluster.produce(stream[half:])
+        work_through(cluster, len(stream) - half)
+        assert len(list(islice(journal, n_commits - 1))) == n_commits - 1
+        with pytest.raises(NotVerifiable, match="went on committing"):
+            next(journal)
+
+
+def test_a_rejected_record_with_more_headers_than_a_letter_can_carry_does_not_hold_its_task_up(
+    cluster: Cluster,
+) -> None:
+    """They are left out of the letter, as a value would be, and so is a key."""
+    producer = clients.idempotent_producer(cluster.kafka())
+    name = cluster.topics.name("clickstream")
+    producer.produce(name, b"{", b"k", 0, headers=[("h", b"x" * 6_900_000)])
+    producer.produce(name, b"{", b"k" * 5_000_000, 0, headers=[("small", b"1")])
+    assert producer.flush(20) == 0
+    work_through(cluster, 2)
+    first, second = cluster.decoded("dead-letters")
+    assert (first.key, first.value, first.headers) == (b"k", b"{", ())
+    assert "headers of 6900017 bytes" in first.message
+    assert (second.key, second.headers) == (None, (("small", b"1"),))
+    assert "key of 5000000 bytes" in second.message

@@ -12,7 +12,7 @@ import pytest
 
 from consumer.core.customer import Customer, encode_customer
 from consumer.store import lmdb_state
-from consumer.store.lmdb_state import LmdbState, StoreInUse
+from consumer.store.lmdb_state import FolderLock, LmdbState, StoreInUse
 
 ROOT = Path(__file__).parents[2]
 
@@ -227,3 +227,13 @@ def test_a_store_is_opened_once(tmp_path: Path) -> None:
     state.close()
     state.close()
     LmdbState(tmp_path, 1 << 20).close()
+
+
+def test_a_folder_of_stores_belongs_to_one_worker(tmp_path: Path) -> None:
+    """Another one is told so before it takes any task; afterwards the folder is free."""
+    lock = FolderLock(tmp_path / "state")
+    with pytest.raises(StoreInUse, match=r"another worker running on it\? Each needs a worker\.state_dir of its own"):
+        FolderLock(tmp_path / "state")
+    LmdbState(tmp_path / "state" / "task-0").close()
+    lock.close()
+    FolderLock(tmp_path / "state").close()

@@ -33,6 +33,8 @@ class Cluster:
     partitions: int = 2
     core: CoreSettings = field(default_factory=CoreSettings)
     worker: WorkerSettings = field(default_factory=lambda: WorkerSettings(commit_interval_ms=200))
+    transaction_timeout_ms: int = 5_000
+    session_timeout_ms: int = SESSION_TIMEOUT_MS
 
     @property
     def topics(self) -> TopicSettings:
@@ -47,8 +49,8 @@ class Cluster:
             bootstrap_servers=self.bootstrap,
             group_id=self.prefix + "group",
             instance_id=instance_id,
-            session_timeout_ms=SESSION_TIMEOUT_MS,
-            transaction_timeout_ms=5_000,
+            session_timeout_ms=self.session_timeout_ms,
+            transaction_timeout_ms=self.transaction_timeout_ms,
         )
 
     def worker_settings(self, instance_id: str = "worker-0") -> WorkerSettings:

@@ -19,6 +19,7 @@ class Watcher(Observer):
         self.records = 0
         self.commits = 0
         self.modes: list[str] = []
+        self.tasks: list[set[int]] = []  # of each commit
         self.rebalances: list[str] = []
         self.restored_records: dict[int, int] = {}
         self.status = WorkerStatus()
@@ -26,6 +27,7 @@ class Watcher(Observer):
     def committed(self, tasks: Sequence[CommittedTask], seconds: float) -> None:  # noqa: ARG002
         """Count the records of a commit."""
         self.commits += 1
+        self.tasks.append({task.commit.journal.task for task in tasks})
         for task in tasks:
             self.modes.append(task.commit.journal.mode)
             self.records += sum(run.count for run in task.commit.journal.runs)
