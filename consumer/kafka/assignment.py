@@ -14,7 +14,6 @@ from consumer.kafka.clients import error_of
 from consumer.kafka.settings import TopicSettings
 from consumer.kafka.transactions import CannotGoOn
 
-
 _NOT_YET = KafkaError._STATE  # noqa: SLF001 - the client's public name
 _SEEK_S = 5.0
 
