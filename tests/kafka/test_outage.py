@@ -82,7 +82,7 @@ def transaction_is_open(cluster: Cluster) -> bool:
 
 def test_an_outage_that_is_shorter_than_the_transaction_timeout_is_ridden_out(broker: Broker, tmp_path: Path) -> None:
     """The same process goes on, and nothing is lost or doubled, also where its client hangs in the open commit."""
-    cluster, stream = busy_cluster(broker, tmp_path, transaction_timeout_ms=12_000)
+    cluster, stream = busy_cluster(broker, tmp_path, transaction_timeout_ms=10_000)
     with WorkerProcess(cluster) as worker:
         wait_until(lambda: cluster.committed_records() > len(stream) // 5, "a fifth is committed", worker)
         stop_within_a_commit(worker, cluster)
