@@ -29,7 +29,7 @@ def test_a_worker_joins_where_retention_has_taken_the_beginning(
     for future in admin.delete_records(gone).values():
         future.result(10)
 
-    for attempt in range(6):
+    for attempt in range(4):
         _join_and_read_from(cluster, f"group-{attempt}", 60, wait_s=0.05 * (attempt % 2))
 
 

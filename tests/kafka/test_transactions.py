@@ -119,8 +119,10 @@ class Hangs(FakeProducer):
 
 
 @pytest.fixture
-def released() -> Iterator[threading.Event]:
-    """Return what lets hanging calls go, at the latest when the test is over."""
+def released(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Return what lets hanging calls go, at the latest when the test is over; until then patience is short."""
+    monkeypatch.setattr("consumer.kafka.transactions._OVERDUE_S", 0.1)
+    monkeypatch.setattr("consumer.kafka.transactions._DECIDE_S", 0.2)
     event = threading.Event()
     yield event
     event.set()
