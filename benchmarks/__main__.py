@@ -1,5 +1,6 @@
-"""`python -m benchmarks`: the budgets."""
+"""`python -m benchmarks`: the budgets of an event and a decision, and those of the item index."""
 
-from benchmarks.budgets import main
+from benchmarks import budgets, item_index
 
-main()
+budgets.main()
+item_index.main([])

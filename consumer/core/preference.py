@@ -10,13 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from consumer.core.candidates import Candidates, Floats, Ints
 from consumer.core.customer import Customer
 from consumer.core.hashing import digest64, name_of
-from consumer.core.items import CONTEXT_ITEMS, Candidates, Floats, ItemIndex
+from consumer.core.items import CONTEXT_ITEMS, ItemIndex
 from consumer.core.linear import LinearLearner, LinearScorer, LinearState
 from consumer.core.settings import LearnerSettings, PreferenceSettings
 from schemas.records import Recommendation, TrainingExample
 
+NEXT_ITEM = "next-item"  # the head of its examples
 OWN_ITEMS = 40  # of the customer's own, most recent first, that are candidates
 HISTORY_CONTEXT = 2  # items of earlier sessions that look for neighbours while the session is empty
 BASELINE_TOP = 20  # popularity and own history are tried beside us with as many items
@@ -136,7 +138,12 @@ class PreferenceLearner:
         self._model = LinearLearner.from_state(prior_state(settings))
 
     def learn(self, example: TrainingExample) -> None:
-        """Fold the rows of one example in. The model has no intercept, so (row, 1) says all that (−row, 0) would."""
+        """Fold the rows of one example in; examples of other heads are not for this model.
+
+        The model has no intercept, so (row, 1) says all that (−row, 0) would.
+        """
+        if example.head != NEXT_ITEM:
+            return
         width = len(RANK_FEATURES)
         if example.feature_set != FEATURE_SET or len(example.features) != example.rows * width:
             raise ValueError("a preference example has other features than this build")
@@ -165,7 +172,7 @@ class _Ranked(NamedTuple):
     candidates: Candidates
     rows: Floats  # a row a feature, a column a candidate
     scores: Floats
-    order: list[int]  # columns, best first
+    order: Ints  # columns, best first
 
 
 def own_items(customer: Customer, limit: int) -> list[str]:
@@ -186,27 +193,28 @@ def rank_features(
     _add_source(rows, _TOGETHER, candidates.together, candidates.top_together)
     _add_source(rows, _NEXT, candidates.following, candidates.top_following)
     np.sqrt(candidates.popularity, out=rows[_POPULARITY])
-    rows[_POPULARITY_RANK, candidates.top_popular] = _RECIPROCALS[: len(candidates.top_popular)]
-    rows[_CATEGORY_RANK, candidates.top_category] = _RECIPROCALS[: len(candidates.top_category)]
+    rows[_POPULARITY_RANK][candidates.top_popular] = _RECIPROCALS[: len(candidates.top_popular)]
+    rows[_CATEGORY_RANK][candidates.top_category] = _RECIPROCALS[: len(candidates.top_category)]
     last_number = index.category_number(category)
     if last_number:
-        rows[_SAME_CATEGORY] = candidates.categories == last_number
+        np.equal(candidates.categories, last_number, out=rows[_SAME_CATEGORY])
     total = sum(customer.categories.values())
     if total > 0.0:
-        shares = {index.category_number(name): value / total for name, value in customer.categories.items()}
+        shares = np.zeros(index.n_category_numbers)
+        for name, value in customer.categories.items():
+            shares[index.category_number(name)] = value / total
         shares[0] = 0.0
-        rows[_CATEGORY_AFFINITY] = [shares.get(number, 0.0) for number in candidates.categories.tolist()]
+        rows[_CATEGORY_AFFINITY] = shares[candidates.categories]
     _add_own(rows, customer, own)
     return rows
 
 
-def _add_source(rows: Floats, first: int, scores: Floats, top: list[int]) -> None:
-    if top:
-        columns = np.array(top)
-        listed = scores[columns]
-        np.minimum(scores / listed[0], 1.0, out=rows[first])
-        rows[first + 1, columns] = _RECIPROCALS[: len(top)]
-        np.minimum(scores / listed.cumsum()[-1], 1.0, out=rows[first + 2])
+def _add_source(rows: Floats, first: int, scores: Floats, top: Ints) -> None:
+    if len(top):
+        sums = scores[top].cumsum()  # the first is the largest score, and no score is larger than the last
+        np.divide(scores, sums[0], out=rows[first])
+        rows[first + 1][top] = _RECIPROCALS[: len(top)]
+        np.divide(scores, sums[-1], out=rows[first + 2])
 
 
 def _add_own(rows: Floats, customer: Customer, own: Sequence[str]) -> None:
@@ -245,16 +253,15 @@ def _rank(index: ItemIndex, ranker: Ranker, customer: Customer) -> _Ranked:
     return _Ranked(candidates, rows, scores, _best_first(scores, candidates))
 
 
-def _best_first(scores: Floats, candidates: Candidates) -> list[int]:
+def _best_first(scores: Floats, candidates: Candidates) -> Ints:
     """Return the columns by falling score, ties by item id."""
-    order = (-scores).argsort(kind="stable")
+    order: Ints = (-scores).argsort(kind="stable")
     ordered = scores[order]
-    if (ordered[1:] == ordered[:-1]).any():
+    if np.count_nonzero(ordered[1:] == ordered[:-1]):
         listed: list[float] = scores.tolist()
         ids = candidates.ids(range(len(candidates)))
-        return sorted(range(len(ids)), key=lambda column: (-listed[column], ids[column]))
-    columns: list[int] = order.tolist()
-    return columns
+        order = np.array(sorted(range(len(ids)), key=lambda column: (-listed[column], ids[column])))
+    return order
 
 
 def recommend(
@@ -274,19 +281,18 @@ def recommend(
     """
     ranked = _rank(index, ranker, customer)
     left_out = {*exclude, *(customer.bought if exclude_bought else ()), *(customer.cart if exclude_cart else ())}
-    columns: list[int] = []
+    places: list[int] = []
     ids: list[str] = []
     for start in range(0, len(ranked.order), _LOOKED_UP):
-        some = ranked.order[start : start + _LOOKED_UP]
-        for column, item_id in zip(some, ranked.candidates.ids(some), strict=True):
-            if item_id not in left_out and (not offerable_only or index.is_offerable(item_id)):
-                columns.append(column)
-                ids.append(item_id)
+        some = ranked.candidates.ids(ranked.order[start : start + _LOOKED_UP])
+        ruled_out = left_out | index.unofferable(some) if offerable_only else left_out
+        places += [place for place, item_id in enumerate(some, start) if item_id not in ruled_out]
+        ids += [item_id for item_id in some if item_id not in ruled_out]
         if len(ids) >= limit:
             break
-    columns = columns[: max(0, limit)]
+    columns = ranked.order[places[: max(0, limit)]]
     scores: list[float] = ranked.scores[columns].tolist()
-    sources = ranker.why(ranked.rows[:, columns]) if columns else []
+    sources = ranker.why(ranked.rows[:, columns]) if len(columns) else []
     return [Recommendation(item_id, score, why) for item_id, score, why in zip(ids, scores, sources, strict=False)]
 
 
@@ -312,13 +318,14 @@ def try_next_item(
     features: tuple[float, ...] = ()
     rank = n_rows = 0
     if actual is not None:
-        rank = ranked.order.index(actual) + 1
-        negatives = _draw([c for c in ranked.order[: NEGATIVE_POOL + 1] if c != actual][:NEGATIVE_POOL], seed_words)
+        rank = int((ranked.order == actual).argmax()) + 1
+        pool: list[int] = ranked.order[: NEGATIVE_POOL + 1].tolist()
+        negatives = _draw([column for column in pool if column != actual][:NEGATIVE_POOL], seed_words)
         n_rows = len(negatives)
         features = tuple((ranked.rows[:, [actual]] - ranked.rows[:, negatives]).T.ravel().tolist())
     return TrainingExample(
         family="preference",
-        head="next-item",
+        head=NEXT_ITEM,
         feature_set=FEATURE_SET,
         features=features,
         rows=n_rows,

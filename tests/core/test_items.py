@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 from math import log
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core import items
-from consumer.core.items import Candidates, ItemIndex, Scored
+from consumer.core import items, popularity
+from consumer.core.candidates import Candidates, Scored
+from consumer.core.items import ItemIndex
 from consumer.core.settings import PreferenceSettings
 from schemas.events import Product
 from schemas.records import Session
@@ -37,6 +39,12 @@ def index_of(*sessions: Session, **limits: int) -> ItemIndex:
     return index
 
 
+def steps_of(one: Session) -> list[tuple[str, float]]:
+    """The steps of a session with their weights; an item repeated at once is one step, of the larger weight."""
+    runs = [list(run) for _, run in groupby(zip(one.items, one.weights, strict=True), key=lambda step: step[0])]
+    return [(run[0][0], max(weight for _, weight in run)) for run in runs]
+
+
 def named(index: ItemIndex, scored: Scored) -> dict[str, float]:
     """Scores by item id."""
     return {index._ids[s]: score for s, score in zip(scored.slots.tolist(), scored.scores.tolist(), strict=True)}
@@ -52,7 +60,10 @@ def answers(index: ItemIndex) -> object:
             candidates.together.tolist(),
             candidates.following.tolist(),
             candidates.popularity.tolist(),
-            [candidates.top_together, candidates.top_following, candidates.top_popular, candidates.top_category],
+            candidates.top_together.tolist(),
+            candidates.top_following.tolist(),
+            candidates.top_popular.tolist(),
+            candidates.top_category.tolist(),
             [index.category_of(item_id) for item_id in ids],
         )
 
@@ -81,7 +92,7 @@ limits = st.fixed_dictionaries(
 def test_items_of_the_same_sessions_go_together() -> None:
     """An item that shared more sessions with the current one scores higher, and one that shared none has no score."""
     index = index_of(session("ab"), session("ab"), session("ac"), session("de"), session("de"))
-    scores = named(index, index.together(["a"]))
+    scores = named(index, index.scores(["a"])[0])
     assert set(scores) == {"b", "c"}
     assert scores["b"] > scores["c"]
 
@@ -89,10 +100,10 @@ def test_items_of_the_same_sessions_go_together() -> None:
 def test_the_next_item_is_the_one_that_came_after() -> None:
     """Rules have a direction, and a step counts more than two."""
     index = index_of(session("abc"), session("dab"), session("efg"))
-    scores = named(index, index.following("a"))
+    scores = named(index, index.scores(["a"])[1])
     assert set(scores) == {"b", "c"}
     assert scores["b"] > scores["c"]
-    assert index.following("c").slots.tolist() == []
+    assert named(index, index.scores(["c"])[1]) == {}
 
 
 @given(sessions, st.lists(st.sampled_from(ITEMS), unique=True, max_size=5))
@@ -100,21 +111,21 @@ def test_neighbours_are_scored_as_defined(folded: list[Session], context: list[s
     """The vectorised sums equal a plain loop over the sessions, to the last bit."""
     index = index_of(*folded, neighbours=1000)
     expected: dict[str, int] = {}
-    held = [items._collapse(one, 64) for one in folded if one.items]
+    held = [steps_of(one) for one in folded if one.items]
     for rows in held:
-        places = {item_id: at for at, (item_id, _, _) in enumerate(rows)}
+        places = {item_id: at for at, (item_id, _) in enumerate(rows)}
         shared = [item_id for item_id in context if item_id in places]
         if not shared:
             continue
         similarity = sum(items._CONTEXT_WEIGHTS[context.index(item_id)] for item_id in shared)
         at = places[shared[0]]
-        for place, (item_id, _, units) in enumerate(rows):
+        for place, (item_id, weight) in enumerate(rows):
             if item_id not in context:
                 near = round(1023 / (1 + 0.25 * abs(place - at)))
-                expected[item_id] = expected.get(item_id, 0) + similarity * near * units
+                expected[item_id] = expected.get(item_id, 0) + similarity * near * round(weight * 64)
     contains = {i: sum(any(row[0] == i for row in rows) for rows in held) for i in ITEMS}
     weighed = {i: total * (log(1 + len(held)) - log(contains[i])) for i, total in expected.items()}
-    assert named(index, index.together(context)) == weighed
+    assert named(index, index.scores(context)[0]) == weighed
 
 
 @given(sessions)
@@ -122,21 +133,24 @@ def test_popularity_is_a_count_over_the_window(folded: list[Session]) -> None:
     """Items count once in each session of the window, with their largest weight, ties to the one seen last."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(items, "POPULARITY_SESSIONS", 5)
+        for name, few in (("CACHED", 2), ("_KEPT", 2), ("_MOST_WATCHED", 4)):
+            patch.setattr(popularity, name, few)
         index = ItemIndex(PreferenceSettings(index_sessions=20))
-        kept: list[list[tuple[str, str | None, int]]] = []
+        kept: list[list[tuple[str, float]]] = []
         for one in folded:
             index.fold(one)
-            kept += [items._collapse(one, 64)] if one.items else []
+            kept += [steps_of(one)] if one.items else []
             counts: dict[str, int] = {}
             seen: dict[str, tuple[int, int]] = {}
             for number, rows in enumerate(kept):
-                best: dict[str, int] = {}
-                for place, (item_id, _, units) in enumerate(rows):
+                best: dict[str, float] = {}
+                for place, (item_id, weight) in enumerate(rows):
                     seen[item_id] = (number, place)
-                    best[item_id] = max(units, best.get(item_id, 0))
+                    best[item_id] = max(weight, best.get(item_id, 0))
                 if number >= len(kept) - 5:
-                    for item_id, units in best.items():
-                        counts[item_id] = counts.get(item_id, 0) + units
+                    for item_id, weight in best.items():
+                        counts[item_id] = counts.get(item_id, 0) + round(weight * 64)
+            assert index.popular(1) == sorted(counts, key=lambda i: (counts[i], seen[i]), reverse=True)[:1]
             expected = sorted(counts, key=lambda i: (counts[i], seen[i]), reverse=True)
             assert index.popular(100) == expected
             assert index.popular(3) == expected[:3]
@@ -166,7 +180,7 @@ def test_asking_changes_nothing(folded: list[Session], bounds: dict[str, int]) -
 
 
 def test_ever_new_ids_do_not_grow_the_index() -> None:
-    """Sessions, items, slots, postings, categories and heaps keep to their limits whatever ids come."""
+    """Sessions, items, slots, postings, categories and rankings keep to their limits whatever ids come."""
     index = index_of(index_sessions=50, index_items=40, sessions_per_item=5)
     for n in range(2_000):
         fresh = [f"{n}-{k}" for k in range(n % 7)]
@@ -174,14 +188,13 @@ def test_ever_new_ids_do_not_grow_the_index() -> None:
         index.apply_product(f"product {n}", Product(f"product {n}", category=f"{n}"))
         assert index.n_sessions <= 50
         assert index.n_items <= 40
-    popularity = index._popularity
     assert len(index._ids) <= 40 + 64 + 1
-    assert len(index._sessions) <= 50
-    assert max(len(posting) for posting in index._postings) <= 5
-    assert popularity.n_categories <= 40
-    assert len(popularity._used) <= len(index._ids)
-    assert len(popularity._all.heap) <= popularity._all.limit <= 2 * (40 + 64) + 64
-    assert len(index._details) <= 40
+    assert index._log.n_words <= 2_048
+    assert index._log.n_matches <= 40 * (2 * 5 + 16)
+    assert index._popularity.n_categories <= 40
+    assert index._popularity.n_numbers <= len(index._ids)
+    assert index._popularity.n_watched <= 2 * 40
+    assert len(index._products) <= 40
     assert index.popular(1) == ["always"]
 
 
@@ -193,12 +206,33 @@ def test_one_endless_session_is_cut() -> None:
     assert index_of(session([f"{n}" for n in range(1_000)])).n_items == 64
 
 
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=20), st.integers(2, 5))
+def test_of_a_long_session_the_last_steps_count(item_ids: list[str], limit: int) -> None:
+    """A session that is too long says what its last steps say, where an item repeated at once is one step."""
+    kept = [item_id for item_id, _ in groupby(item_ids)][-limit:]
+    bounds = {"index_items": limit}
+    assert answers(index_of(session(item_ids), **bounds)) == answers(index_of(session(kept), **bounds))
+
+
 def test_what_a_recommendation_caused_counts_less() -> None:
     """An item reached by our own doing scores lower, as a neighbour and as a popular one."""
     index = index_of(session("ab"), session("ac", weights=[1.0, 0.3]), session("ac", weights=[1.0, 0.3]), session("d"))
-    scores = named(index, index.together(["a"]))
+    scores = named(index, index.scores(["a"])[0])
     assert scores["b"] > scores["c"]
     assert index.popular(3) == ["a", "d", "b"]
+
+
+def test_an_item_is_of_the_category_that_its_latest_session_gave_last() -> None:
+    """A step without a category takes nothing back within a session; a whole session without one does."""
+    index = index_of(session("aba", ["x", None, None]))
+    assert [index.category_of(i) for i in "ab"] == ["x", None]
+    index.fold(session("aba", ["x", "z", "y"]))
+    assert [index.category_of(i) for i in "ab"] == ["y", "z"]
+    index.fold(session("aba", [None, None, "x"]))
+    assert [index.category_of(i) for i in "ab"] == ["x", None]
+    assert index.popular_in("y", 5) == index.popular_in("z", 5) == []
+    index.fold(session("a"))
+    assert index.category_of("a") is None
 
 
 def test_a_product_record_outweighs_what_sessions_say() -> None:
@@ -217,6 +251,14 @@ def test_a_product_record_outweighs_what_sessions_say() -> None:
         index.apply_product("a", None)
         assert (index.category_of("a"), index.price_of("a"), index.is_offerable("a")) == ("x", None, True)
         assert index.popular_in("x", 5) == ["b", "a"]
+
+
+def test_a_session_without_a_weight_for_each_item_is_refused() -> None:
+    """It is an error before anything is taken over."""
+    index = index_of(session("ab"))
+    with pytest.raises(ValueError, match="weight"):
+        index.fold(session("cd", weights=[1.0]))
+    assert (index.n_sessions, index.n_items) == (1, 2)
 
 
 def test_restricted_and_unavailable_items_are_not_offerable() -> None:

@@ -67,7 +67,7 @@ item_lists = st.lists(st.sampled_from(ITEMS), max_size=8)
 customers = st.builds(
     lambda session, history, bought, cart, affinities: msgspec.structs.replace(
         visitor(session, history),
-        bought={item: Bought(times, 1, 0.0) for item, times in bought.items()},
+        bought={item: Bought(times, 1) for item, times in bought.items()},
         cart=cart,
         categories=affinities,
     ),
@@ -152,10 +152,28 @@ def test_what_the_shop_does_not_offer_is_left_out() -> None:
     assert {"a", "b"} <= set(ids(recommend(index, Ranker(), visitor("a"), 10, offerable_only=False)))
 
 
+@given(
+    indices(),
+    customers,
+    st.dictionaries(st.sampled_from([*ITEMS, "unseen"]), st.sampled_from(["offered", "sold out", "restricted"])),
+)
+def test_nothing_unavailable_or_restricted_is_ever_recommended(
+    index: ItemIndex, customer: Customer, told: dict[str, str]
+) -> None:
+    """Whatever the shop says before the recommendation holds, and everything else keeps its order."""
+    before = ids(recommend(index, Ranker(), customer, 50))
+    for item_id, word in told.items():
+        product = Product(item_id, available=word != "sold out", restricted=word == "restricted")
+        index.apply_product(item_id, product)
+    out = {item_id for item_id, word in told.items() if word != "offered"}
+    assert ids(recommend(index, Ranker(), customer, 50)) == [item_id for item_id in before if item_id not in out]
+    assert ids(recommend(index, Ranker(), customer, 3)) == [item_id for item_id in before if item_id not in out][:3]
+
+
 def test_bought_and_carted_items_can_be_left_out() -> None:
     """Each exclusion works by itself, and the list is filled up from what remains."""
     index = index_of("abc", "abc", "abd")
-    customer = msgspec.structs.replace(visitor("a"), bought={"b": Bought(1, 1, 0.0)}, cart=["c"])
+    customer = msgspec.structs.replace(visitor("a"), bought={"b": Bought(1, 1)}, cart=["c"])
     assert {"b", "c"} <= set(ids(recommend(index, Ranker(), customer, 10)))
     assert "b" not in ids(recommend(index, Ranker(), customer, 10, exclude_bought=True))
     assert "c" not in ids(recommend(index, Ranker(), customer, 10, exclude_cart=True))
