@@ -1,5 +1,6 @@
 """Segments: where a customer stands, by the customer's own rhythm, and without flapping."""
 
+from dataclasses import replace
 from math import log1p
 from typing import Any
 
@@ -8,8 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.core.customer import Customer
-from consumer.core.segments import DEFAULT_THRESHOLDS, SEGMENTS, own_gap_days, segment_of, update_segment
-from consumer.core.settings import DAY_MS
+from consumer.core.segments import (
+    DEFAULT_THRESHOLDS,
+    SEGMENTS,
+    Thresholds,
+    own_gap_days,
+    segment_of,
+    segment_words,
+    transition,
+    transitions,
+    update_segment,
+)
+from consumer.core.settings import DAY_MS, ChurnSettings
+from tests.core.streams import SETTINGS, T0, Stream, new_task
 
 NOW_MS = 20_000 * DAY_MS
 
@@ -135,3 +147,107 @@ def test_in_silence_a_customer_only_ever_gets_later(customer: Customer, risk: fl
         update_segment(customer, now_ms, risk)
         assert late.get(customer.segment, 0) >= stage
         stage = late.get(customer.segment, 0)
+
+
+@pytest.mark.parametrize(
+    ("customer", "risk", "words"),
+    [
+        (buyer(62, gap_days=33), None, "Slipping: 62 days without an order, 1.7 times the usual 37"),
+        (
+            buyer(80),
+            0.95,
+            "At risk: 80 days without an order, 1.8 times the usual 45, and a high risk of churn",
+        ),
+        (buyer(200), None, "Lost: 200 days without an order, 4.4 times the usual 45"),
+        (buyer(10), None, "Active: 10 days without an order, 0.2 times the usual 45"),
+        (buyer(10, n_orders=8), None, "Loyal: 8 orders, 5 or more are loyal"),
+        (
+            buyer(10, n_orders=8, spend=2_000.0),
+            None,
+            "Big spender: has spent 2,000, a big spender has 1,000 EUR or more",
+        ),
+        (buyer(1, n_orders=1, first_order_ms=NOW_MS - DAY_MS), None, "New: first order 1 day ago"),
+        (buyer(2, segment="lost"), None, "Won back: was lost, ordered again 0 days ago"),
+        (visitor(3, 1), None, "New: first seen 3 days ago, has not ordered yet"),
+        (visitor(50, 20), None, "Slipping: 20 days without a visit, has never ordered"),
+    ],
+)
+def test_every_segment_is_explained(customer: Customer, risk: float | None, words: str) -> None:
+    """The words name the number that counts, and its threshold where it is not the customer's own."""
+    update_segment(customer, NOW_MS, risk)
+    assert segment_words(customer, NOW_MS, DEFAULT_THRESHOLDS, "EUR")[0] == words
+
+
+def test_the_number_of_an_explanation_is_the_one_in_its_words() -> None:
+    """Machines read the value, people the words: both say how late."""
+    customer = buyer(62, gap_days=33)
+    update_segment(customer, NOW_MS, None)
+    assert segment_words(customer, NOW_MS, DEFAULT_THRESHOLDS, "EUR")[1] == pytest.approx(1.7, abs=0.05)
+
+
+@given(customers, risks)
+def test_whatever_the_segment_it_can_be_explained(customer: Customer, risk: float | None) -> None:
+    """There are words and a finite number for every customer."""
+    update_segment(customer, NOW_MS, risk)
+    words, value = segment_words(customer, NOW_MS, DEFAULT_THRESHOLDS, "")
+    assert words.startswith(customer.segment.replace("_", " ").capitalize())
+    assert abs(value) < 1e12
+
+
+def test_in_another_shop_the_same_silence_is_another_segment() -> None:
+    """With thresholds of a shop of weekly buyers, who bought once is lost after a month and a half."""
+    once = buyer(45, n_orders=1)
+    assert segment_of(once, NOW_MS, None) == "active"
+    assert segment_of(once, NOW_MS, None, Thresholds(typical_gap_days=7.0)) == "lost"
+
+
+def walk(days_and_orders: list[tuple[int, bool]], *, signal: str = "purchase") -> list[str]:
+    """Return the segments that a customer goes through: a visit or an order on each of the days, then two years."""
+    task = new_task(replace(SETTINGS, churn=ChurnSettings(signal=signal)))  # type: ignore[arg-type]  # one of the two
+    stream = Stream(task)
+    names: list[str] = []
+    for day in range(days_and_orders[-1][0] + 400):
+        at_ms = T0 + day * DAY_MS
+        task.advance_to(at_ms)
+        for on_day, is_order in days_and_orders:
+            if on_day == day:
+                stream.order("ann", at_ms, price=100.0) if is_order else stream.click("ann", at_ms)
+        customer = task.state.get("ann")
+        if customer is not None and (not names or names[-1] != customer.segment):
+            names.append(customer.segment)
+    assert sum(transitions(task.counters).values()) == len(names) - 1
+    return names
+
+
+def test_a_buyers_life_leads_through_the_segments_and_back() -> None:
+    """Every week a tick looks: new, active, late by stages, lost; an order wins back, for a while."""
+    assert walk([(0, True)]) == ["new", "active", "slipping", "at_risk", "lost"]
+    assert walk([(0, True), (300, True)]) == [
+        "new", "active", "slipping", "at_risk", "lost", "won_back", "active", "slipping", "at_risk",
+    ]  # fmt: skip
+
+
+def test_orders_make_a_customer_loyal_and_then_a_big_spender() -> None:
+    """A monthly buyer is loyal with the fifth order and a big spender with the tenth of 100; silence ends both."""
+    every_month = [(30 * month, True) for month in range(12)]
+    assert walk(every_month[:7]) == ["new", "active", "loyal", "slipping", "at_risk", "lost"]
+    assert walk(every_month) == ["new", "active", "loyal", "big_spender", "slipping", "at_risk", "lost"]
+    back = [*every_month[:6], (500, True), (530, True), (560, True), (590, True)]
+    assert walk(back)[5:9] == ["lost", "won_back", "loyal", "big_spender"]
+
+
+def test_who_never_bought_is_new_active_slipping_lost_and_back_with_the_next_visit() -> None:
+    """Visits alone never make at risk, loyal or won back; a first order after long silence makes new."""
+    visits = [(day, False) for day in (0, 10, 20, 30, 40)]
+    assert walk(visits) == walk(visits, signal="activity")
+    assert walk(visits, signal="activity") == ["new", "active", "slipping", "lost"]
+    assert walk([*visits, (150, False)], signal="activity") == [
+        "new", "active", "slipping", "lost", "active", "slipping", "lost",
+    ]  # fmt: skip
+    assert walk([*visits, (150, True)], signal="activity")[3:5] == ["lost", "new"]
+
+
+def test_moves_are_counted_by_where_from_and_where_to() -> None:
+    """What a task counts beside the moves is left out."""
+    counters = {transition("lost", "won_back"): 2, transition("new", "active"): 5, "events": 9}
+    assert transitions(counters) == {("lost", "won_back"): 2, ("new", "active"): 5}
