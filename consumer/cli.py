@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from consumer.commands import broker, models, produce, recorded, settings, trying
+from consumer.commands import broker, evaluate, models, produce, recorded, settings, trying
 from consumer.commands.errors import explained
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 broker.add_to(app)
 produce.add_to(app)
 recorded.add_to(app)
+evaluate.add_to(app)
 models.add_to(app)
 trying.add_to(app)
 settings.add_to(app)

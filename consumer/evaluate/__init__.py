@@ -1,0 +1,1 @@
+"""Backtests: the core's own models over a recorded file, judged by what they said before they could know."""

@@ -1,0 +1,135 @@
+"""Named columns of a file: whatever form the file has, its rows come out or their loss is told."""
+
+import gzip
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from producers.readers.tables import Table, UnusableTable, read_table
+
+MOMENT = datetime(2020, 5, 17, 12, 30, tzinfo=UTC)
+MOMENT_MS = round(MOMENT.timestamp() * 1000)
+
+
+def read(tmp_path: Path, text: str, **names: str) -> Table:
+    path = tmp_path / "orders.csv"
+    path.write_text(text, encoding="utf-8")
+    return read_table(path, ["customer_id"], ["amount"], names)
+
+
+def rows(table: Table) -> list[tuple[str, int, float]]:
+    ids = table.ids["customer_id"]
+    return [
+        (ids.names[code], at_ms, amount)
+        for code, at_ms, amount in zip(ids.rows, table.occurred_at, table.numbers["amount"], strict=True)
+    ]
+
+
+def times_of(tmp_path: Path, *times: str) -> list[int]:
+    text = "customer_id,occurred_at,amount\n" + "".join(f"c,{time},1\n" for time in times)
+    return list(read(tmp_path, text).occurred_at)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
+def test_columns_are_found_by_name_whatever_the_compression(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """Others are ignored, their order doesn't matter, and a byte order mark is not part of a name."""
+    path = tmp_path / "file"
+    path.write_bytes(pack("\ufeffamount,note,occurred_at,customer_id\r\n2.5,x,2020-05-17T12:30:00Z,anna\r\n".encode()))
+    assert rows(read_table(path, ["customer_id"], ["amount"])) == [("anna", MOMENT_MS, 2.5)]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_values_may_be_quoted_and_run_over_lines(tmp_path: Path, separator: str) -> None:
+    """A quoted value holds separators, doubled quotes and line ends; the rows after it are still there."""
+    lines = [
+        ("customer_id", "note", "occurred_at", "amount"),
+        ('"a,;|\t""b"""', '"two\nlines"', "2020-05-17", "1"),
+        ("c", 'a 5" nail', "2020-05-17", "2"),
+        ("d", "", '"2020-05-17"', '"3"'),
+    ]
+    table = read(tmp_path, "\n".join(separator.join(line) for line in lines) + "\n")
+    assert [(name, amount) for name, _, amount in rows(table)] == [('a,;|\t"b"', 1.0), ("c", 2.0), ("d", 3.0)]
+    assert not table.n_bad
+
+
+def test_a_quote_that_is_never_closed_costs_its_own_row_alone(tmp_path: Path) -> None:
+    """The rows that were looked through for its end are read as rows again."""
+    body = "".join(f"c{n},2020-05-17,1\n" for n in range(300))
+    table = read(tmp_path, f'customer_id,occurred_at,amount\n"lost,2020-05-17,1\n{body}')
+    assert [name for name, _, _ in rows(table)] == [f"c{n}" for n in range(300)]
+    assert [bad.line for bads in table.examples.values() for bad in bads] == [2]
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "2020-05-17T12:30:00Z",
+        "2020-05-17 12:30:00",
+        "2020-05-17T14:30:00+02:00",
+        "20200517T123000",
+        str(MOMENT_MS // 1000),
+        f"{MOMENT_MS // 1000}.0",
+        str(MOMENT_MS),
+        f"{MOMENT_MS}.0",
+    ],
+)
+def test_times_are_iso_8601_or_seconds_or_milliseconds(tmp_path: Path, time: str) -> None:
+    """Where no zone is given it is UTC."""
+    assert times_of(tmp_path, time) == [MOMENT_MS]
+
+
+def test_what_numbers_mean_is_decided_for_the_whole_file(tmp_path: Path) -> None:
+    """Small seconds are seconds; a millisecond among seconds is a bad row, not a date far ahead; and the reverse."""
+    assert times_of(tmp_path, "0", "60", "0.25") == [0, 60_000, 250]
+    assert times_of(tmp_path, str(MOMENT_MS), "1000", str(MOMENT_MS + 1)) == [MOMENT_MS, MOMENT_MS + 1]
+    assert times_of(tmp_path, "1600000000", "1600000060", str(MOMENT_MS)) == [1_600_000_000_000, 1_600_000_060_000]
+    assert times_of(tmp_path, "19700102", "20200517") == [86_400_000, MOMENT_MS - 45_000_000]
+    assert times_of(tmp_path, "19700102", "1600000000") == [19_700_102_000, 1_600_000_000_000]
+
+
+def test_bad_rows_are_counted_by_reason_with_their_lines(tmp_path: Path) -> None:
+    """Nothing is lost silently; a blank line is no row."""
+    text = (
+        "customer_id,occurred_at,amount\na,2020-05-17,1\n,2020-05-17,1\nb,yesterday,1\n\nc,2020-05-17,-1\n"
+        "d,2020-05-17,nan\ne,2020-05-17\nf,2020-05-17,2\n"
+    )
+    table = read(tmp_path, text)
+    assert [name for name, _, _ in rows(table)] == ["a", "f"]
+    assert table.n_rows == 7
+    assert dict(table.n_bad) == {
+        "no customer_id": 1,
+        "occurred_at is no time": 1,
+        "amount is no number of 0 or more": 2,
+        "2 columns; the header has 3": 1,
+    }
+    lines = {reason: [bad.line for bad in bads] for reason, bads in table.examples.items()}
+    assert lines["amount is no number of 0 or more"] == [6, 7]
+    assert "'yesterday'" in table.examples["occurred_at is no time"][0].message
+
+
+def test_columns_of_other_names_are_mapped(tmp_path: Path) -> None:
+    """By the name given, else by the name wanted without regard to case."""
+    table = read(tmp_path, "CustomerID,Occurred_At,Amount\na,2020-05-17,1\n", customer_id="CustomerID")
+    assert len(table) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "the file is empty; customer_id, occurred_at, amount are needed"),
+        ("customer_id,occurred_at,amount\n", "no rows below the header"),
+        ("id,when,amount\n1,2,3\n", "no column customer_id, occurred_at; found id, when, amount; needed"),
+        ("id,when,amount\n1,2,3\n", "--column customer_id=NAME"),
+        ("customer_id,occurred_at,amount\na,b,3\n", "none of 1 rows can be used; 1 of them: occurred_at is no time"),
+    ],
+)
+def test_a_file_that_is_of_no_use_is_one_clear_sentence(tmp_path: Path, text: str, words: str) -> None:
+    """File, what was found, what is needed, what to do."""
+    with pytest.raises(UnusableTable) as error:
+        read(tmp_path, text)
+    assert words in str(error.value)
+    assert str(tmp_path / "orders.csv") in str(error.value)
+    assert "\n" not in str(error.value)
