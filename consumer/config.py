@@ -8,6 +8,7 @@ import inspect
 import io
 import json
 import os
+import re
 import tokenize
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from consumer.core.settings import (
+    AudienceSettings,
+    ChallengerSettings,
     ChurnSettings,
     CoreSettings,
     LearnerSettings,
@@ -81,14 +84,22 @@ class Config:
     state: StateSettings = field(default_factory=StateSettings)
     churn: ChurnSettings = field(default_factory=ChurnSettings)
     preference: PreferenceSettings = field(default_factory=PreferenceSettings)
+    audience: AudienceSettings = field(default_factory=AudienceSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
+    challengers: tuple[ChallengerSettings, ...] = ()  # as [[challengers]], each with a name of its own
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
     topics: TopicSettings = field(default_factory=TopicSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     logging: LoggingSettings = field(default_factory=LoggingSettings)
+
+    def __post_init__(self) -> None:
+        names = [each.name for each in self.challengers]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two challengers are named {twice[0]}: each needs a `name` of its own")
 
     def core_settings(self) -> CoreSettings:
         """Return the settings that change what the core computes."""
@@ -188,7 +199,7 @@ def _unset_empty(values: dict[str, Any]) -> None:
 
 def _parsed(text: str, path: Path_) -> Any:
     """Return the text as it is, or what it holds where the key takes a table given as JSON."""
-    if _is_mapping(path) and text.lstrip().startswith("{"):
+    if (_is_mapping(path) and text.lstrip().startswith("{")) or (_entries_of(path) and text.lstrip().startswith("[")):
         try:
             return json.loads(text)
         except json.JSONDecodeError:
@@ -230,6 +241,8 @@ def _explain(details: ErrorDetails, origins: Mapping[Path_, str]) -> str:
         return f"{name} ({origin}): is a section, not a single value: write [{name}] and its keys below"
     if _is_mapping(path[:-1]):
         return f"{name} ({origin}): is neither text, a number, true nor false"
+    if kind == "missing":
+        return f"{name} ({origin}): is missing, and has no default"
     if kind == "value_error":
         return f"{name} ({origin}): {details['ctx']['error']}"
     value = "" if _is_secret(path) else f" = {json.dumps(details['input'], default=str)}"
@@ -256,7 +269,7 @@ _MAY_BE_ZERO = frozenset(
     {
         *("port", "exploration", "exploration_growth", "action_budget_price", "fatigue_cost", "l2", "late_by_ms"),
         *("max_ahead_ms", "sample_share", "hold_out_share", "caused_weight", "min_compaction_lag_ms", "risk_threshold"),
-        *("decide_every_ms", "nothing_floor", "propensity_floor", "heartbeat_ms"),
+        *("decide_every_ms", "nothing_floor", "propensity_floor", "heartbeat_ms", "drift_delta"),
     }
 )
 _SHARES = ("_share", "_floor", "_ratio", "_threshold", "_weight")
@@ -284,6 +297,8 @@ def _out_of_range(values: Mapping[str, Any], origins: Mapping[Path_, str]) -> li
 
 
 def _did_you_mean(path: Path_) -> str:
+    if entries := _entries_of(path[:1]):
+        return f" Keys of [[{path[0]}]]: {', '.join(each.name for each in fields(entries))}."
     known = [".".join(names) for names, _ in all_fields()]
     same_section = [each for each in known if each.rpartition(".")[0] == ".".join(path[:-1])]
     by_name = {each.rpartition(".")[2]: each for each in reversed(same_section)}
@@ -325,6 +340,12 @@ def _field_type(path: Path_) -> Any:
     for name in path:
         cls = get_type_hints(cls).get(name) if is_dataclass(cls) else None
     return cls
+
+
+def _entries_of(path: Path_) -> type | None:
+    """Return the dataclass that an array of tables holds, as [[challengers]]; None for any other key."""
+    kind = get_args(_field_type(path))[:1] if path else ()
+    return kind[0] if kind and is_dataclass(kind[0]) and isinstance(kind[0], type) else None
 
 
 def _is_mapping(path: Path_) -> bool:
@@ -369,25 +390,39 @@ def _toml(value: Any) -> str:
     if isinstance(value, int | float):
         return str(value)
     if isinstance(value, Mapping):
-        return "{}" if not value else json.dumps(dict(value))
+        return (
+            "{}"
+            if not value
+            else f"{{ {', '.join(f'{_toml_key(key)} = {_toml(each)}' for key, each in value.items())} }}"
+        )
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
     return json.dumps(str(value))
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch("[A-Za-z0-9_-]+", key) else json.dumps(key)
 
 
 def reference(cls: type = Config, before: Path_ = ()) -> str:
     """Return the reference of all keys in Markdown, as docs/configuration.md has it."""
     hints, comments = get_type_hints(cls), comments_of(cls)
     title = ".".join(before)
-    lines = [f"### `[{title}]`" if title else "### Top level", ""]
+    heading = f"[[{title}]]" if _entries_of(before) else f"[{title}]"
+    lines = [f"### `{heading}`" if title else "### Top level", ""]
     lines += [" ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split()), ""]
     rows = [each for each in fields(cls) if not is_dataclass(hints[each.name])]
     if rows:
         lines += ["| key | default | meaning |", "|---|---|---|"]
     for each in rows:
         default = each.default_factory() if each.default_factory is not MISSING else each.default
-        lines.append(f"| `{each.name}` | `{_toml(default)}` | {comments.get(each.name, '')} |")
+        shown_default = "needed" if default is MISSING else f"`{_toml(default)}`"
+        lines.append(f"| `{each.name}` | {shown_default} | {comments.get(each.name, '')} |")
     text = "\n".join(lines).rstrip() + "\n"
     inner = [
-        reference(hints[each.name], (*before, each.name)) for each in fields(cls) if is_dataclass(hints[each.name])
+        reference(inner_cls, (*before, each.name))
+        for each in fields(cls)
+        if (inner_cls := hints[each.name] if is_dataclass(hints[each.name]) else _entries_of((*before, each.name)))
     ]
     return "\n".join([text, *inner])
 
@@ -404,10 +439,15 @@ def shown(config: Config) -> str:
         value: Any = values
         for name in path:
             value = value[name]
+        if _entries_of(path):
+            continue
         if not each.repr:
             lines.append(f"# {path[-1]}: {len(value)} set, not shown")
         elif value is None:
             lines.append(f"# {path[-1]} is not set")
         else:
             lines.append(f"{path[-1]} = {_toml(value)}")
+    for path, _ in all_fields():
+        for entry in values[path[0]] if _entries_of(path) else ():
+            lines += ["", f"[[{path[0]}]]", *(f"{key} = {_toml(value)}" for key, value in entry.items())]
     return "\n".join(lines) + "\n"

@@ -79,6 +79,7 @@ def run(config: ConfigOption = None) -> None:
                 stop=stop.is_set,
                 observer=MetricsObserver(metrics),
                 status=status,
+                challengers=settings.challengers,
             )
 
 

@@ -1,10 +1,22 @@
-"""`nextbest models`: what has been learned."""
+"""`nextbest models`: what has been learned, and which of it is in force."""
+
+import time
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from consumer.commands.common import ConfigOption, catalogue_of, configured, progress_bar, results, stopped_by_signals
 
+if TYPE_CHECKING:
+    from consumer.config import Config
+    from consumer.core.prequential import Figures
+    from consumer.kafka.model_records import Promotion
+    from consumer.kafka.models import ModelRow, ModelsTopic
+
 models_app = typer.Typer(help="Look after what has been learned.", no_args_is_help=True)
+
+_SHOWN_HEADS = ("horizon", "hazard")
+WhyOption = Annotated[str, typer.Option(help="What to record as the reason.", metavar="TEXT")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -12,11 +24,61 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(models_app, name="models")
 
 
+@models_app.command(name="list")
+def list_models(
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+) -> None:
+    """List the models: which are in force, which challenge them, and how good each is on the same examples."""
+    import msgspec
+
+    settings = configured(config)
+    rows = _read(settings).rows(settings.core_settings(), catalogue_of(settings), _now_ms())
+    if as_json:
+        typer.echo(msgspec.json.encode({"models": rows}).decode())
+        return
+    if not rows:
+        results.print("no model has been published yet")
+        return
+    _print_table(rows)
+
+
+@models_app.command()
+def promote(
+    name: Annotated[str, typer.Argument(help="A challenger, or a family for its own model.", metavar="NAME")],
+    config: ConfigOption = None,
+    why: WhyOption = "promoted by command",
+) -> None:
+    """Put a challenger in force. The model it replaces goes on learning, so that a rollback is instant."""
+    settings = configured(config)
+    topic = _read(settings)
+    _record(settings, topic.promotion_of(name, why, settings.core_settings(), catalogue_of(settings), _now_ms()))
+
+
+@models_app.command()
+def rollback(
+    config: ConfigOption = None,
+    family: Annotated[str, typer.Option(help="churn, preference or policy.")] = "churn",
+    why: WhyOption = "rolled back by command",
+) -> None:
+    """Put back in force what the latest promotion replaced."""
+    from consumer.commands.errors import CommandError
+    from schemas.records import FAMILIES
+
+    settings = configured(config)
+    known = next((each for each in FAMILIES if each == family), None)
+    if known is None:
+        raise CommandError(f"--family {family}: there are {', '.join(FAMILIES)}")
+    topic = _read(settings)
+    _record(settings, topic.rollback_of(known, why, settings.core_settings(), catalogue_of(settings), _now_ms()))
+
+
 @models_app.command()
 def rebuild(config: ConfigOption = None) -> None:
     """Learn all models anew from the training examples, under the settings and the catalogue now in force.
 
-    For a change of catalogue or horizon, after which a worker refuses the models there are. Stop the workers first.
+    For a change of catalogue or horizon, or of River's version, after which a worker refuses the models there are.
+    Stop the workers first.
     """
     from consumer.commands.broker import codec_of
     from consumer.kafka.rebuild import rebuild_models
@@ -32,6 +94,81 @@ def rebuild(config: ConfigOption = None) -> None:
             codec_of(settings)[0],
             stop=stop.is_set,
             progress=lambda n: bar.update(task, completed=n),
+            challengers=settings.challengers,
         )
-    for family, n in folded.items():
-        results.print(f"{family}: learned anew from {n:,} examples")
+    for model, n in folded.items():
+        results.print(f"{model}: learned anew from {n:,} examples")
+
+
+def _read(settings: "Config") -> "ModelsTopic":
+    from consumer.kafka import clients
+    from consumer.kafka.check import reach
+    from consumer.kafka.models import ModelsTopic
+
+    reach(clients.admin(settings.kafka), settings.kafka)
+    with stopped_by_signals() as stop:
+        return ModelsTopic(settings.kafka, settings.topics, stop.is_set)
+
+
+def _record(settings: "Config", promotion: "Promotion") -> None:
+    from consumer.kafka.models import record_promotion
+
+    record_promotion(settings.kafka, settings.topics, promotion)
+    before = f"; before it: {promotion.behind[-1]}" if promotion.behind else ""
+    results.print(
+        f"{promotion.family}: {promotion.model} is in force from now on, with example {promotion.offset} in it{before}"
+    )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _print_table(rows: "list[ModelRow]") -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("family", "model", "role", "kind"):
+        table.add_column(heading)
+    for heading in ("examples", "last offset", "age"):
+        table.add_column(heading, justify="right")
+    table.add_column("head")
+    for heading in ("rows", "log loss", "of late", "AUC", "of late", "in force: log loss", "AUC"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        examples = "–" if row.examples is None else f"{row.examples:,} from {row.from_offset}"
+        cells = (row.family, row.model, row.role, row.kind or "–", examples, str(row.offset), _age(row.age_s))
+        heads: list[str | None] = [head for head in _SHOWN_HEADS if head in row.heads]
+        heads = heads or [None]
+        for head in heads:
+            table.add_row(*(cells if head == heads[0] else ("",) * len(cells)), *_figures(row, head))
+    results.print(table)
+    for row in rows:
+        if row.refused is not None:
+            results.print(f"{row.model}: {row.refused}", markup=False)
+
+
+def _figures(row: "ModelRow", head: str | None) -> tuple[str, ...]:
+    if head is None:
+        return ("–",) * 8
+    own, in_force = row.heads[head].own, row.heads[head].in_force
+    return (
+        head,
+        f"{own.all.n:,}",
+        *_pair(own.all, own.recent, "log_loss"),
+        *_pair(own.all, own.recent, "auc"),
+        *_pair(in_force.all, None, "log_loss"),
+        *_pair(in_force.all, None, "auc"),
+    )
+
+
+def _pair(first: "Figures", second: "Figures | None", name: str) -> list[str]:
+    values = [getattr(each, name) for each in (first, second) if each is not None]
+    return ["–" if value is None else f"{value:.4f}" for value in values]
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -134,7 +134,6 @@ class Learned:
                 customer.session_last_ms,
                 at_ms,
                 self._settings.preference,
-                seed_words,
             )
         )
 

@@ -6,30 +6,61 @@ knowledge in force changes only when `adopt` is called: between commits.
 
 from collections.abc import Callable
 
-import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from consumer.core.knowledge import Knowledge
-from consumer.core.snapshot import RefusedSnapshot
+from consumer.core.snapshot import RefusedSnapshot, family_of
 from consumer.kafka.clients import log
 from consumer.kafka.log_reader import PARTITION_EOF, end_offsets, raise_or_log, read_to
+from consumer.kafka.model_records import LatestSnapshot, Promotion, UnreadableRecord, decode_promotion, kind_of
 from consumer.kafka.settings import TopicSettings
 from consumer.kafka.transactions import CannotGoOn
 from schemas.codec import Decoder
 from schemas.errors import InvalidRecord
 from schemas.events import Product
-from schemas.records import Family
 
 _TOPICS = ("models", "products", "sessions")
 _BATCH_RECORDS = 500
 
 
-class LatestSnapshot(msgspec.Struct, frozen=True):
-    """A model snapshot as it stands in the models topic."""
+class ModelsInTopic:
+    """What the models topic holds, as far as it was read: the latest snapshot of each model, and what is in force."""
 
-    key: bytes  # family@offset of the last example in it
-    data: bytes
+    def __init__(self) -> None:
+        self.latest: dict[str, LatestSnapshot] = {}  # by the name of the model
+        self._promotions: dict[str, tuple[Promotion, LatestSnapshot]] = {}  # by family, with the record
+
+    def note_snapshot(self, model: str, record: LatestSnapshot) -> None:
+        """Know a snapshot that can be used, if it is as new as the one known."""
+        known = self.latest.get(model)
+        if known is None or record.offset >= known.offset:
+            self.latest[model] = record
+
+    def note_promotion(self, promotion: Promotion, record: LatestSnapshot) -> bool:
+        """Know a promotion; return whether it changes what is in force. An older one, published again, does not."""
+        known = self.promotion(promotion.family)
+        if known is not None and promotion.at_ms < known.at_ms:
+            return False
+        self._promotions[promotion.family] = (promotion, record)
+        return known is None or promotion.model != known.model
+
+    def promotion(self, family: str) -> Promotion | None:
+        """Return the promotion that holds for a family, if there is one."""
+        return self._promotions[family][0] if family in self._promotions else None
+
+    def in_force(self, family: str) -> str:
+        """Return the name of the model in force: the family's own, unless another was promoted."""
+        promotion = self.promotion(family)
+        return family if promotion is None else promotion.model
+
+    def to_keep(self, family: str) -> list[LatestSnapshot]:
+        """Return the records of a family that must outlive retention: what is in force, and what may be again."""
+        if family not in self._promotions:
+            return [self.latest[family]] if family in self.latest else []
+        promotion, record = self._promotions[family]
+        models = dict.fromkeys((family, promotion.model, *promotion.behind))
+        return [record, *(self.latest[model] for model in models if model in self.latest)]
 
 
 class KnowledgeFollower:
@@ -50,8 +81,8 @@ class KnowledgeFollower:
         self._decoder = decoder
         self._knowledge = knowledge
         self._clock_s = clock_s
-        self.latest: dict[Family, LatestSnapshot] = {}
-        self._refused: dict[bytes, str] = {}  # family → why its latest snapshot that cannot be used was refused
+        self.models = ModelsInTopic()
+        self._refused: dict[str, str] = {}  # model → why its latest snapshot that cannot be used was refused
 
     def load(self, timeout_s: float, stop: Callable[[], bool]) -> None:
         """Read everything up to the present end. Raises CannotGoOn, and Stopping."""
@@ -61,8 +92,8 @@ class KnowledgeFollower:
         wanted = {(each.topic, 0): end for each, end in zip(partitions, ends, strict=True)}
         for message in read_to(self._reader, wanted, stop=stop, clock_s=self._clock_s, timeout_s=timeout_s):
             self._fold(message)
-        for family, why in sorted(self._refused.items()):
-            if family.decode() not in self._knowledge.model_versions:
+        for model, why in sorted(self._refused.items()):
+            if model == self.models.in_force(family_of(model)) and model not in self._knowledge.model_versions:
                 raise CannotGoOn(why)
         log.info(
             "knowledge loaded: models %s, sessions up to %d",
@@ -90,25 +121,43 @@ class KnowledgeFollower:
         topic = self._topics.logical(message.topic() or "")
         offset, key, value = message.offset() or 0, message.key() or b"", message.value()
         if topic == "models":
-            self._fold_model(key, value)
+            self._fold_model(LatestSnapshot(key, value or b"", message.timestamp()[1]))
         elif topic == "sessions":
             self._knowledge.fold_session(offset, self._decoder.decode("sessions", value))
         else:
             self._fold_product(offset, key, value)
 
-    def _fold_model(self, key: bytes, data: bytes | None) -> None:
-        if data is None:
-            return
+    def _fold_model(self, record: LatestSnapshot) -> None:
+        kind, name = kind_of(record.key)
+        if kind == "promotion":
+            self._promote(record)
+        elif kind == "snapshot" and record.data:
+            self._fold_snapshot(name, record)
+
+    def _fold_snapshot(self, model: str, record: LatestSnapshot) -> None:
         try:
-            adopted = self._knowledge.adopt(data)
+            self._knowledge.adopt(record.data)
         except RefusedSnapshot as refused:
             # Learned under other settings: of no use here, and no harm where there is one that can be used.
-            log.warning("model snapshot %s is not used: %s", key.decode(errors="replace"), refused)
-            self._refused[key.split(b"@")[0]] = str(refused)
+            log.warning("model snapshot %s is not used: %s", record.key.decode(errors="replace"), refused)
+            self._refused[model] = str(refused)
             return
-        if adopted:
-            family: Family = key.split(b"@")[0].decode()  # type: ignore[assignment]  # as the trainer wrote it
-            self.latest[family] = LatestSnapshot(key, data)
+        self.models.note_snapshot(model, record)
+
+    def _promote(self, record: LatestSnapshot) -> None:
+        try:
+            promotion = decode_promotion(record.data)
+        except UnreadableRecord as error:
+            log.warning("passed over: %s", error)
+            return
+        if not self.models.note_promotion(promotion, record):
+            return
+        model = promotion.model
+        log.info("%s: the model in force is %s from now on: %s", promotion.family, model, promotion.why)
+        self._knowledge.promote(model)
+        latest = self.models.latest.get(model)
+        if latest is not None:  # else the one before goes on until a snapshot comes
+            self._knowledge.adopt(latest.data)
 
     def _fold_product(self, offset: int, key: bytes, value: bytes | None) -> None:
         read = read_product(self._decoder, offset, key, value)

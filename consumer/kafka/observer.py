@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
+from consumer.core.drift import Drift
 from consumer.core.intake import Rejection
 from consumer.core.journal import ClosedCommit
 from schemas.records import Family, TrainingExample
@@ -53,5 +54,11 @@ class Observer:
     def learned(self, family: Family, example: TrainingExample) -> None:
         """Hear of an example that this worker's trainer folds in."""
 
-    def published(self, family: Family, offset: int) -> None:
-        """Hear of a model snapshot that this worker's trainer published."""
+    def drifted(self, family: Family, move: Drift) -> None:
+        """Hear of something that has moved: the losses of the model in force, or a feature."""
+
+    def compared(self, model: str, head: str, label: float, own: float, in_force: float) -> None:
+        """Hear what a challenger would have said of a row, and what the model in force said."""
+
+    def published(self, model: str, offset: int) -> None:
+        """Hear of a model snapshot that this worker published; `model` is its name."""

@@ -6,22 +6,25 @@ nothing, so after a change of horizon a model begins with what is labelled from 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from consumer.core.catalogue import Catalogue
-from consumer.core.learner import new_learner
-from consumer.core.settings import CoreSettings
+from consumer.core.challenger import learner_of, spec_of
+from consumer.core.learner import Learner, new_learner
+from consumer.core.settings import BUILT_IN, ChallengerSettings, CoreSettings
+from consumer.core.snapshot import model_name
 from consumer.kafka import clients
+from consumer.kafka.clients import log
 from consumer.kafka.log_reader import end_offsets, read_to
+from consumer.kafka.model_publisher import ModelPublisher
+from consumer.kafka.models import STALLED_S, ModelsTopic, record_promotion
 from consumer.kafka.settings import KafkaSettings, TopicSettings
 from consumer.kafka.trainer import FamilyTrainer
-from consumer.kafka.transactions import CannotGoOn
 from schemas.codec import Decoder
-from schemas.records import FAMILIES, Family
+from schemas.records import FAMILIES
 
-_STALLED_S = 60.0
 _DELIVERY_S = 30.0
 
 
@@ -34,36 +37,54 @@ def rebuild_models(
     *,
     stop: Callable[[], bool],
     progress: Callable[[int], None] | None = None,
-) -> dict[Family, int]:
-    """Fold every example there is and publish one snapshot a family; return how many examples each has folded.
+    challengers: Sequence[ChallengerSettings] = (),
+) -> dict[str, int]:
+    """Fold every example there is and publish one snapshot a model; return how many examples each has folded.
 
-    Run it while no worker runs. Raises CannotGoOn, and Stopping.
+    The built-in ones among `challengers` are learned anew as well. A model that is in force and not among them can't
+    be: then the family's own is put back in force. Run it while no worker runs. Raises CannotGoOn, UnknownModel and
+    Stopping.
     """
-    return {
-        family: _rebuild(family, kafka, topics, settings, catalogue, decoder, stop, progress) for family in FAMILIES
+    rebuilt: dict[str, Learner] = {family: new_learner(family, settings, catalogue) for family in FAMILIES}
+    for each in challengers:
+        if each.model == BUILT_IN:
+            rebuilt[model_name(each.family, each.name)] = learner_of(spec_of(each), settings, catalogue)
+    publisher = ModelPublisher(clients.idempotent_producer(kafka), topics.name("models"))
+    folded = {
+        model: _rebuild(model, learner, kafka, topics, settings, decoder, publisher, stop, progress)
+        for model, learner in rebuilt.items()
     }
+    publisher.deliver(_DELIVERY_S)
+    known = ModelsTopic(kafka, topics, stop)
+    for family in FAMILIES:
+        model = known.models.in_force(family)
+        if model not in rebuilt:
+            why = f"{model} was in force and is not among the challengers, so it could not be rebuilt"
+            log.warning("%s: %s; the family's own model is in force now", family, why)
+            record_promotion(kafka, topics, known.promotion_of(family, why, settings, catalogue, _now_ms()))
+    return folded
 
 
 def _rebuild(
-    family: Family,
+    model: str,
+    learner: Learner,
     kafka: KafkaSettings,
     topics: TopicSettings,
     settings: CoreSettings,
-    catalogue: Catalogue,
     decoder: Decoder,
+    publisher: ModelPublisher,
     stop: Callable[[], bool],
     progress: Callable[[int], None] | None,
 ) -> int:
-    log = TopicPartition(topics.name("training-examples"), FAMILIES.index(family), OFFSET_BEGINNING)
-    end = end_offsets(clients.admin(kafka), [log], _STALLED_S)[0]
-    learner = new_learner(family, settings, catalogue)
+    examples = TopicPartition(topics.name("training-examples"), FAMILIES.index(learner.family), OFFSET_BEGINNING)
+    end = end_offsets(clients.admin(kafka), [examples], STALLED_S)[0]
     trainer = FamilyTrainer(learner, settings.learner.snapshot_examples)
     snapshot, at, n = learner.snapshot(), learner.last_offset, 0
     reader = clients.reader(kafka, auto_offset_reset="earliest", partition_eof=True)
     try:
-        reader.assign([log])
-        ends = {(log.topic, log.partition): end}
-        for message in read_to(reader, ends, stop=stop, clock_s=time.monotonic, timeout_s=_STALLED_S):
+        reader.assign([examples])
+        ends = {(examples.topic, examples.partition): end}
+        for message in read_to(reader, ends, stop=stop, clock_s=time.monotonic, timeout_s=STALLED_S):
             due = trainer.learn(message.offset() or 0, decoder.decode("training-examples", message.value()))
             n += 1
             if due is not None:
@@ -72,12 +93,9 @@ def _rebuild(
                 progress(n)
     finally:
         reader.close()
-    _publish(kafka, topics, f"{family}@{at}".encode(), snapshot)
+    publisher.publish(f"{model}@{at}".encode(), snapshot)
     return n
 
 
-def _publish(kafka: KafkaSettings, topics: TopicSettings, key: bytes, snapshot: bytes) -> None:
-    producer = clients.idempotent_producer(kafka)
-    producer.produce(topics.name("models"), snapshot, key, 0)
-    if producer.flush(_DELIVERY_S):
-        raise CannotGoOn(f"the snapshot {key.decode()} could not be delivered within {_DELIVERY_S:.0f} s")
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

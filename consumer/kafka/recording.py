@@ -102,11 +102,11 @@ class TopicRecording:
         for message in self._read(topic, task, from_offset):
             yield self._inputs.record(topic, message)
 
-    def snapshot(self, family: Family, offset: int) -> bytes | None:
+    def snapshot(self, model: str, offset: int) -> bytes | None:
         """Return a snapshot from the models topic."""
         if self._snapshots is None:
             self._snapshots = {message.key() or b"": message.value() or b"" for message in self._read("models", 0)}
-        return self._snapshots.get(f"{family}@{offset}".encode())
+        return self._snapshots.get(f"{model}@{offset}".encode())
 
     def sessions(self, from_offset: int, to_offset: int) -> Iterator[tuple[int, Session]]:
         """Yield sessions by offset. What retention took before was read by the run, so it cannot be left out here."""

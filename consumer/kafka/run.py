@@ -1,7 +1,7 @@
 """Puts a worker together and runs it: the one place that makes its clients."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
@@ -10,17 +10,20 @@ from consumer.core.budget import equal_share
 from consumer.core.catalogue import Catalogue
 from consumer.core.journal import settings_digest
 from consumer.core.knowledge import Knowledge
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.river_classifier import UnknownModel
+from consumer.core.settings import DAY_MS, ChallengerSettings, CoreSettings
 from consumer.kafka import clients
+from consumer.kafka.challengers import GROUP_SUFFIX, AllLearning, ChallengerTrainer
 from consumer.kafka.check import require_topics
 from consumer.kafka.checkpoint import Checkpoint
 from consumer.kafka.knowledge_follower import KnowledgeFollower
+from consumer.kafka.model_publisher import ModelPublisher
 from consumer.kafka.observer import Observer
 from consumer.kafka.restore import Restorer
 from consumer.kafka.settings import KafkaSettings, TopicSettings
 from consumer.kafka.stores import Stores
 from consumer.kafka.task_runner import Core
-from consumer.kafka.trainer import Trainer
+from consumer.kafka.trainer import Learning, Trainer
 from consumer.kafka.transactions import CannotGoOn, Transactions
 from consumer.kafka.worker import Worker, WorkerStatus
 from consumer.kafka.worker_settings import WorkerSettings
@@ -49,6 +52,7 @@ def run(
     status: WorkerStatus | None = None,
     clock_ms: Callable[[], int] = wall_clock_ms,
     clock_s: Callable[[], float] = time.monotonic,
+    challengers: Sequence[ChallengerSettings] = (),
 ) -> None:
     """Run one worker in this thread until `stop` returns True; then commit, leave the groups and return.
 
@@ -68,7 +72,7 @@ def run(
     try:
         _build(
             worker, kafka, topics, core, catalogue, decoder, encoder,
-            build, stop_asked, observer or Observer(), told, clock_ms, clock_s,
+            build, stop_asked, observer or Observer(), told, clock_ms, clock_s, challengers,
         ).run()  # fmt: skip
     except KafkaException as raised:
         raise CannotGoOn(f"Kafka: {clients.error_of(raised).str()}") from raised
@@ -88,6 +92,7 @@ def _build(
     status: WorkerStatus,
     clock_ms: Callable[[], int],
     clock_s: Callable[[], float],
+    challengers: Sequence[ChallengerSettings],
 ) -> Worker:
     admin = clients.admin(kafka)
     require_topics(admin, kafka, topics)
@@ -120,11 +125,9 @@ def _build(
     )  # fmt: skip
     trainer = None
     if worker.trainer and worker.mode != "frozen":
-        trainer = Trainer(
-            clients.member(kafka, "error", group_id=kafka.group_id + TRAINER_GROUP_SUFFIX),
-            clients.idempotent_producer(kafka),
-            admin, topics, decoder, core_settings, catalogue, follower.latest, observer, clock_s,
-            worker.republish_hours * 3600,
+        trainer = _trainers(
+            worker, kafka, topics, core_settings, catalogue, challengers, decoder, admin, follower, observer,
+            clock_s, clock_ms,
         )  # fmt: skip
     checkpoint = Checkpoint(
         transactions, encoder, topics, consumer.consumer_group_metadata, worker.dead_letters.max_value_bytes
@@ -133,6 +136,43 @@ def _build(
         worker, topics, core, decoder, consumer, transactions, checkpoint, restorer, follower, trainer, observer,
         status, clock_ms=clock_ms, clock_s=clock_s, stop=stop,
     )  # fmt: skip
+
+
+def _trainers(
+    worker: WorkerSettings,
+    kafka: KafkaSettings,
+    topics: TopicSettings,
+    core: CoreSettings,
+    catalogue: Catalogue,
+    challengers: Sequence[ChallengerSettings],
+    decoder: Decoder,
+    admin: AdminClient,
+    follower: KnowledgeFollower,
+    observer: Observer,
+    clock_s: Callable[[], float],
+    clock_ms: Callable[[], int],
+) -> Learning:
+    """Return the trainer of the families' own models, and those of the challengers."""
+    publisher = ModelPublisher(clients.idempotent_producer(kafka), topics.name("models"))
+    examples = topics.name("training-examples")
+    trainers: list[Learning] = [
+        Trainer(
+            clients.member(kafka, "error", group_id=kafka.group_id + TRAINER_GROUP_SUFFIX),
+            publisher, admin, examples, decoder, core, catalogue, follower.models, observer, clock_s, clock_ms,
+            worker.republish_hours * 3600,
+        )
+    ]  # fmt: skip
+    for each in challengers:
+        try:
+            trainer = ChallengerTrainer(
+                each,
+                clients.member(kafka, "error", group_id=kafka.group_id + GROUP_SUFFIX + each.name),
+                publisher, admin, examples, decoder, core, catalogue, follower.models, observer, clock_s,
+            )  # fmt: skip
+        except UnknownModel as error:
+            raise CannotGoOn(str(error)) from None
+        trainers.append(trainer)
+    return AllLearning(trainers)
 
 
 def _stores(

@@ -5,28 +5,43 @@ needs no transaction: it goes on from the latest snapshot, and two trainers of o
 yet that it was replaced) publish the same bytes, of which readers ignore the second.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 
 from consumer.core.catalogue import Catalogue
+from consumer.core.challenger import comparable
+from consumer.core.drift import Drift
 from consumer.core.learner import Learner, new_learner, restore_learner
-from consumer.core.settings import CoreSettings
+from consumer.core.settings import BUILT_IN, CoreSettings
 from consumer.core.snapshot import RefusedSnapshot
-from consumer.kafka.assignment import seek
-from consumer.kafka.clients import log
-from consumer.kafka.knowledge_follower import LatestSnapshot
-from consumer.kafka.log_reader import PARTITION_EOF, beginning_offsets, raise_or_log
+from consumer.kafka.elected import ElectedReader
+from consumer.kafka.knowledge_follower import ModelsInTopic
+from consumer.kafka.model_publisher import ModelPublisher
+from consumer.kafka.model_records import encode_score
 from consumer.kafka.observer import Observer
-from consumer.kafka.settings import TopicSettings
+from consumer.kafka.scoreboard import Scoreboard
 from consumer.kafka.transactions import CannotGoOn
 from schemas.codec import Decoder
-from schemas.records import FAMILIES, Family
+from schemas.records import Family
 
+SCORE_EVERY_S = 10.0
 _BATCH_RECORDS = 200
-_ADMIN_TIMEOUT_S = 10.0
+
+
+class Learning(Protocol):
+    """What the worker's loop does with trainers of any kind."""
+
+    def start(self) -> None:
+        """Join the group."""
+
+    def learn(self, budget_s: float) -> None:
+        """Fold in examples that have arrived, for at most about `budget_s`."""
+
+    def close(self, timeout_s: float) -> None:
+        """Leave the group; what is published is delivered first."""
 
 
 class FamilyTrainer:
@@ -36,6 +51,7 @@ class FamilyTrainer:
         self._learner = learner
         self._snapshot_examples = snapshot_examples
         self._since_snapshot = 0
+        self.moves: list[Drift] = []  # what the latest example showed to have moved
 
     @property
     def next_offset(self) -> int:
@@ -48,7 +64,7 @@ class FamilyTrainer:
         Counting from the latest snapshot gives the same places in the log as counting from its beginning: every
         snapshot was taken at such a place.
         """
-        self._learner.learn(offset, example)
+        self.moves = self._learner.learn(offset, example)
         self._since_snapshot += 1
         if self._since_snapshot < self._snapshot_examples:
             return None
@@ -57,84 +73,48 @@ class FamilyTrainer:
 
 
 class Trainer:
-    """The families that this worker trains. `latest` is where the snapshots known from the models topic are found."""
+    """The families that this worker trains. `models` is what is known from the models topic."""
 
     def __init__(
         self,
         member: Consumer,
-        producer: Producer,
+        publisher: ModelPublisher,
         admin: AdminClient,
-        topics: TopicSettings,
+        topic: str,
         decoder: Decoder,
         settings: CoreSettings,
         catalogue: Catalogue,
-        latest: Mapping[Family, LatestSnapshot],
+        models: ModelsInTopic,
         observer: Observer,
         clock_s: Callable[[], float],
+        clock_ms: Callable[[], int],
         republish_s: float,
     ) -> None:
-        self._member = member
-        self._producer = producer
-        self._admin = admin
-        self._topics = topics
-        self._decoder = decoder
+        """`topic` is the real name of training-examples."""
+        self._reader = ElectedReader(member, admin, topic, decoder, self._begin, clock_s, _BATCH_RECORDS)
+        self._publisher = publisher
         self._settings = settings
         self._catalogue = catalogue
-        self._latest = latest
+        self._models = models
         self._observer = observer
         self._clock_s = clock_s
-        self._republish_s = republish_s
-        self._republish_at_s = clock_s() + republish_s
-        self._families: dict[int, FamilyTrainer] = {}
-        self._assigned: list[TopicPartition] = []  # not started yet
+        self._clock_ms = clock_ms
+        self._republish_ms = republish_s * 1000
+        self._republished_ms: dict[bytes, int] = {}
+        self._scoreboards: dict[Family, Scoreboard] = {}
+        self._score_at_s = clock_s() + SCORE_EVERY_S
 
     def start(self) -> None:
         """Join the group of trainers."""
-        name = self._topics.name("training-examples")
-        self._member.subscribe([name], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+        self._reader.join()
 
-    def _on_assign(self, member: Consumer, partitions: list[TopicPartition]) -> None:
-        # Where to read from is known once the learner is there; what is fetched until then is thrown away. As in
-        # assignment.py, an offset that retention has taken would fail, and a question for an offset could come late.
-        for each, begin in zip(partitions, beginning_offsets(self._admin, partitions, _ADMIN_TIMEOUT_S), strict=True):
-            each.offset = begin
-        member.assign(partitions)
-        member.pause(partitions)
-        self._assigned = partitions
-
-    def _on_revoke(self, _member: Consumer, _partitions: list[TopicPartition]) -> None:
-        self._families.clear()
-        self._assigned = []
-
-    def learn(self, budget_s: float) -> None:
-        """Fold in examples that have arrived, for at most `budget_s`, and publish the snapshots that become due."""
-        until_s = self._clock_s() + budget_s
-        while True:
-            self._start_families()
-            messages = self._member.consume(_BATCH_RECORDS, 0)
-            for message in messages:
-                self._fold(message)
-            if not messages or self._clock_s() >= until_s:
-                break
-        self._republish_when_due()
-        self._producer.poll(0)
-
-    def _start_families(self) -> None:
-        assigned, self._assigned = self._assigned, []
-        for each in assigned:
-            family = FAMILIES[each.partition]
-            trainer = FamilyTrainer(self._learner(family), self._settings.learner.snapshot_examples)
-            begin = beginning_offsets(self._admin, [each], _ADMIN_TIMEOUT_S)[0]
-            if trainer.next_offset < begin:
-                log.warning("%s: examples from %d to %d have expired untrained", family, trainer.next_offset, begin)
-            self._families[each.partition] = trainer
-            seek(self._member, TopicPartition(each.topic, each.partition, max(trainer.next_offset, begin)))
-            log.info("training %s from example %d", family, max(trainer.next_offset, begin))
-        if assigned:
-            self._member.resume(assigned)
+    def _begin(self, family: Family) -> "_OwnModel":
+        learner = self._learner(family)
+        self._scoreboards[family] = self._new_scoreboard(family)
+        return _OwnModel(family, FamilyTrainer(learner, self._settings.learner.snapshot_examples), self._folded)
 
     def _learner(self, family: Family) -> Learner:
-        latest = self._latest.get(family)
+        latest = self._models.latest.get(family)
         if latest is None:
             return new_learner(family, self._settings, self._catalogue)
         try:
@@ -142,45 +122,88 @@ class Trainer:
         except RefusedSnapshot as refused:
             raise CannotGoOn(str(refused)) from refused
 
-    def _fold(self, message: Message) -> None:
-        error = message.error()
-        if error is not None:
-            if error.code() != PARTITION_EOF:
-                raise_or_log(error)
-            return
-        partition, offset = message.partition() or 0, message.offset() or 0
-        trainer = self._families.get(partition)
-        if trainer is None or offset < trainer.next_offset:
-            return
-        family = FAMILIES[partition]
-        example = self._decoder.decode("training-examples", message.value())
+    def _folded(
+        self, family: Family, offset: int, example: Any, trained: FamilyTrainer, snapshot: bytes | None
+    ) -> None:
         self._observer.learned(family, example)
-        snapshot = trainer.learn(offset, example)
+        for move in trained.moves:
+            self._observer.drifted(family, move)
+        self._judge(family, offset, example)
         if snapshot is not None:
-            self._publish(LatestSnapshot(f"{family}@{offset}".encode(), snapshot))
+            self._publisher.publish(f"{family}@{offset}".encode(), snapshot)
             self._observer.published(family, offset)
 
-    def _republish_when_due(self) -> None:
-        """Publish the latest snapshots again from time to time, so that retention never takes the last one."""
-        if self._clock_s() < self._republish_at_s:
-            return
-        self._republish_at_s = self._clock_s() + self._republish_s
-        for partition in self._families:
-            latest = self._latest.get(FAMILIES[partition])
-            if latest is not None:
-                self._publish(latest)
+    # Scores of what is in force
 
-    def _publish(self, snapshot: LatestSnapshot) -> None:
-        while True:
-            try:
-                self._producer.produce(self._topics.name("models"), snapshot.data, snapshot.key, 0)
-                return
-            except BufferError:
-                self._producer.poll(0.05)
-            except KafkaException as raised:
-                raise CannotGoOn(f"a model snapshot cannot be published: {raised}") from raised
+    def _new_scoreboard(self, family: Family) -> Scoreboard:
+        return Scoreboard(self._models.in_force(family), BUILT_IN, promotable=True)
+
+    def _judge(self, family: Family, offset: int, example: Any) -> None:
+        board = self._scoreboards[family]
+        if board.model != self._models.in_force(family):
+            board = self._scoreboards[family] = self._new_scoreboard(family)
+        board.folded(offset)
+        if family == "churn" and comparable(example, self._settings.churn):
+            board.add(example.head, example.label, example.predicted, example.predicted)
+
+    def _tell_scores(self) -> None:
+        for family in self._reader.families:
+            board = self._scoreboards[family]
+            if board.has_news:
+                self._publisher.publish(*encode_score(board.score()))
+
+    def learn(self, budget_s: float) -> None:
+        """Fold in examples that have arrived, for at most `budget_s`, and publish the snapshots that become due."""
+        self._reader.read(budget_s)
+        self._republish_when_due()
+        if self._clock_s() >= self._score_at_s:
+            self._score_at_s = self._clock_s() + SCORE_EVERY_S
+            self._tell_scores()
+        self._publisher.serve()
+
+    def _republish_when_due(self) -> None:
+        """Publish again what is old by the broker's clock, so that retention takes neither what is in force nor why.
+
+        The trainer of a family does so for a promoted challenger, too: nobody may be training it any more.
+        """
+        now_ms = self._clock_ms()
+        for family in self._reader.families:
+            for record in self._models.to_keep(family):
+                newest_ms = max(record.published_ms, self._republished_ms.get(record.key, 0))
+                if now_ms - newest_ms >= self._republish_ms:
+                    self._republished_ms[record.key] = now_ms
+                    self._publisher.publish(record.key, record.data)
 
     def close(self, timeout_s: float) -> None:
         """Leave the group; what is published is delivered first."""
-        self._producer.flush(timeout_s)
-        self._member.close()
+        self._tell_scores()
+        self._publisher.flush(timeout_s)
+        self._reader.close()
+
+
+class _OwnModel:
+    """A family's own model, as it is folded."""
+
+    def __init__(
+        self,
+        family: Family,
+        trained: FamilyTrainer,
+        folded: Callable[[Family, int, Any, FamilyTrainer, bytes | None], None],
+    ) -> None:
+        self._family = family
+        self._trained = trained
+        self._folded = folded
+
+    @property
+    def name(self) -> str:
+        """Return the name of the model: that of the family."""
+        return self._family
+
+    @property
+    def next_offset(self) -> int:
+        """Return the offset to read next."""
+        return self._trained.next_offset
+
+    def fold(self, offset: int, example: Any) -> None:
+        """Fold the example at `offset` in."""
+        self._folded(self._family, offset, example, self._trained, self._trained.learn(offset, example))

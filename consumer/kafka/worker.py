@@ -19,7 +19,7 @@ from consumer.kafka.observer import Observer
 from consumer.kafka.restore import Restorer
 from consumer.kafka.settings import TopicSettings
 from consumer.kafka.task_runner import Core, TaskRunner
-from consumer.kafka.trainer import Trainer
+from consumer.kafka.trainer import Learning
 from consumer.kafka.transactions import CannotGoOn, TransactionAborted, Transactions
 from consumer.kafka.worker_settings import WorkerSettings
 from schemas.codec import Decoder
@@ -60,7 +60,7 @@ class Worker:
         checkpoint: Checkpoint,
         restorer: Restorer,
         follower: KnowledgeFollower,
-        trainer: Trainer | None,
+        trainer: Learning | None,
         observer: Observer,
         status: WorkerStatus,
         *,

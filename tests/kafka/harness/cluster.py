@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import Message, TopicPartition
 
-from consumer.core.settings import DAY_MS, CoreSettings, TimeSettings
+from consumer.core.settings import DAY_MS, ChallengerSettings, CoreSettings, TimeSettings
 from consumer.kafka import clients
 from consumer.kafka.changelog import TASK_KEY
 from consumer.kafka.log_reader import end_offsets, read_to
@@ -34,6 +34,7 @@ class Cluster:
     # Weeks of the made-up streams arrive within a second, so what a busy broker stores a moment later looks days late.
     core: CoreSettings = field(default_factory=lambda: CoreSettings(time=TimeSettings(late_by_ms=90 * DAY_MS)))
     worker: WorkerSettings = field(default_factory=lambda: WorkerSettings(commit_interval_ms=200))
+    challengers: tuple[ChallengerSettings, ...] = ()
     transaction_timeout_ms: int = 5_000
     session_timeout_ms: int = SESSION_TIMEOUT_MS
 

@@ -1,7 +1,8 @@
 """A worker in the thread of the test, run until something has happened."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from consumer.kafka.observer import CommittedTask, Observer
 from consumer.kafka.run import run
@@ -22,6 +23,9 @@ class Watcher(Observer):
         self.tasks: list[set[int]] = []  # of each commit
         self.rebalances: list[str] = []
         self.restored_records: dict[int, int] = {}
+        self.judged: Counter[str] = Counter()  # rows, by challenger
+        self.snapshots: Counter[str] = Counter()  # published, by model
+        self.versions: Mapping[str, int] = {}  # of the knowledge in force
         self.status = WorkerStatus()
 
     def committed(self, tasks: Sequence[CommittedTask], seconds: float) -> None:  # noqa: ARG002
@@ -39,6 +43,18 @@ class Watcher(Observer):
     def restored(self, task: int, records: int, customers: int, seconds: float) -> None:  # noqa: ARG002
         """Note how much of the changelog was read."""
         self.restored_records[task] = records
+
+    def published(self, model: str, offset: int) -> None:  # noqa: ARG002
+        """Count the snapshots of a model."""
+        self.snapshots[model] += 1
+
+    def adopted(self, versions: Mapping[str, int]) -> None:
+        """Note which knowledge is in force."""
+        self.versions = versions
+
+    def compared(self, model: str, head: str, label: float, own: float, in_force: float) -> None:  # noqa: ARG002
+        """Count the rows that a challenger is judged by."""
+        self.judged[model] += 1
 
 
 def work_until(
@@ -70,6 +86,7 @@ def work_until(
         observer=watcher,
         status=watcher.status,
         clock_ms=clock_ms,
+        challengers=cluster.challengers,
     )
     assert not timed_out, f"not done within {DEADLINE_S:.0f} s; {watcher.records} records were committed"
     return watcher

@@ -1,0 +1,294 @@
+"""Challengers on a real broker: they learn, are compared, put in force and taken back; what cannot be says why."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from consumer.commands import models as models_command
+from consumer.core.prequential import Figures
+from consumer.core.settings import ChallengerSettings, ChurnSettings, CoreSettings, LearnerSettings
+from consumer.kafka.knowledge_follower import ModelsInTopic
+from consumer.kafka.model_publisher import ModelPublisher
+from consumer.kafka.model_records import (
+    Comparison,
+    Judged,
+    LatestSnapshot,
+    Promotion,
+    UnreadableRecord,
+    decode_promotion,
+    encode_promotion,
+    kind_of,
+)
+from consumer.kafka.models import CannotPromote, ModelRow, ModelsTopic, record_promotion
+from consumer.kafka.observer import Observer
+from consumer.kafka.rebuild import rebuild_models
+from consumer.kafka.recording import TopicRecording
+from consumer.kafka.trainer import Trainer
+from consumer.replay.verify import verify
+from consumer.store.memory import MemoryState
+from schemas.codec import Decoder
+from tests.kafka.harness.cluster import Cluster
+from tests.kafka.harness.in_process import Watcher, work_until
+from tests.kafka.harness.shop import catalogue
+from tests.kafka.harness.stream import shop_stream
+from tests.kafka.harness.worker_process import BUILD
+from tests.test_cli import nextbest
+
+NOW_MS = 1_800_000_000_000
+FASTER = ChallengerSettings("faster", parameters={"learning_rate": 0.3})
+TREE = ChallengerSettings("tree", model="tree.HoeffdingTreeClassifier", scaled=False)
+
+
+def read(cluster: Cluster) -> ModelsTopic:
+    return ModelsTopic(cluster.kafka(), cluster.topics, lambda: False)
+
+
+def rows(cluster: Cluster) -> dict[str, ModelRow]:
+    return {row.model: row for row in read(cluster).rows(cluster.core, catalogue(), NOW_MS)}
+
+
+def models_used(cluster: Cluster) -> list[str]:
+    """Return the churn models that commits used, in the journal's order, each once for a stretch."""
+    used: list[str] = []
+    for record in sorted(cluster.decoded("journal"), key=lambda each: (each.task, each.sequence)):
+        for model in record.model_versions:
+            if record.task == 0 and model.startswith("churn") and used[-1:] != [model]:
+                used.append(model)
+    return used
+
+
+@pytest.mark.kafka
+def test_a_challenger_learns_is_promoted_followed_by_the_workers_and_rolled_back(
+    kafka_bootstrap: str, unique_prefix: str, tmp_path: Path
+) -> None:
+    """One story over one broker; at the end everything is derived again, promoted model and all."""
+    cluster = Cluster(kafka_bootstrap, unique_prefix, tmp_path)
+    cluster.challengers = (FASTER, TREE)
+    cluster.core = replace(
+        cluster.core,
+        churn=ChurnSettings(horizon_days=10.0, hazard_days=2.0),
+        learner=LearnerSettings(snapshot_examples=50),
+    )
+    cluster.create()
+    stream = shop_stream(customers=120, sessions=1_600, partitions=cluster.partitions)
+    parts = [stream[start : start + len(stream) // 4] for start in range(0, 4 * (len(stream) // 4), len(stream) // 4)]
+    produced = 0
+
+    def produce(part: int) -> None:
+        nonlocal produced
+        cluster.produce(parts[part])
+        produced += len(parts[part])
+
+    def before_and_after_the_promotion(seen: Watcher) -> Iterator[bool]:
+        produce(0)
+        while not (seen.versions.get("churn") and seen.snapshots["churn.faster"]):
+            yield False
+        produce(1)
+        while seen.records < produced:
+            yield False
+        promotion = read(cluster).promotion_of("faster", "it was better", cluster.core, catalogue(), NOW_MS)
+        record_promotion(cluster.kafka(), cluster.topics, promotion)
+        while "churn.faster" not in seen.versions:
+            yield False
+        produce(2)
+        while seen.records < produced or seen.snapshots["churn"] < 3 or not seen.judged["churn.tree"]:
+            yield False
+        yield True
+
+    run(cluster, before_and_after_the_promotion)
+    found = rows(cluster)
+    assert {model: row.role for model, row in found.items() if row.family == "churn"} == {
+        "churn.faster": "champion",
+        "churn": "previous",  # it goes on learning, so that a rollback is instant
+        "churn.tree": "challenger",
+    }
+    assert found["churn.tree"].kind == TREE.model
+    topic = read(cluster)
+    with pytest.raises(CannotPromote, match="no form in plain data"):
+        topic.promotion_of("tree", "", cluster.core, catalogue(), NOW_MS)
+    with pytest.raises(CannotPromote, match=r"no model forest.*churn\.faster"):
+        topic.promotion_of("forest", "", cluster.core, catalogue(), NOW_MS)
+    with pytest.raises(CannotPromote, match="in force already"):
+        topic.promotion_of("churn.faster", "", cluster.core, catalogue(), NOW_MS)
+
+    back = topic.rollback_of("churn", "it was not", cluster.core, catalogue(), NOW_MS)
+    assert (back.model, back.behind) == ("churn", ())
+    record_promotion(cluster.kafka(), cluster.topics, back)
+
+    def after_the_rollback(seen: Watcher) -> Iterator[bool]:
+        produce(3)
+        while seen.records < len(parts[3]) or not (seen.judged["churn.faster"] and seen.judged["churn.tree"]):
+            yield False
+        yield True
+
+    run(cluster, after_the_rollback)
+    found = rows(cluster)
+    assert found["churn"].role == "champion"
+    assert found["churn.faster"].role == "challenger"
+    for model in ("churn.faster", "churn.tree"):
+        hazard = found[model].heads["hazard"]
+        assert hazard.own.all.n == hazard.in_force.all.n > 0
+        assert hazard.own.all.log_loss != hazard.in_force.all.log_loss
+    with pytest.raises(CannotPromote, match="nothing to roll back to"):
+        read(cluster).rollback_of("churn", "", cluster.core, catalogue(), NOW_MS)
+    assert models_used(cluster) == ["churn", "churn.faster", "churn"]
+    with TopicRecording(cluster.kafka(), cluster.topics, Decoder(), cluster.core.time.max_ahead_ms) as recording:
+        verdict = verify(recording, cluster.core, catalogue(), BUILD, MemoryState)
+    assert verdict.kind == "same", verdict
+    assert_rebuilt(cluster)
+
+
+def assert_rebuilt(cluster: Cluster) -> None:
+    """Rebuild with and without the challenger that is in force: only with it in the settings can it be learned anew."""
+
+    def rebuild(challengers: tuple[ChallengerSettings, ...]) -> dict[str, int]:
+        return rebuild_models(
+            cluster.kafka(), cluster.topics, cluster.core, catalogue(), Decoder(),
+            stop=lambda: False, challengers=challengers,
+        )  # fmt: skip
+
+    assert "churn.faster is in force from now on" in said(cluster, "promote", "faster", "--why", "once more")
+    folded = rebuild((FASTER, TREE))
+    assert folded["churn.faster"] == folded["churn"] > 0
+    topic = read(cluster)
+    assert topic.models.in_force("churn") == "churn.faster"
+    rebuild(())
+    promotion = read(cluster).models.promotion("churn")
+    assert promotion is not None
+    assert promotion.model == "churn"
+    assert "could not be rebuilt" in promotion.why
+    assert "churn: churn.faster is in force from now on" in said(cluster, "rollback")
+    listed = {row["model"]: row for row in json.loads(said(cluster, "list", "--json"))["models"]}
+    assert (listed["churn.faster"]["role"], listed["churn.tree"]["kind"]) == ("champion", TREE.model)
+
+
+def said(cluster: Cluster, *command: str) -> str:
+    """Run `nextbest models` on the cluster; return what it printed."""
+    done = nextbest(
+        "models", *command,
+        NEXTBEST_KAFKA__BOOTSTRAP_SERVERS=cluster.bootstrap,
+        NEXTBEST_TOPICS__PREFIX=cluster.prefix,
+        NEXTBEST_TOPICS__PARTITIONS=str(cluster.partitions),
+        NEXTBEST_CHURN__HORIZON_DAYS="10",
+        NEXTBEST_CHURN__HAZARD_DAYS="2",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def run(cluster: Cluster, story: Callable[[Watcher], Iterator[bool]]) -> None:
+    """Run a worker through a story, which yields whether it is at its end."""
+    told: list[Iterator[bool]] = []
+
+    def step(seen: Watcher) -> bool:
+        if not told:
+            told.append(story(seen))
+        return next(told[0])
+
+    work_until(cluster, step)
+
+
+def promotion(model: str, at_ms: int) -> Promotion:
+    return Promotion(family="churn", model=model, offset=10, behind=(), at_ms=at_ms, why="")
+
+
+def test_an_older_promotion_that_is_published_again_changes_nothing() -> None:
+    """A trainer may do so before it has heard of the newer one."""
+    models = ModelsInTopic()
+    older, newer = promotion("churn.a", 1), promotion("churn.b", 2)
+    assert models.note_promotion(older, LatestSnapshot(b"promotion@churn", b""))
+    assert models.note_promotion(newer, LatestSnapshot(b"promotion@churn", b""))
+    assert not models.note_promotion(older, LatestSnapshot(b"promotion@churn", b""))
+    assert not models.note_promotion(newer, LatestSnapshot(b"promotion@churn", b""))
+    assert models.in_force("churn") == "churn.b"
+    assert models.in_force("policy") == "policy"
+
+
+def test_records_of_the_models_topic_are_told_apart_by_their_keys() -> None:
+    """And what is none of ours is passed over by whoever decodes it."""
+    key, value = encode_promotion(promotion("churn.a", 1))
+    assert kind_of(key) == ("promotion", "churn")
+    assert decode_promotion(value) == promotion("churn.a", 1)
+    assert kind_of(b"churn.a@12") == ("snapshot", "churn.a")
+    assert kind_of(b"score@churn.a@12") == ("score", "churn.a")
+    with pytest.raises(UnreadableRecord, match="format 9"):
+        decode_promotion(value.replace(b'"format":1', b'"format":9'))
+    with pytest.raises(UnreadableRecord, match="can't be read"):
+        decode_promotion(b"{")
+
+
+def test_what_must_outlive_retention_is_what_is_in_force_and_where_rollbacks_lead() -> None:
+    """With the promotion itself; other challengers learn anew where their snapshots are gone."""
+    models = ModelsInTopic()
+    for model in ("churn", "churn.a", "churn.b", "policy"):
+        models.note_snapshot(model, LatestSnapshot(f"{model}@5".encode(), b""))
+    assert [record.key for record in models.to_keep("churn")] == [b"churn@5"]
+    record = LatestSnapshot(b"promotion@churn", b"")
+    models.note_promotion(promotion("churn.a", 1), record)
+    assert [kept.key for kept in models.to_keep("churn")] == [b"promotion@churn", b"churn@5", b"churn.a@5"]
+    assert models.to_keep("preference") == []
+
+
+class Written(ModelPublisher):
+    """Keeps what would be published."""
+
+    def __init__(self) -> None:
+        self.keys: list[bytes] = []
+
+    def publish(self, key: bytes, data: bytes) -> None:  # noqa: ARG002
+        self.keys.append(key)
+
+    def serve(self) -> None:
+        pass
+
+
+class Silent:
+    """A member of a group whom nothing reaches."""
+
+    def consume(self, _n: int, _timeout_s: float) -> list[object]:
+        return []
+
+
+def test_a_snapshot_is_published_again_by_its_age_in_the_topic_not_by_that_of_the_worker() -> None:
+    """A worker that is restarted each day would otherwise never do it, and retention would take the last snapshot."""
+    hour_ms = 3_600_000
+    models, written, now_ms = ModelsInTopic(), Written(), [100 * hour_ms]
+    models.note_snapshot("churn", LatestSnapshot(b"churn@5", b"", published_ms=now_ms[0] - 23 * hour_ms))
+    core = CoreSettings()
+    trainer = Trainer(
+        Silent(), written, None, "training-examples", Decoder(), core, catalogue(), models, Observer(),  # type: ignore[arg-type]
+        lambda: 0.0, lambda: now_ms[0], republish_s=24 * 3_600,
+    )  # fmt: skip
+    trainer._reader.families["churn"] = None  # type: ignore[assignment]
+    trainer.learn(0.0)
+    assert written.keys == []
+    now_ms[0] += hour_ms
+    trainer.learn(0.0)
+    trainer.learn(0.0)
+    assert written.keys == [b"churn@5"]
+    models.note_snapshot("churn", LatestSnapshot(b"churn@5", b"", published_ms=now_ms[0]))
+    now_ms[0] += 23 * hour_ms
+    trainer.learn(0.0)
+    assert written.keys == [b"churn@5"]
+
+
+def test_the_list_shows_roles_ages_and_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line a model and head; what is not known is a dash."""
+    figures = Judged(all=Figures(1_200, 0.51234, 0.75), recent=Figures(800, 0.5, None))
+    row = ModelRow(
+        family="churn", model="churn.faster", role="challenger", kind="built-in", offset=90, examples=1_300,
+        from_offset=4, age_s=7_300.0, promotable=True, refused="it is damaged",
+        heads={"hazard": Comparison(own=figures, in_force=figures)},
+    )  # fmt: skip
+    bare = ModelRow("policy", "policy", "champion", None, -1, None, None, 5.0, False, None, {})
+    models_command._print_table([row, bare])
+    lines = capsys.readouterr().out.splitlines()
+    shown = (
+        "churn churn.faster challenger built-in 1,300 from 4 90 2 h hazard 1,200 0.5123 0.5000 0.7500 – 0.5123 0.7500"
+    )
+    assert " ".join(lines[1].split()) == shown
+    assert lines[2].split()[:4] == ["policy", "policy", "champion", "–"]
+    assert lines[3] == "churn.faster: it is damaged"
