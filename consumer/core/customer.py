@@ -9,7 +9,7 @@ from zlib import crc32
 
 import msgspec
 
-FORMAT = 1
+FORMAT = 2
 # format, crc32 of what follows it, scheduled_ms: a store can order timers without decoding the rest.
 _HEADER = Struct(">BIq")
 _CHECKED_FROM = 5
@@ -53,11 +53,23 @@ class PendingDecision(msgspec.Struct, array_like=True, gc=False):
 
 
 class Bought(msgspec.Struct, array_like=True, gc=False):
-    """How one item was bought by one customer."""
+    """How one item was bought by one customer. Whole numbers, since small ones take a byte or three."""
 
-    times: int
-    last_at: int
-    mean_gap_days: float  # 0 while bought only once
+    times: int  # days on which it was bought
+    last_day: int  # since the epoch, UTC
+    weight: int = 0  # decayed count as of `last_day`, in thousandths; see `bought`
+    gap: int = 0  # usual days between, in tenths; 0 while bought only once
+    spread: int = 0  # mean |log(gap / usual gap)|, in thousandths
+
+
+class PendingAudience(msgspec.Struct, array_like=True, gc=False):
+    """A predicted purchase in a category, whose window is not over."""
+
+    predicted_at: int
+    category: str
+    features: bytes  # float16, in the order of `audience.AUDIENCE_FEATURES`
+    probability: float  # negative where nothing was learned
+    bought_weight: float  # of the purchase that came; 0 while there is none
 
 
 class Contact(msgspec.Struct, array_like=True, gc=False):
@@ -120,6 +132,24 @@ class Customer(msgspec.Struct, array_like=True):
     consent_ms: dict[str, int] = {}  # when each of `consents` was said
     objected_ms: int = 0  # when the latest objection was said
 
+    # Tastes, see `tastes`; each count takes one byte.
+    brands: dict[str, int] = {}
+    devices: dict[str, int] = {}
+    day_parts: list[int] = []  # visits by part of the local day; empty before the first
+    price_log_mean: float = 0.0  # of log(1 + price) of items looked at and bought
+    n_prices: int = 0
+    # Noted for segments until the next tick, in whole days.
+    longest_gap_days: int = 0  # between two orders
+    longest_absence_days: int = 0  # before a visit
+
+    bought_categories: dict[str, Bought] = {}
+    pending_audience: list[PendingAudience] = []
+
+    # The rhythm of orders beside order_gap_log_mean, see `features.note_order_rhythm`.
+    order_gap_log_squares: float = 0.0  # sum of squared deviations from the mean
+    last_gap_log: float = 0.0  # of the last two orders
+    recent_orders: list[float] = []  # decayed counts and spend as of the last order; empty before the first
+
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Customer)
@@ -141,11 +171,23 @@ def decode_customer(record: bytes) -> Customer:
     if len(record) < _HEADER.size:
         raise CorruptState(f"a state record of {len(record)} bytes is shorter than its header")
     fmt, checksum, _ = _HEADER.unpack_from(record)
-    if fmt != FORMAT:
-        raise CorruptState(f"state format {fmt}; this build reads format {FORMAT}")
+    if not 1 <= fmt <= FORMAT:
+        raise CorruptState(f"state format {fmt}; this build reads formats 1 to {FORMAT}")
     if crc32(memoryview(record)[_CHECKED_FROM:]) != checksum:
         raise CorruptState("the checksum of a state record does not hold")
-    return _decoder.decode(memoryview(record)[_HEADER.size :])
+    body = memoryview(record)[_HEADER.size :]
+    return _decoder.decode(body) if fmt == FORMAT else _upgraded(body)
+
+
+def _upgraded(body: memoryview) -> Customer:
+    """Return the customer in a body of format 1, where an item bought was (times, last_at in ms, mean gap in days)."""
+    values = msgspec.msgpack.decode(body)
+    at = Customer.__struct_fields__.index("bought")
+    values[at] = {
+        item_id: (times, last_at // 86_400_000, 1_000 * times, max(1, round(10 * gap_days)) if times > 1 else 0, 0)
+        for item_id, (times, last_at, gap_days) in values[at].items()
+    }
+    return msgspec.convert(values, Customer)
 
 
 def scheduled_ms_of(record: bytes) -> int:

@@ -1,7 +1,8 @@
-"""What the churn model sees of a customer: log-RFM, cadence, engagement, trouble. Fixed order, fixed length.
+"""What the churn model sees of a customer: recency, cadence, frequency, money, engagement, trouble. Fixed order, fixed
+length.
 
 Values are rounded to 32-bit floats before anything predicts with them, so that the vector kept for learning is the
-vector that was predicted with.
+vector that was predicted with. What a model makes of them (hinges, products) is in `churn_basis`, and is not kept.
 """
 
 from math import log1p
@@ -13,12 +14,10 @@ from consumer.core.customer import (
     EMPTY_SEARCHES,
     FAST_HALF_LIFE_DAYS,
     N_COUNTERS,
-    ORDERS,
     REFUNDS,
     RESPONSES,
     SESSIONS,
     SLOW_HALF_LIFE_DAYS,
-    SPEND,
     SUPPORT,
     TROUBLE,
     VIEWS,
@@ -26,18 +25,20 @@ from consumer.core.customer import (
 )
 from consumer.core.settings import DAY_MS
 
+# Times and amounts are logarithms of 1 + days, or of 1 + an amount.
 CHURN_FEATURES: tuple[str, ...] = (
-    "days_since_order",
+    "days_since_order",  # since the customer was first seen, where there was none
     "days_since_seen",
     "tenure_days",
     "orders",
     "orders_fast",
     "orders_slow",
+    "orders_long",
     "spend_slow",
-    "order_gap_days",
-    "overdue",
-    "one_order",
-    "never_bought",
+    "order_gap_days",  # mean of the logarithms; 0 without a gap
+    "order_gap_spread",  # their standard deviation
+    "last_gap_days",
+    "overdue",  # days_since_order - order_gap_days; 0 without a gap
     "views_fast",
     "views_slow",
     "sessions_fast",
@@ -50,6 +51,7 @@ CHURN_FEATURES: tuple[str, ...] = (
     "responses_slow",
     "dismissals_slow",
 )
+N_ORDERS_FEATURE = CHURN_FEATURES.index("orders")
 
 # What each feature is about, for explanations.
 CHURN_FAMILIES: dict[str, str] = {
@@ -59,11 +61,12 @@ CHURN_FAMILIES: dict[str, str] = {
     "orders": "frequency",
     "orders_fast": "frequency",
     "orders_slow": "frequency",
+    "orders_long": "frequency",
     "spend_slow": "money",
     "order_gap_days": "cadence",
+    "order_gap_spread": "cadence",
+    "last_gap_days": "cadence",
     "overdue": "cadence",
-    "one_order": "frequency",
-    "never_bought": "frequency",
     "views_fast": "engagement",
     "views_slow": "engagement",
     "sessions_fast": "engagement",
@@ -77,7 +80,14 @@ CHURN_FAMILIES: dict[str, str] = {
     "dismissals_slow": "response",
 }
 
+# Orders are counted with a fast, a slow and a long half-life, spend with the slow one, in horizons: what is recent is
+# a matter of what is asked.
+ORDER_HALF_LIVES: tuple[float, ...] = (1.0 / 3.0, 1.0, 3.0)
+SPEND_HALF_LIFE = 1.0
+_HALF_LIVES = (*ORDER_HALF_LIVES, SPEND_HALF_LIFE)  # as in `Customer.recent_orders`
+
 _PACKED = Struct(f"<{len(CHURN_FEATURES)}f")
+PACKED_SIZE = _PACKED.size
 _FAST_MS = FAST_HALF_LIFE_DAYS * DAY_MS
 _SLOW_MS = SLOW_HALF_LIFE_DAYS * DAY_MS
 _LARGEST = 1e30  # counters are sums of what shops send; keep them finite in 32 bits
@@ -97,27 +107,64 @@ def new_counters() -> list[float]:
     return [0.0] * (2 * N_COUNTERS)
 
 
-def churn_features(customer: Customer, at_ms: int) -> bytes:
+def note_order_rhythm(customer: Customer, at_ms: int, amount: float, horizon_days: float) -> None:
+    """Count an order and its gap to the one before, which `customer.last_order_ms` still names."""
+    amounts = (1.0, 1.0, 1.0, min(max(amount, 0.0), _LARGEST))
+    if not customer.n_orders:
+        customer.recent_orders = list(amounts)
+        return
+    gap_days = (at_ms - customer.last_order_ms) / DAY_MS
+    before, now = (-gap_days, 0.0) if gap_days > 0.0 else (0.0, gap_days)  # a late one counts as of its own time
+    customer.recent_orders = [
+        count * 2.0 ** (before / (half_life * horizon_days)) + more * 2.0 ** (now / (half_life * horizon_days))
+        for count, more, half_life in zip(customer.recent_orders or (0.0,) * 4, amounts, _HALF_LIVES, strict=True)
+    ]
+    gap = log1p(max(0.0, gap_days))
+    deviation = gap - customer.order_gap_log_mean
+    customer.order_gap_log_mean += deviation / customer.n_orders
+    customer.order_gap_log_squares += deviation * (gap - customer.order_gap_log_mean)  # Welford 1962
+    customer.last_gap_log = gap
+
+
+def churn_features(customer: Customer, at_ms: int, horizon_days: float) -> bytes:
     """Return the packed features of `customer` at `at_ms`, in the order of CHURN_FEATURES."""
     since_ms = max(0, at_ms - customer.first_seen_ms)
-    fast = 2.0 ** (-since_ms / _FAST_MS)
-    slow = 2.0 ** (-since_ms / _SLOW_MS)
     counters = customer.counters
     n_orders = customer.n_orders
-    since_order = log1p(max(0, at_ms - (customer.last_order_ms or customer.first_seen_ms)) / DAY_MS)
+    order_days = max(0, at_ms - (customer.last_order_ms or customer.first_seen_ms)) / DAY_MS
+    since_order = log1p(order_days)
+    recent = customer.recent_orders
+    if recent:
+        horizons = -order_days / horizon_days
+        fast, slow, long, spend = (
+            log1p(min(_LARGEST, count * 2.0 ** (horizons / half_life)))
+            for count, half_life in zip(recent, _HALF_LIVES, strict=True)
+        )
+    else:
+        fast = slow = long = spend = 0.0
     gap = customer.order_gap_log_mean
-    return _PACKED.pack(
+    squares = customer.order_gap_log_squares
+    packed_orders = (
         since_order,
         log1p(max(0, at_ms - customer.last_seen_ms) / DAY_MS),
         log1p(since_ms / DAY_MS),
         log1p(n_orders),
-        log1p(counters[2 * ORDERS] * fast),
-        log1p(counters[2 * ORDERS + 1] * slow),
-        log1p(min(_LARGEST, counters[2 * SPEND + 1] * slow)),
+        fast,
+        slow,
+        long,
+        spend,
         gap,
+        (squares / (n_orders - 1)) ** 0.5 if squares > 0.0 and n_orders > 1 else 0.0,
+        customer.last_gap_log,
         since_order - gap if n_orders > 1 else 0.0,
-        1.0 if n_orders == 1 else 0.0,
-        0.0 if n_orders else 1.0,
+    )
+    return _PACKED.pack(*packed_orders, *_engagement(counters, since_ms))
+
+
+def _engagement(counters: list[float], since_ms: int) -> tuple[float, ...]:
+    fast = 2.0 ** (-since_ms / _FAST_MS)
+    slow = 2.0 ** (-since_ms / _SLOW_MS)
+    return (
         log1p(counters[2 * VIEWS] * fast),
         log1p(counters[2 * VIEWS + 1] * slow),
         log1p(counters[2 * SESSIONS] * fast),

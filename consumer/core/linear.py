@@ -15,7 +15,7 @@ from river import linear_model, optim, preprocessing
 # A feature that hardly varied so far is many deviations away as soon as it does: without a bound, that one value
 # outweighs all the others.
 SCALED_BOUND = 4.0
-INTERCEPT_MEMORY = 2_000.0  # examples
+INTERCEPT_MEMORY = 2_000.0  # examples; more where so many more lie within `memory_ms`
 INTERCEPT_BOUND = 0.02  # the curvature is taken at a rate no closer to 0 or 1 than this
 
 
@@ -33,6 +33,10 @@ class LinearState(msgspec.Struct, frozen=True):
     learning_rate: float
     l2: float
     with_intercept: bool
+    # Of the intercept: how long it remembers, how many examples that is by now, and when the latest one was.
+    memory_ms: int = 0
+    n_remembered: float = 0.0
+    latest_ms: int = 0
 
 
 class LinearLearner:
@@ -47,12 +51,19 @@ class LinearLearner:
         scaled: bool = True,
         with_intercept: bool = True,
         accumulator: float = 0.0,
+        memory_ms: int = 0,
     ) -> None:
-        """`accumulator` is where AdaGrad's sums of squares start: the larger, the less the first examples move."""
+        """`accumulator` is where AdaGrad's sums of squares start: the larger, the less the first examples move.
+
+        `memory_ms` is the half-life of what the intercept remembers, in the time that examples come with.
+        """
         self.names = tuple(names)
         self._learning_rate = learning_rate
         self._l2 = l2
         self._with_intercept = with_intercept
+        self._memory_ms = memory_ms
+        self._n_remembered = 0.0
+        self._latest_ms = 0
         # Any: River's methods carry no types.
         self._scaler: Any = preprocessing.StandardScaler() if scaled else None
         self._optimizer: Any = optim.AdaGrad(lr=learning_rate)
@@ -61,11 +72,14 @@ class LinearLearner:
         # River's own steps for the intercept are as long for rare labels as for common ones; ours are below.
         self._regression: Any = linear_model.LogisticRegression(optimizer=self._optimizer, l2=l2, intercept_lr=0.0)
 
-    def learn(self, features: Sequence[float], label: float, weight: float = 1.0, offset: float = 0.0) -> None:
+    def learn(
+        self, features: Sequence[float], label: float, weight: float = 1.0, offset: float = 0.0, at_ms: int = 0
+    ) -> None:
         """Fold one example in: scale with what is known including it, then one gradient step.
 
-        `offset` is a part of the logit that is known and not learned. It takes the intercept's place, so it needs
-        a model without one; ValueError otherwise.
+        `at_ms` is when its label was known, which only an intercept with a memory in time asks. `offset` is a part of
+        the logit that is known and not learned. It takes the intercept's place, so it needs a model without one;
+        ValueError otherwise.
         """
         if offset and self._with_intercept:
             raise ValueError("an offset needs a model without an intercept")
@@ -75,6 +89,7 @@ class LinearLearner:
             x = self._scaled(x)
         regression = self._regression
         if self._with_intercept:
+            self._remember(at_ms)
             intercept = self._next_intercept(regression.predict_proba_one(x)[True] - label, weight)
         else:
             regression.intercept, intercept = offset, 0.0
@@ -83,13 +98,33 @@ class LinearLearner:
 
     def _next_intercept(self, error: float, weight: float) -> float:
         """Return the intercept after a stochastic Newton step: it finds a base rate of 1 % as fast as one of 50 %,
-        and goes on following it with a memory of INTERCEPT_MEMORY examples.
+        and goes on following it with a memory of INTERCEPT_MEMORY examples, or of a time.
         """
         intercept: float = self._regression.intercept
         rate = min(max(sigmoid(intercept), INTERCEPT_BOUND), 1.0 - INTERCEPT_BOUND)
-        share = max(1.0 / (self._optimizer.n_iterations + 2.0), 1.0 / INTERCEPT_MEMORY)
+        share = max(1.0 / (self._optimizer.n_iterations + 2.0), 1.0 / max(INTERCEPT_MEMORY, self._n_remembered))
         step: float = min(1.0, weight * share) / (rate * (1.0 - rate))
         return intercept - step * error
+
+    def _remember(self, at_ms: int) -> None:
+        if not self._memory_ms:
+            return
+        if at_ms > self._latest_ms:
+            self._n_remembered *= 2.0 ** ((self._latest_ms - at_ms) / self._memory_ms)
+            self._latest_ms = at_ms
+        self._n_remembered += 1.0
+
+    def loosen(self, factor: float) -> None:
+        """Take longer steps from here on, as if AdaGrad had seen `factor` times less; it must be over 0."""
+        squares = self._optimizer.g2
+        for name in self.names:
+            if name in squares:
+                squares[name] /= factor
+
+    @property
+    def intercept(self) -> float:
+        """The log-odds of an example whose every feature has its mean."""
+        return float(self._regression.intercept)
 
     def _scaled(self, x: dict[str, float]) -> dict[str, float]:
         scaled: dict[str, float] = self._scaler.transform_one(x)
@@ -119,6 +154,9 @@ class LinearLearner:
             learning_rate=self._learning_rate,
             l2=self._l2,
             with_intercept=self._with_intercept,
+            memory_ms=self._memory_ms,
+            n_remembered=self._n_remembered,
+            latest_ms=self._latest_ms,
         )
 
     @classmethod
@@ -130,7 +168,9 @@ class LinearLearner:
             l2=state.l2,
             scaled=bool(state.counts),
             with_intercept=state.with_intercept,
+            memory_ms=state.memory_ms,
         )
+        learner._n_remembered, learner._latest_ms = state.n_remembered, state.latest_ms
         regression, optimizer = learner._regression, learner._optimizer
         if state.n_iterations:
             # River has no public way to set weights; its own names for them are stamped with its version in snapshots.
@@ -148,7 +188,7 @@ class LinearLearner:
 class LinearScorer:
     """A frozen `LinearState` that predicts. `bias + sum(contributions)` equals the logit."""
 
-    __slots__ = ("_terms", "bias")
+    __slots__ = ("_telling", "_terms", "bias")
 
     def __init__(self, state: LinearState) -> None:
         self.bias = state.intercept
@@ -157,11 +197,14 @@ class LinearScorer:
             self._terms = tuple(_scaled_term(weight, mean, variance) for weight, mean, variance in moments)
         else:
             self._terms = tuple((weight, 0.0, -inf, inf) for weight in state.weights)
+        # Those of no weight are left out of the sum: a shop that sends no clicks has many.
+        self._telling = tuple((at, *term) for at, term in enumerate(self._terms) if term[0])
 
     def logit(self, features: Sequence[float]) -> float:
         """Return the log-odds of label 1."""
         total = self.bias
-        for (slope, mean, low, high), value in zip(self._terms, features, strict=True):
+        for at, slope, mean, low, high in self._telling:
+            value = features[at]
             if value > high:
                 total += slope * (high - mean)
             elif value < low:

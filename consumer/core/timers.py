@@ -33,6 +33,10 @@ def next_deadline(customer: Customer, settings: CoreSettings) -> tuple[int, Dead
     label_ms = next_maturity_ms(customer, settings.churn)
     if label_ms is not None and label_ms <= due_ms:
         due_ms, kind = label_ms, "label"
+    if customer.pending_audience:
+        audience_ms = customer.pending_audience[0].predicted_at + int(settings.audience.within_days * DAY_MS)
+        if audience_ms <= due_ms:
+            due_ms, kind = audience_ms, "label"
     return due_ms, kind
 
 

@@ -1,7 +1,6 @@
 """How an event changes what is remembered of a customer. One function a kind of event; every list is bounded."""
 
-from math import log1p
-
+from consumer.core.bought import note_bought, schedule_replenishment
 from consumer.core.customer import (
     CARTS,
     DISMISSALS,
@@ -15,16 +14,14 @@ from consumer.core.customer import (
     SUPPORT,
     TROUBLE,
     VIEWS,
-    Bought,
     Customer,
 )
-from consumer.core.features import add_to_counter, new_counters
-from consumer.core.settings import DAY_MS, CoreSettings, StateSettings
-from schemas.events import ClickEvent, Context, OrderLine, PrivacyEvent, PurchaseEvent
+from consumer.core.features import add_to_counter, new_counters, note_order_rhythm
+from consumer.core.settings import DAY_MS, CoreSettings
+from schemas.events import ClickEvent, Context, PrivacyEvent, PurchaseEvent
 
 AFFINITY_DECAY = 0.95  # of every category affinity, at each addition
 BOUGHT_WEIGHT = 2.0  # of an item in a session that was bought rather than looked at
-MIN_GAP_DAYS = 1.0  # a rhythm faster than this is one purchase in parts, not a rhythm
 _EVERY = "*"
 
 _COUNTED = {
@@ -106,11 +103,12 @@ def apply_purchase(customer: Customer, event: PurchaseEvent, settings: CoreSetti
     add_to_counter(customer, ORDERS, at_ms)
     add_to_counter(customer, SPEND, at_ms, event.total)
     customer.spend += event.total
+    note_order_rhythm(customer, at_ms, event.total, settings.churn.horizon_days)
     _note_order_gap(customer, at_ms)
     if customer.session_started_ms:
         customer.session_bought = True
+    note_bought(customer, [line.item_id for line in event.lines], at_ms // DAY_MS, settings.state.bought_items)
     for line in event.lines:
-        _note_bought(customer, line, at_ms, settings.state)
         if customer.session_started_ms:
             _remember_item(customer, line.item_id, line.category, BOUGHT_WEIGHT, settings)
         if line.item_id in customer.cart:
@@ -158,6 +156,7 @@ def apply_privacy(customer: Customer, event: PrivacyEvent, limit: int) -> None:
 def _stop_profiling(customer: Customer) -> None:
     """Predict and learn nothing more of who objected. What the shop needs to keep its word is kept."""
     customer.pending_churn = []
+    customer.pending_audience = []
     customer.pending_decisions = []
     customer.next_tick_ms = customer.replenish_ms = 0
     customer.replenish_item = ""
@@ -186,39 +185,14 @@ def refusals_alone(customer: Customer, at_ms: int) -> Customer | None:
     return left
 
 
-def schedule_replenishment(customer: Customer, after_ms: int) -> None:
-    """Set when the next item bought in a rhythm is due after `after_ms`; ties by item id."""
-    due = [
-        (bought.last_at + int(bought.mean_gap_days * DAY_MS), item_id)
-        for item_id, bought in customer.bought.items()
-        if bought.times > 2 and bought.mean_gap_days >= MIN_GAP_DAYS
-    ]
-    upcoming = [entry for entry in due if entry[0] > after_ms]
-    customer.replenish_ms, customer.replenish_item = min(upcoming) if upcoming else (0, "")
-
-
 def _note_order_gap(customer: Customer, at_ms: int) -> None:
     if customer.n_orders:
-        gap = log1p(max(0, at_ms - customer.last_order_ms) / DAY_MS)
-        customer.order_gap_log_mean += (gap - customer.order_gap_log_mean) / customer.n_orders
+        gap_ms = max(0, at_ms - customer.last_order_ms)
+        customer.longest_gap_days = max(customer.longest_gap_days, round(gap_ms / DAY_MS))
     else:
         customer.first_order_ms = at_ms
     customer.n_orders += 1
     customer.last_order_ms = max(customer.last_order_ms, at_ms)
-
-
-def _note_bought(customer: Customer, line: OrderLine, at_ms: int, limits: StateSettings) -> None:
-    known = customer.bought.get(line.item_id)
-    if known is None:
-        if len(customer.bought) >= limits.bought_items:
-            oldest = min(customer.bought.items(), key=lambda entry: (entry[1].last_at, entry[0]))[0]
-            del customer.bought[oldest]
-        customer.bought[line.item_id] = Bought(times=1, last_at=at_ms, mean_gap_days=0.0)
-        return
-    gap_days = max(0, at_ms - known.last_at) / DAY_MS
-    known.mean_gap_days += (gap_days - known.mean_gap_days) / known.times
-    known.times += 1
-    known.last_at = max(known.last_at, at_ms)
 
 
 def _remember_item(

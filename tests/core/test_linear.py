@@ -67,3 +67,40 @@ def test_prediction_changes_nothing(
         learner.probability(features)
         LinearScorer(before).logit(features)
     assert learner.state() == before
+
+
+def rate_after(labels_a_day: int, days: int) -> float:
+    """The rate that an intercept with a memory of 2 days gives once all labels have turned from 0 to 1."""
+    day_ms = 86_400_000
+    learner = LinearLearner(NAMES, learning_rate=0.05, l2=0.0, memory_ms=2 * day_ms)
+    for n in range(20 * labels_a_day):
+        learner.learn((0.0, 0.0, 0.0), 0.0, at_ms=n * day_ms // labels_a_day)
+    for n in range(days * labels_a_day):
+        learner.learn((0.0, 0.0, 0.0), 1.0, at_ms=20 * day_ms + n * day_ms // labels_a_day)
+    return sigmoid(learner.intercept)
+
+
+def test_an_intercept_follows_in_time_however_many_labels_come() -> None:
+    """Where labels are many, a few hours of them are not the new level."""
+    assert rate_after(2_000, 1) < 0.9
+    assert isclose(rate_after(2_000, 1), rate_after(4_000, 1), abs_tol=0.05)
+
+
+@given(examples, examples)
+def test_a_memory_in_time_survives_a_snapshot(
+    before: list[tuple[tuple[float, ...], bool, float]], after: list[tuple[tuple[float, ...], bool, float]]
+) -> None:
+    """What is remembered and since when is part of the state."""
+
+    def learn_all(learner: LinearLearner, rows: list[tuple[tuple[float, ...], bool, float]], start: int) -> None:
+        for n, (features, label, weight) in enumerate(rows, start):
+            learner.learn(features, label, weight, at_ms=1_000 * n)
+
+    unbroken = LinearLearner(NAMES, learning_rate=0.05, l2=1e-4, memory_ms=5_000)
+    learn_all(unbroken, before + after, 0)
+    first = LinearLearner(NAMES, learning_rate=0.05, l2=1e-4, memory_ms=5_000)
+    learn_all(first, before, 0)
+    saved = msgspec.msgpack.encode(first.state())
+    resumed = LinearLearner.from_state(msgspec.msgpack.decode(saved, type=LinearState))
+    learn_all(resumed, after, len(before))
+    assert resumed.state() == unbroken.state()
