@@ -9,6 +9,7 @@ import msgspec
 
 Mode = Literal["live", "catch-up", "history", "frozen"]
 Family = Literal["churn", "preference", "policy"]
+SessionKind = Literal["visit", "basket"]
 # JSON has no NaN and no infinity, and neither has a decision.
 _LARGEST: Final = 1.7976931348623157e308
 Finite = Annotated[float, msgspec.Meta(ge=-_LARGEST, le=_LARGEST)]
@@ -23,20 +24,21 @@ class Coordinates(msgspec.Struct, frozen=True, gc=False):
     offset: int
 
 
-class Recommendation(msgspec.Struct, frozen=True):
-    """One recommended item. `why` names the source: together, next, again, category, popular."""
+class Recommendation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One recommended item. `why` names the source: together, next, again, category, popular, replenish, cart."""
 
     item_id: str
     score: Finite
     why: str
+    propensity: Finite | None = None  # of the slot that explores: how likely this item was to stand there
 
 
-class EligibleArm(msgspec.Struct, frozen=True):
+class EligibleArm(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One arm that could have been chosen, and with what probability."""
 
     action: str
-    channel: str | None
-    variant: str | None
+    channel: str | None = None
+    variant: str | None = None
     propensity: Finite
 
 
@@ -48,7 +50,17 @@ class Reason(msgspec.Struct, frozen=True):
     value: Finite
 
 
-class NextBestAction(msgspec.Struct, frozen=True):
+class Tastes(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the customer goes for, as far as it is known; the strongest first."""
+
+    categories: tuple[str, ...] = ()  # at most 3
+    brands: tuple[str, ...] = ()  # at most 2
+    price_band: str | None = None  # third of the shop's customers by the price of what they look at: low, mid, high
+    day_part: str | None = None  # of the local day, such as evening
+    device: str | None = None
+
+
+class NextBestAction(msgspec.Struct, frozen=True, omit_defaults=True):
     """One record of ``next-best-actions``; idempotent to consume by `decision_id`.
 
     `action` is ``nothing`` where no action was chosen; then `channel` and `variant` are null.
@@ -76,6 +88,8 @@ class NextBestAction(msgspec.Struct, frozen=True):
     model_versions: dict[str, int]  # model name → offset of the last example in it; `sessions` → sessions offset
     origin: Coordinates  # the customer's input record that this decision follows from
     mode: Mode
+    first_purchase_probability: Finite | None = None  # within the horizon, of customers who never bought
+    tastes: Tastes | None = None
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -101,8 +115,11 @@ class TrainingExample(msgspec.Struct, frozen=True):
     this topic alone:
 
     - churn: `head` is ``horizon`` or ``hazard``; `predicted` the probability; `label` 1 for churned.
-    - preference: `rows` differences (chosen − not chosen); `label` 1; `rank`, `popularity_rank` and
-      `history_rank` are where the chosen item stood in each list (1 is the top, 0 means not in the list).
+    - preference: `head` is ``next-item`` or ``basket``; `rows` differences (chosen − expected); `label` 1; `rank`,
+      `popularity_rank` and `history_rank` are where the chosen item stood in each list (1 is the top, 0 means not in
+      the list). Of a basket, `rank` is that of the item ranked best, and the other two are not known.
+    - preference, head ``category``: `label` 1 where the customer bought in the category that `arm` names, within the
+      window of audiences; `predicted` the probability; ranks are not known.
     - policy: `head` is ``reward``; `label` the outcome (1 = it happened); `arm` is ``action|channel``.
     """
 
@@ -128,13 +145,17 @@ class TrainingExample(msgspec.Struct, frozen=True):
 
 
 class Session(msgspec.Struct, frozen=True):
-    """One finished session, for the item index: items in order, repeats included. It carries no customer id."""
+    """One finished session, for the item indexes. It carries no customer id.
+
+    A visit holds the items met, in order and with repeats; a basket holds the items of one order.
+    """
 
     session_id: str  # a digest
     ended_at: int
     items: tuple[str, ...]
     categories: tuple[str | None, ...]
     weights: tuple[Finite, ...]  # < 1 for items that a recommendation of ours led to; more for bought ones
+    kind: SessionKind = "visit"
 
 
 class Run(msgspec.Struct, frozen=True):

@@ -6,18 +6,22 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from consumer.core.sources import N_SOURCES
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
-class Scored(NamedTuple):
-    """Items with a score from one source: distinct slots, scores > 0 beside them."""
+class Scores(NamedTuple):
+    """What sessions say of the items in them."""
 
-    slots: Ints
-    scores: Floats
+    slots: Ints  # distinct
+    values: Floats  # a row a source, a column a slot
+    support: int  # sessions held that contain the last item
+    repeated: float  # share of its sessions where the last item was repeated at once
 
 
-NOTHING = Scored(np.zeros(0, dtype=np.int64), np.zeros(0))
+NOTHING = Scores(np.zeros(0, dtype=np.int64), np.zeros((N_SOURCES, 0)), 0, 0.0)
 
 
 class Candidates:
@@ -27,8 +31,8 @@ class Candidates:
     customer's own items.
     """
 
-    __slots__ = ("_ids", "_slot_of", "_unknown", "categories", "following", "n_own", "popularity", "slots", "together",
-                 "top_category", "top_following", "top_popular", "top_together")  # fmt: skip
+    __slots__ = ("_ids", "_slot_of", "_unknown", "categories", "n_own", "popularity", "repeated", "slots", "sources",
+                 "support", "together", "top_category", "top_popular", "top_together")  # fmt: skip
 
     def __init__(self, ids: list[str], slot_of: dict[str, int], unknown: list[str]) -> None:
         self._ids, self._slot_of = ids, slot_of
@@ -36,12 +40,13 @@ class Candidates:
         self.slots: Ints = NOTHING.slots
         self.n_own = 0
         self.top_together: Ints = NOTHING.slots
-        self.top_following: Ints = NOTHING.slots
         self.top_popular: Ints = NOTHING.slots
         self.top_category: Ints = NOTHING.slots
-        self.together: Floats = NOTHING.scores
-        self.following: Floats = NOTHING.scores
-        self.popularity: Floats = NOTHING.scores  # share of the largest count
+        self.sources: Floats = NOTHING.values  # a row each of `sources`
+        self.support = 0  # sessions held that contain the last item
+        self.repeated = 0.0  # share of its sessions where the last item was repeated at once
+        self.together: Floats = NOTHING.values[0]  # of the first source, without the items asked about
+        self.popularity: Floats = NOTHING.values[0]  # share of the largest count
         self.categories: Ints = NOTHING.slots  # numbers that mean the same as `ItemIndex.category_number`
 
     def __len__(self) -> int:

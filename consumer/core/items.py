@@ -18,36 +18,38 @@ from math import log
 import numpy as np
 import numpy.typing as npt
 
-from consumer.core.candidates import NOTHING, Candidates, Scored
+from consumer.core.candidates import NOTHING, Candidates, Scores
 from consumer.core.popularity import Popularity
 from consumer.core.products import Products
 from consumer.core.scratch import Scratch
 from consumer.core.session_log import (
+    AT_ONCE,
     MAX_SLOTS,
     MAX_STEPS,
     POSITION_BITS,
     START_SHIFT,
     UNIT,
+    UNITS,
     WEIGHT_MASK,
     SessionLog,
 )
 from consumer.core.settings import PreferenceSettings
+from consumer.core.sources import AROUND, NEAR, NEXT, TOGETHER, Neighbours, gains
 from schemas.events import Product
 from schemas.records import Session
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 CONTEXT_ITEMS = 8  # distinct items of the current session that look for neighbours
 RULE_SESSIONS = 100  # most recent sessions of the last item that rules are read from
 POPULARITY_SESSIONS = 10_000  # window of popularity
-TOGETHER, NEXT, POPULAR, IN_CATEGORY = 40, 20, 20, 20  # most candidates from each source
+SCORED, POPULAR, IN_CATEGORY = 100, 20, 20  # most candidates from sessions, from popularity, from the category
+_HARDLY_REPEATED = 5.0  # sessions in which no item was repeated, added so that a few sessions say little
+RANKED = 60  # of the items that go together so many are ranked
 
 # The current session's items, newest first: weight 1/√(steps + 1), so that none drowns the others.
 _CONTEXT_WEIGHTS = tuple(round(4096 / (1 + steps) ** 0.5) for steps in range(CONTEXT_ITEMS))
-_DISTANCES = range(-MAX_STEPS, MAX_STEPS + 1)
-# Indexed by (position of the item − position of the shared item); negative ones count from the end, as indices do.
-_NEAR: Ints = np.roll(np.array([round(1023 / (1 + 0.25 * abs(d))) for d in _DISTANCES], dtype=np.int64), -MAX_STEPS)
-_AFTER: Ints = np.roll(np.array([round(1023 / d) if d > 0 else 0 for d in _DISTANCES], dtype=np.int64), -MAX_STEPS)
 
 
 class ItemIndex:
@@ -111,13 +113,13 @@ class ItemIndex:
         former = 0
         for item_id, category, weight in zip(items, categories, weights, strict=True):
             slot = slot_of.get(item_id) or self._new_slot(item_id)
-            word = slot << 8 | (UNIT if weight == 1.0 else min(255, max(1, round(weight * UNIT))))
+            word = slot << 8 | (UNIT if weight == 1.0 else min(UNITS, max(1, round(weight * UNIT))))
             if slot != former:
                 positions[slot] = len(row)
                 row.append(word)
                 former = slot
-            elif word > row[-1]:  # an item repeated at once is one step, of the larger weight
-                row[-1] = word
+            else:  # an item repeated at once is one step, of the larger weight
+                row[-1] = max(word, row[-1] & ~AT_ONCE) | AT_ONCE
             if category != latest[slot]:
                 if category is None:
                     without.append(slot)
@@ -219,13 +221,8 @@ class ItemIndex:
         """Return the `n` most popular items of `category`, best first."""
         return [self._ids[slot] for slot in self._popularity.top_in(category, n).tolist()]
 
-    def scores(self, context: Sequence[str]) -> tuple[Scored, Scored]:
-        """Score what goes with `context` (distinct items, newest first), and what comes after the first of them.
-
-        The first score is that of the sessions most like `context`: similarity × nearness to the latest shared item ×
-        idf, without the items of `context` themselves. The second is 1/gap × idf over the most recent sessions of the
-        first item.
-        """
+    def scores(self, context: Sequence[str]) -> Scores:
+        """Score the items of the sessions that have to do with `context` (distinct items, newest first)."""
         slot_of, slots, weights = self._slot_of, [], []
         for item_id, weight in zip(context, _CONTEXT_WEIGHTS, strict=False):
             slot = slot_of.get(item_id, 0)
@@ -233,28 +230,32 @@ class ItemIndex:
                 slots.append(slot)
                 weights.append(weight)
         if not slots:
-            return NOTHING, NOTHING
+            return NOTHING
         self._scratch.reserve(len(self._ids))
-        neighbours, similarity = self._neighbours_of(slots, weights)
-        rules = self._log.latest(slot_of.get(context[0], 0), RULE_SESSIONS)
-        n = len(neighbours)
-        steps = self._log.steps(np.concatenate((neighbours, np.frombuffer(rules, dtype=np.int64))))
-        cut = int(steps.lengths[:n].sum())
-        gains = similarity.repeat(steps.lengths[:n]) * _NEAR[steps.distances[:cut]] * steps.units[:cut]
-        together = self._summed(steps.slots[:cut], gains, slots)
-        gains = _AFTER[steps.distances[cut:]] * steps.units[cut:]
-        after = gains.nonzero()[0]
-        return together, self._summed(steps.slots[cut:][after], gains[after])
+        neighbours = self._neighbours_of(slots, weights)
+        last = slot_of.get(context[0], 0)  # where it is 0 there are no rules, and its column below is nobody's
+        rules = self._log.latest(last, RULE_SESSIONS)
+        are_neighbours = len(slots) == 1 and len(rules) == len(neighbours.matches)  # the latest sessions of one item
+        named = [neighbours.matches] if are_neighbours else [neighbours.matches, np.frombuffer(rules, dtype=np.int64)]
+        steps = self._log.steps(np.concatenate(named))
+        cut = int(steps.lengths[: len(neighbours.matches)].sum())
+        of_rules = slice(0 if are_neighbours else cut, len(steps.slots))
+        distinct, places = self._scratch.columns(steps.slots)
+        previous = slot_of.get(context[1], -1) if len(context) > 1 else -1
+        found = gains(steps, places, len(distinct), neighbours, of_rules, previous)
+        found[AROUND:, (distinct == last).argmax()] = 0.0
+        n_with = np.frombuffer(self._log.n_with, dtype=np.uint32).take(distinct)
+        found[TOGETHER] *= log(1 + self._log.n_held) - np.frombuffer(self._logarithms).take(n_with)
+        n_at_once = np.count_nonzero(steps.at_once[of_rules][steps.distances[of_rules] == 0])
+        return Scores(distinct, found, self._log.n_with[last], n_at_once / (len(rules) + _HARDLY_REPEATED))
 
-    def _neighbours_of(self, slots: list[int], weights: list[int]) -> tuple[Ints, Ints]:
-        """Return the best match and the similarity of each neighbour, ties to the more recent session.
-
-        The similarity of a session is the sum of the weights of the items that it shares.
-        """
+    def _neighbours_of(self, slots: list[int], weights: list[int]) -> Neighbours:
+        """Return the sessions that share the greatest weight of items with the context, ties to the more recent."""
         n = self._neighbours
         if len(slots) == 1:
             nearest: Ints = np.array(self._log.latest(slots[0], n), dtype=np.int64)
-            return nearest, np.full(len(nearest), weights[0])
+            similarity = np.full(len(nearest), weights[0])
+            return Neighbours(nearest, similarity, similarity)
         postings = [self._log.latest(slot, self._sessions_per_item) for slot in slots]
         packed: Ints = np.array([weight << POSITION_BITS for weight in weights]).repeat([len(p) for p in postings])
         packed += np.frombuffer(b"".join(postings), dtype=np.int64)
@@ -269,24 +270,28 @@ class ItemIndex:
         if len(keys) > n:
             keys.partition(len(keys) - n)
             keys = keys[-n:]
-        return packed[last[keys & 0xFFFFFFFF]], keys >> 32
+        matches = packed[last[keys & 0xFFFFFFFF]]
+        return Neighbours(matches, keys >> 32, (matches >> POSITION_BITS) & WEIGHT_MASK)
 
-    def _summed(self, slots: Ints, amounts: Ints, left_out: Sequence[int] = ()) -> Scored:
-        """Sum `amounts` over each of `slots` but those of `left_out`, and multiply by the idf of the item."""
-        distinct, sums = self._scratch.sum(slots, amounts, left_out)
-        n_with = np.frombuffer(self._log.n_with, dtype=np.uint32)[distinct]
-        rarity = log(1 + self._log.n_held) - np.frombuffer(self._logarithms)[n_with]
-        return Scored(distinct, sums * rarity)
+    def _most_promising(self, scores: Scores) -> Ints:
+        """Return the columns of the items that the sources speak for most, at most SCORED."""
+        n = len(scores.slots)
+        if n <= SCORED:
+            return np.arange(n)
+        largest = scores.values.max(axis=1)
+        promise = scores.values[TOGETHER] / max(largest[TOGETHER], 1.0)
+        for source in (NEAR, AROUND, NEXT):
+            if largest[source]:
+                promise += scores.values[source] / largest[source]
+        least = np.partition(promise, n - SCORED)[n - SCORED]
+        best: Ints = (promise >= least).nonzero()[0]
+        return best if len(best) <= SCORED else self._latest_first(best, promise[best], scores.slots[best])[:SCORED]
 
-    def _best(self, scored: Scored, n: int) -> Ints:
-        """Return the `n` slots of the highest scores, best first; ties to the item seen last."""
-        slots, scores = scored
-        if len(scores) > 4 * n:
-            kept = scores >= np.partition(scores, len(scores) - n)[len(scores) - n]
-            slots, scores = slots[kept], scores[kept]
-        seen = np.frombuffer(self._popularity.seen, dtype=np.int64)[slots]
-        best: Ints = slots[np.lexsort((seen, scores))[::-1][:n]]
-        return best
+    def _latest_first(self, columns: Ints, scores: Floats, slots: Ints) -> Ints:
+        """Return `columns` by falling score, ties to the item seen last."""
+        seen = np.frombuffer(self._popularity.seen, dtype=np.int64).take(slots)
+        ordered: Ints = columns[np.lexsort((seen, scores))[::-1]]
+        return ordered
 
     def candidates(self, context: Sequence[str], own: Sequence[str] = (), category: str | None = None) -> Candidates:
         """Return what could come next.
@@ -294,7 +299,7 @@ class ItemIndex:
         `context`: distinct items of the current session, newest first. `own`: the customer's own items, newest first,
         which are candidates whether the index knows them or not. `category`: whose popular items are candidates.
         """
-        together, following = self.scores(context)
+        scores = self.scores(context)
         popularity = self._popularity
         popular = popularity.top(POPULAR)
         slot_of, own_slots, unknown = self._slot_of, [], []
@@ -306,25 +311,36 @@ class ItemIndex:
             own_slots.append(slot)
         listed = [
             np.array(own_slots, dtype=np.int64),
-            self._best(together, TOGETHER),
-            self._best(following, NEXT),
+            scores.slots.take(self._most_promising(scores)),
             popular,
             popularity.top_in(category, IN_CATEGORY) if category is not None else NOTHING.slots,
         ]
         self._scratch.reserve(len(self._ids) + len(unknown))
         found = Candidates(self._ids, slot_of, unknown)
         found.slots, columns = self._scratch.columns(np.concatenate(listed))
-        a, b, c, d = accumulate(map(len, listed[:4]))
+        a, b, c = accumulate(map(len, listed[:3]))
         found.n_own = a
-        found.top_together, found.top_following = columns[a:b], columns[b:c]
-        found.top_popular, found.top_category = columns[c:d], columns[d:]
-        found.together = self._scratch.look_up(*together, found.slots)
-        found.following = self._scratch.look_up(*following, found.slots)
+        found.top_popular, found.top_category = columns[b:c], columns[c:]
+        found.sources = self._scratch.look_up(scores.slots, scores.values, found.slots)
+        found.support, found.repeated = scores.support, scores.repeated
+        self._rank_together(found, context, own)
         known = np.maximum(found.slots, 0) if unknown else found.slots
         largest = popularity.counts[popular[0]] if len(popular) else 1
-        found.popularity = np.frombuffer(popularity.counts, dtype=np.int64)[known] / largest
-        found.categories = np.frombuffer(popularity.category_numbers, dtype=np.int64)[known]
+        found.popularity = np.frombuffer(popularity.counts, dtype=np.int64).take(known) / largest
+        found.categories = np.frombuffer(popularity.category_numbers, dtype=np.int64).take(known)
         return found
+
+    def _rank_together(self, found: Candidates, context: Sequence[str], own: Sequence[str]) -> None:
+        """Fill in what goes together with `context`, without the items of `context` themselves, and its ranking."""
+        found.together = found.sources[TOGETHER].copy()
+        columns_of = {item_id: column for column, item_id in enumerate(dict.fromkeys(own))}
+        for item_id in context:
+            column = columns_of[item_id] if item_id in columns_of else found.find(item_id)
+            if column is not None:
+                found.together[column] = 0.0
+        scored = found.together.nonzero()[0]
+        ranked = self._latest_first(scored, found.together.take(scored), found.slots.take(scored))
+        found.top_together = ranked[:RANKED]
 
 
 def _begin_of_last(items: Sequence[str], n: int) -> int:

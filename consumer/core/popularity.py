@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from consumer.core.session_log import POSITION_BITS, Ints
+from consumer.core.session_log import AT_ONCE, POSITION_BITS, UNITS, Ints
 
 CACHED = 20  # so many of the best are kept until one of them may have changed
 _KEPT, _MOST_WATCHED = 64, 256  # watched right after a bar is set; as many as make it rise
@@ -110,7 +110,7 @@ class Popularity:
         seen, named = self.seen, start << POSITION_BITS
         for word, (slot, position) in zip(words, positions.items(), strict=True):
             seen[slot] = named | position
-            count = counts[slot] = counts[slot] + (word & 0xFF)
+            count = counts[slot] = counts[slot] + (word & UNITS)
             # Of items with this count it is the one seen last by now: it reaches the bar where its count does.
             ranking = rankings[numbers[slot]]
             if count >= ranking.bar_count:
@@ -135,7 +135,7 @@ class Popularity:
         for word in self._sessions.popleft():
             slot = word >> 8
             before = counts[slot]
-            count = counts[slot] = before - (word & 0xFF)
+            count = counts[slot] = before - (word & UNITS)
             ranking = rankings[numbers[slot]]
             if before >= ranking.floor:
                 ranking.best = None
@@ -241,7 +241,7 @@ def _once(row: Sequence[int]) -> list[int]:
     """Return the steps of a session, each item once with its largest weight, in the order in which they occur first."""
     words: dict[int, int] = {}
     for word in row:
-        slot = word >> 8
-        if word > words.get(slot, 0):
-            words[slot] = word
+        slot, plain = word >> 8, word & ~AT_ONCE
+        if plain > words.get(slot, 0):
+            words[slot] = plain
     return list(words.values())

@@ -1,20 +1,22 @@
 """Preference: which items a customer wants next.
 
 The item index proposes candidates, a linear model over bounded features ranks them, and what the customer did next
-teaches it: pairs of (the item chosen, another candidate) as differences of their features (RankNet's loss on a linear
-scorer, Burges et al. 2005). Before anything has been learned the weights are a blend set by hand.
+teaches it: how the item that came differs from what was expected (a softmax over the candidates ranked highest).
+Before anything has been learned the weights are those that did well on public click streams.
 """
 
 from collections.abc import Collection, Sequence
+from math import exp
 from typing import NamedTuple
 
 import numpy as np
 
 from consumer.core.candidates import Candidates, Floats, Ints
 from consumer.core.customer import Customer
-from consumer.core.hashing import digest64, name_of
+from consumer.core.hashing import name_of
 from consumer.core.items import CONTEXT_ITEMS, ItemIndex
 from consumer.core.linear import LinearLearner, LinearScorer, LinearState
+from consumer.core.rank_features import RANK_FEATURES, SOURCE_OF, rank_features
 from consumer.core.settings import LearnerSettings, PreferenceSettings
 from schemas.records import Recommendation, TrainingExample
 
@@ -22,68 +24,73 @@ NEXT_ITEM = "next-item"  # the head of its examples
 OWN_ITEMS = 40  # of the customer's own, most recent first, that are candidates
 HISTORY_CONTEXT = 2  # items of earlier sessions that look for neighbours while the session is empty
 BASELINE_TOP = 20  # popularity and own history are tried beside us with as many items
-_STEP = 2.0  # × the learning rate: differences of features in [0, 1] are smaller than scaled features
+_STEP = 4.0  # × the learning rate: features in [0, 1] are smaller than scaled ones
 _LOOKED_UP = 20  # candidates whose ids are looked up at a time
-NEGATIVES = 5  # pairs learned from one event
-NEGATIVE_POOL = 40  # they are drawn among so many of the highest ranked
+POOL = 40  # highest ranked candidates that the item which came is compared with
 
-# name → (weight before anything was learned, what a recommendation for its sake is called).
-# All values lie in [0, 1]; ranks and counts come as reciprocals, so that no scaler is needed.
-_FEATURES: dict[str, tuple[float, str]] = {
-    "together": (2.0, "together"),  # score / best score
-    "together_rank": (1.0, "together"),  # 1 / rank
-    "together_share": (1.0, "together"),  # score / sum of the listed scores
-    "next": (1.5, "next"),
-    "next_rank": (1.0, "next"),
-    "next_share": (1.0, "next"),
-    "popularity": (0.5, "popular"),  # √(count / largest count)
-    "popularity_rank": (0.3, "popular"),
-    "category_rank": (0.5, "category"),  # 1 / rank among the popular ones of the last item's category
-    "same_category": (0.5, "category"),  # as the last item
-    "category_affinity": (0.5, "category"),  # share of the customer's affinity
-    "last_item": (2.0, "again"),
-    "last_item_alone": (0.5, "again"),  # the last item, and the only one of this session
-    "session_recency": (1.5, "again"),  # 1 / steps ago, distinct items of this session
-    "session_share": (1.0, "again"),  # share of this session's steps
-    "own_recency": (1.0, "again"),  # 1 / rank among the customer's own items
-    "own_item": (1.0, "again"),
-    "bought": (-0.2, "again"),  # times / (times + 1)
-    "in_cart": (0.3, "again"),
+# name → weight before anything was learned; 0 for those not named. Fitted to public click streams (docs/models.md).
+PRIOR_WEIGHTS: dict[str, float] = {
+    "together_rank": 1.3,
+    "together_rank|alone": -0.9,
+    "together_log|alone": 0.6,
+    "near_log|alone": 0.5,
+    "together_share|alone": -0.2,
+    "near_share|alone": -0.1,
+    "together_rank|rare": 0.5,
+    "together_log|rare": -0.8,
+    "near_log|rare": -0.2,
+    "together_share|rare": -0.5,
+    "near_share|rare": -0.4,
+    "together_share": -0.6,
+    "near_share": -0.4,
+    "together_log": 1.8,
+    "near_log": 1.4,
+    "ahead_log": 0.8,
+    "around_log": 0.8,
+    "next_log": 0.2,
+    "after_odds": 0.4,
+    "pair_odds": 1.3,
+    "around_log|alone": 1.3,
+    "next_log|alone": -0.1,
+    "ahead_log|rare": -0.7,
+    "around_log|rare": -0.5,
+    "next_log|rare": -0.4,
+    "popularity": 0.3,
+    "popularity_rank": 0.05,
+    "popularity|alone": 0.4,
+    "popularity|rare": -0.25,
+    "category_rank": 0.7,
+    "same_category": 0.3,
+    "category_affinity": 0.4,
+    "last_item": 0.3,
+    "last_item_usual": 1.5,
+    "last_item_run": 1.5,
+    "session_recency": 0.8,
+    "session_share": 1.1,
+    "session_earlier": 0.1,
+    "session_again": 0.6,
+    "session_known": -0.8,
+    "own_recency": 0.9,
+    "own_item": 0.4,
+    "own_earlier": 0.9,
+    "bought": -0.2,
+    "in_cart": 0.3,
+    "last_item|rare": -0.4,
+    "session_recency|rare": 1.0,
+    "session_earlier|rare": 1.7,
+    "session_again|rare": 0.2,
+    "session_again|alone": 0.2,
 }
-RANK_FEATURES: tuple[str, ...] = tuple(_FEATURES)
-FEATURE_SET = name_of("rank-features", "1", *RANK_FEATURES)
-
-(
-    _TOGETHER,
-    _TOGETHER_RANK,
-    _TOGETHER_SHARE,
-    _NEXT,
-    _NEXT_RANK,
-    _NEXT_SHARE,
-    _POPULARITY,
-    _POPULARITY_RANK,
-    _CATEGORY_RANK,
-    _SAME_CATEGORY,
-    _CATEGORY_AFFINITY,
-    _LAST_ITEM,
-    _LAST_ITEM_ALONE,
-    _SESSION_RECENCY,
-    _SESSION_SHARE,
-    _OWN_RECENCY,
-    _OWN_ITEM,
-    _BOUGHT,
-    _IN_CART,
-) = range(len(RANK_FEATURES))
-_SOURCES: tuple[str, ...] = tuple(dict.fromkeys(source for _, source in _FEATURES.values()))
-_SOURCE_STARTS = [[source for _, source in _FEATURES.values()].index(source) for source in _SOURCES]  # one stretch each
-_RECIPROCALS: Floats = 1.0 / np.arange(1, 257)
+FEATURE_SET = name_of("rank-features", "2", *RANK_FEATURES)
+_SOURCES: tuple[str, ...] = tuple(dict.fromkeys(SOURCE_OF))
+_SOURCE_STARTS = [SOURCE_OF.index(source) for source in _SOURCES]  # one stretch each
 
 
 def prior_state(settings: LearnerSettings) -> LinearState:
     """Return the model before anything was learned."""
     return LinearState(
         names=RANK_FEATURES,
-        weights=tuple(weight for weight, _ in _FEATURES.values()),
+        weights=tuple(PRIOR_WEIGHTS.get(name, 0.0) for name in RANK_FEATURES),
         intercept=0.0,
         counts=(),
         means=(),
@@ -120,8 +127,11 @@ class Ranker:
 
     def scores(self, rows: Floats) -> Floats:
         """Return the score of each column of `rows`, a row a feature; bit for bit what `score` returns."""
-        # Accumulated feature by feature in their order: a matrix product or a sum would round differently.
-        total: Floats = np.add.accumulate(self._weights * rows, axis=0)[-1] + 0.0  # no -0.0
+        # Feature by feature in their order: a matrix product would round differently, and so does a sum over a single
+        # column, which is taken for a row.
+        weighted = self._weights * rows
+        total: Floats = weighted.sum(axis=0) if weighted.shape[1] > 1 else np.add.accumulate(weighted, axis=0)[-1]
+        total += 0.0  # no -0.0
         return total
 
     def why(self, rows: Floats) -> list[str]:
@@ -180,64 +190,6 @@ def own_items(customer: Customer, limit: int) -> list[str]:
     seen = dict.fromkeys(reversed(customer.session_items))
     seen.update(dict.fromkeys(reversed(customer.history)))
     return list(seen)[:limit]
-
-
-def rank_features(
-    index: ItemIndex, customer: Customer, own: Sequence[str], category: str | None, candidates: Candidates
-) -> Floats:
-    """Return the features of all candidates, shape (len(RANK_FEATURES), len(candidates)).
-
-    `own` are the first `candidates.n_own` candidates, `category` is that of the last item.
-    """
-    rows: Floats = np.zeros((len(RANK_FEATURES), len(candidates)))
-    _add_source(rows, _TOGETHER, candidates.together, candidates.top_together)
-    _add_source(rows, _NEXT, candidates.following, candidates.top_following)
-    np.sqrt(candidates.popularity, out=rows[_POPULARITY])
-    rows[_POPULARITY_RANK][candidates.top_popular] = _RECIPROCALS[: len(candidates.top_popular)]
-    rows[_CATEGORY_RANK][candidates.top_category] = _RECIPROCALS[: len(candidates.top_category)]
-    last_number = index.category_number(category)
-    if last_number:
-        np.equal(candidates.categories, last_number, out=rows[_SAME_CATEGORY])
-    total = sum(customer.categories.values())
-    if total > 0.0:
-        shares = np.zeros(index.n_category_numbers)
-        for name, value in customer.categories.items():
-            shares[index.category_number(name)] = value / total
-        shares[0] = 0.0
-        rows[_CATEGORY_AFFINITY] = shares[candidates.categories]
-    _add_own(rows, customer, own)
-    return rows
-
-
-def _add_source(rows: Floats, first: int, scores: Floats, top: Ints) -> None:
-    if len(top):
-        sums = scores[top].cumsum()  # the first is the largest score, and no score is larger than the last
-        np.divide(scores, sums[0], out=rows[first])
-        rows[first + 1][top] = _RECIPROCALS[: len(top)]
-        np.divide(scores, sums[-1], out=rows[first + 2])
-
-
-def _add_own(rows: Floats, customer: Customer, own: Sequence[str]) -> None:
-    n_own = len(own)
-    rows[_OWN_RECENCY, :n_own] = _RECIPROCALS[:n_own]
-    rows[_OWN_ITEM, :n_own] = 1.0
-    session = customer.session_items
-    if session:
-        counts: dict[str, int] = {}
-        for item_id in session:
-            counts[item_id] = counts.get(item_id, 0) + 1
-        n_session = min(len(counts), n_own)  # this session's items come first in `own`
-        rows[_LAST_ITEM, 0] = 1.0
-        rows[_LAST_ITEM_ALONE, 0] = float(len(counts) == 1)
-        rows[_SESSION_RECENCY, :n_session] = _RECIPROCALS[:n_session]
-        rows[_SESSION_SHARE, :n_session] = [counts[item_id] / len(session) for item_id in own[:n_session]]
-    if customer.bought:
-        for column, item_id in enumerate(own):
-            bought = customer.bought.get(item_id)
-            if bought is not None:
-                rows[_BOUGHT, column] = bought.times / (bought.times + 1.0)
-    if customer.cart:
-        rows[_IN_CART, :n_own] = [float(item_id in customer.cart) for item_id in own]
 
 
 def _rank(index: ItemIndex, ranker: Ranker, customer: Customer) -> _Ranked:
@@ -304,31 +256,27 @@ def try_next_item(
     predicted_at_ms: int,
     matured_at_ms: int,
     settings: PreferenceSettings,
-    seed_words: Sequence[str],
     weight: float = 1.0,
 ) -> TrainingExample:
     """Predict the next item, compare with the one that came, and return what can be learned from it.
 
     To be called before the customer's state takes the event in, so that the prediction knows nothing of it. Nothing
-    is excluded: repeats count. `seed_words` name the event and draw the candidates that the item is compared with.
-    `weight` is below 1 where a recommendation of ours led to the item.
+    is excluded: repeats count. `weight` is below 1 where a recommendation of ours led to the item.
     """
     ranked = _rank(index, ranker, customer)
     actual = ranked.candidates.find(actual_item)
     features: tuple[float, ...] = ()
-    rank = n_rows = 0
+    rank = 0
     if actual is not None:
         rank = int((ranked.order == actual).argmax()) + 1
-        pool: list[int] = ranked.order[: NEGATIVE_POOL + 1].tolist()
-        negatives = _draw([column for column in pool if column != actual][:NEGATIVE_POOL], seed_words)
-        n_rows = len(negatives)
-        features = tuple((ranked.rows[:, [actual]] - ranked.rows[:, negatives]).T.ravel().tolist())
+        features, certainty = _compared(ranked, actual)
+        weight *= certainty
     return TrainingExample(
         family="preference",
         head=NEXT_ITEM,
         feature_set=FEATURE_SET,
         features=features,
-        rows=n_rows,
+        rows=int(actual is not None),
         label=1.0,
         weight=weight,
         predicted_at=predicted_at_ms,
@@ -339,16 +287,24 @@ def try_next_item(
     )
 
 
-def _draw(columns: list[int], seed_words: Sequence[str]) -> list[int]:
-    """Return up to `NEGATIVES` of `columns` (best first): one from each of as many equal stretches."""
-    chance = digest64("negatives", *seed_words)
-    drawn: list[int] = []
-    n = min(NEGATIVES, len(columns))
-    for stretch in range(n):
-        start, stop = stretch * len(columns) // n, (stretch + 1) * len(columns) // n
-        drawn.append(columns[start + chance % (stop - start)])
-        chance //= stop - start
-    return drawn
+def _compared(ranked: _Ranked, actual: int) -> tuple[tuple[float, ...], float]:
+    """Return how the item that came differs from what was expected, and the weight of that.
+
+    Expected is the mean of the features over the item and the highest ranked others, by the softmax of their scores.
+    The difference d is the gradient of the log-likelihood (ListNet with one relevant item, Cao et al. 2007). The
+    learner's step on (d, 1) is σ(−w·d) × d: shorter the more it has learned since the weights in force here. The
+    weight 1 / σ(−w·d) under these makes the step the gradient itself where nothing was learned since; it lies below 4,
+    because a likely item differs little from the expected.
+    """
+    pool = ranked.order[: POOL + 1]
+    if actual not in pool:
+        pool = np.append(pool[:POOL], actual)
+    scores, rows = ranked.scores[pool], ranked.rows[:, pool]
+    shares: list[float] = [exp(score) for score in (scores - scores.max()).tolist()]
+    expected = np.add.accumulate(rows * np.array(shares), axis=1)[:, -1] / sum(shares)
+    difference = ranked.rows[:, actual] - expected
+    mean_score = sum(share * score for share, score in zip(shares, scores.tolist(), strict=True)) / sum(shares)
+    return tuple(difference.tolist()), 1.0 + exp(min(1.0, float(ranked.scores[actual]) - mean_score))
 
 
 def _place(item_id: str, items: Sequence[str]) -> int:

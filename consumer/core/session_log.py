@@ -1,9 +1,10 @@
 """The most recent sessions in flat arrays, and for each item the sessions that contain it.
 
 A session is a stretch of 32-bit words in a ring: when it ended (seconds), how many steps it has, and a word a step:
-slot of the item << 8 | weight in 64ths. Where it starts, counted in words since the first session, is its name: unique
-and rising with recency. A match is a place in a session, packed in 64 bits: start << 22 | position of a step; the 16
-bits between are free for a weight. An item's matches, oldest first, are its posting: an array, one match a session.
+slot of the item << 8 | whether it was repeated at once << 7 | weight in 32nds. Where it starts, counted in words since
+the first session, is its name: unique and rising with recency. A match is a place in a session, packed in 64 bits:
+start << 22 | position of a step; the 16 bits between are free for a weight. An item's matches, oldest first, are its
+posting: an array, one match a session.
 """
 
 from array import array
@@ -14,7 +15,9 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 
-UNIT = 64  # a weight of 1
+UNIT = 32  # a weight of 1
+UNITS = 0x7F  # bits of the weight in a step
+AT_ONCE = 0x80  # bit of a step that was repeated at once
 MAX_STEPS = 64  # of one session
 MAX_SLOTS = 1 << 24
 POSITION_BITS, WEIGHT_BITS = 6, 16
@@ -31,9 +34,10 @@ class Steps(NamedTuple):
     """The steps of matched sessions, one session after the other."""
 
     slots: Ints  # a value a step
-    units: Ints  # weight in 64ths, a value a step
+    units: Ints  # weight in 32nds, a value a step
     distances: Ints  # steps after the matched one (before it: negative), a value a step
     lengths: Ints  # steps of the session, a value a match
+    at_once: Ints  # not 0 where the item was repeated at once, a value a step
 
 
 class SessionLog:
@@ -86,7 +90,7 @@ class SessionLog:
         self.n_with.append(0)
 
     def append(self, ended_at_s: int, row: list[int], positions: dict[int, int]) -> int:
-        """Add a session of `row` (slot << 8 | weight in 64ths; 1 to 64 steps) and return its start.
+        """Add a session of `row` (words as above; 1 to 64 steps) and return its start.
 
         `positions`: for each item of the session, the position that counts as its match.
         """
@@ -183,4 +187,4 @@ class SessionLog:
         places += self._numbers[:n]
         words = self._words[places].astype(np.int64)
         places -= (at + (matches & _POSITION_MASK)).repeat(lengths)
-        return Steps(words >> 8, words & 0xFF, places, lengths)
+        return Steps(words >> 8, words & UNITS, places, lengths, words & AT_ONCE)

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.core import items, popularity
-from consumer.core.candidates import Candidates, Scored
+from consumer.core.candidates import Candidates
 from consumer.core.items import ItemIndex
 from consumer.core.settings import PreferenceSettings
+from consumer.core.sources import AFTER, AHEAD, AROUND, N_SOURCES, NEAR, NEXT, PAIR, TOGETHER
 from schemas.events import Product
 from schemas.records import Session
 
@@ -45,9 +46,11 @@ def steps_of(one: Session) -> list[tuple[str, float]]:
     return [(run[0][0], max(weight for _, weight in run)) for run in runs]
 
 
-def named(index: ItemIndex, scored: Scored) -> dict[str, float]:
-    """Scores by item id."""
-    return {index._ids[s]: score for s, score in zip(scored.slots.tolist(), scored.scores.tolist(), strict=True)}
+def named(index: ItemIndex, context: Sequence[str], source: int) -> dict[str, float]:
+    """Scores from one source by item id, those over 0."""
+    scores = index.scores(context)
+    values = scores.values[source].tolist()
+    return {index._ids[slot]: value for slot, value in zip(scores.slots.tolist(), values, strict=True) if value}
 
 
 def answers(index: ItemIndex) -> object:
@@ -58,10 +61,11 @@ def answers(index: ItemIndex) -> object:
         return (
             ids,
             candidates.together.tolist(),
-            candidates.following.tolist(),
+            candidates.sources.tolist(),
+            candidates.support,
+            candidates.repeated,
             candidates.popularity.tolist(),
             candidates.top_together.tolist(),
-            candidates.top_following.tolist(),
             candidates.top_popular.tolist(),
             candidates.top_category.tolist(),
             [index.category_of(item_id) for item_id in ids],
@@ -92,40 +96,53 @@ limits = st.fixed_dictionaries(
 def test_items_of_the_same_sessions_go_together() -> None:
     """An item that shared more sessions with the current one scores higher, and one that shared none has no score."""
     index = index_of(session("ab"), session("ab"), session("ac"), session("de"), session("de"))
-    scores = named(index, index.scores(["a"])[0])
-    assert set(scores) == {"b", "c"}
+    scores = named(index, ["a"], TOGETHER)
+    assert set(scores) == {"a", "b", "c"}
     assert scores["b"] > scores["c"]
 
 
 def test_the_next_item_is_the_one_that_came_after() -> None:
     """Rules have a direction, and a step counts more than two."""
     index = index_of(session("abc"), session("dab"), session("efg"))
-    scores = named(index, index.scores(["a"])[1])
+    scores = named(index, ["a"], AFTER)
     assert set(scores) == {"b", "c"}
     assert scores["b"] > scores["c"]
-    assert named(index, index.scores(["c"])[1]) == {}
+    assert named(index, ["c"], AFTER) == {}
 
 
 @given(sessions, st.lists(st.sampled_from(ITEMS), unique=True, max_size=5))
-def test_neighbours_are_scored_as_defined(folded: list[Session], context: list[str]) -> None:
+def test_items_are_scored_as_defined(folded: list[Session], context: list[str]) -> None:
     """The vectorised sums equal a plain loop over the sessions, to the last bit."""
     index = index_of(*folded, neighbours=1000)
-    expected: dict[str, int] = {}
+    expected: list[dict[str, float]] = [{} for _ in range(N_SOURCES)]
+
+    def add(source: int, item_id: str, gain: float) -> None:
+        expected[source][item_id] = expected[source].get(item_id, 0.0) + gain
+
     held = [steps_of(one) for one in folded if one.items]
+    contains = {i: sum(any(row[0] == i for row in rows) for rows in held) for i in ITEMS}
     for rows in held:
         places = {item_id: at for at, (item_id, _) in enumerate(rows)}
         shared = [item_id for item_id in context if item_id in places]
-        if not shared:
-            continue
         similarity = sum(items._CONTEXT_WEIGHTS[context.index(item_id)] for item_id in shared)
-        at = places[shared[0]]
-        for place, (item_id, weight) in enumerate(rows):
-            if item_id not in context:
-                near = round(1023 / (1 + 0.25 * abs(place - at)))
-                expected[item_id] = expected.get(item_id, 0) + similarity * near * round(weight * 64)
-    contains = {i: sum(any(row[0] == i for row in rows) for rows in held) for i in ITEMS}
-    weighed = {i: total * (log(1 + len(held)) - log(contains[i])) for i, total in expected.items()}
-    assert named(index, index.scores(context)[0]) == weighed
+        for place, (item_id, weight) in enumerate(rows if shared else []):
+            units, gap = round(weight * 32), place - places[shared[0]]
+            nearest = items._CONTEXT_WEIGHTS[context.index(shared[0])]
+            near = (similarity * nearest >> 12) * nearest * round(256 / len(rows) ** 0.5) >> 12
+            add(TOGETHER, item_id, similarity * round(1023 / (1 + 0.25 * abs(gap))) * units)
+            add(NEAR, item_id, near * round(1023 * 2.0 ** (-0.72 * abs(gap))) * units)
+            add(AHEAD, item_id, (similarity**2 >> 12) * (round(1023 / gap) if gap > 0 else 0) * units)
+            if shared[0] != context[0] or item_id == context[0]:
+                continue
+            add(AROUND, item_id, round(1023 / abs(gap)) * units)
+            add(AFTER, item_id, (round(1023 / gap) if gap > 0 else 0) * units)
+            add(NEXT, item_id, units if gap == 1 else 0)
+            follows = gap == 1 and place > 1 and [rows[place - 2][0]] == context[1:2]
+            add(PAIR, item_id, units if follows else 0)
+    rarity = {i: log(1 + len(held)) - log(n) for i, n in contains.items() if n}
+    expected[TOGETHER] = {i: total * rarity[i] for i, total in expected[TOGETHER].items()}
+    for source, scores in enumerate(expected):
+        assert named(index, context, source) == {i: score for i, score in scores.items() if score}
 
 
 @given(sessions)
@@ -149,7 +166,7 @@ def test_popularity_is_a_count_over_the_window(folded: list[Session]) -> None:
                     best[item_id] = max(weight, best.get(item_id, 0))
                 if number >= len(kept) - 5:
                     for item_id, weight in best.items():
-                        counts[item_id] = counts.get(item_id, 0) + round(weight * 64)
+                        counts[item_id] = counts.get(item_id, 0) + round(weight * 32)
             assert index.popular(1) == sorted(counts, key=lambda i: (counts[i], seen[i]), reverse=True)[:1]
             expected = sorted(counts, key=lambda i: (counts[i], seen[i]), reverse=True)
             assert index.popular(100) == expected
@@ -209,7 +226,7 @@ def test_one_endless_session_is_cut() -> None:
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=20), st.integers(2, 5))
 def test_of_a_long_session_the_last_steps_count(item_ids: list[str], limit: int) -> None:
     """A session that is too long says what its last steps say, where an item repeated at once is one step."""
-    kept = [item_id for item_id, _ in groupby(item_ids)][-limit:]
+    kept = [item_id for run in [list(run) for _, run in groupby(item_ids)][-limit:] for item_id in run]
     bounds = {"index_items": limit}
     assert answers(index_of(session(item_ids), **bounds)) == answers(index_of(session(kept), **bounds))
 
@@ -217,7 +234,7 @@ def test_of_a_long_session_the_last_steps_count(item_ids: list[str], limit: int)
 def test_what_a_recommendation_caused_counts_less() -> None:
     """An item reached by our own doing scores lower, as a neighbour and as a popular one."""
     index = index_of(session("ab"), session("ac", weights=[1.0, 0.3]), session("ac", weights=[1.0, 0.3]), session("d"))
-    scores = named(index, index.scores(["a"])[0])
+    scores = named(index, ["a"], TOGETHER)
     assert scores["b"] > scores["c"]
     assert index.popular(3) == ["a", "d", "b"]
 

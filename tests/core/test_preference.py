@@ -1,8 +1,10 @@
 """Preference: ranking of candidates, the trial before each event, and what is learned from it."""
 
 from collections.abc import Sequence
+from math import exp
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,8 +14,6 @@ from consumer.core.items import ItemIndex
 from consumer.core.linear import LinearState
 from consumer.core.preference import (
     FEATURE_SET,
-    NEGATIVES,
-    RANK_FEATURES,
     PreferenceLearner,
     Ranker,
     _rank,
@@ -22,6 +22,7 @@ from consumer.core.preference import (
     recommend,
     try_next_item,
 )
+from consumer.core.rank_features import RANK_FEATURES
 from consumer.core.settings import LearnerSettings, PreferenceSettings
 from schemas.events import Product
 from schemas.records import Recommendation, Session, TrainingExample
@@ -51,11 +52,9 @@ def visitor(session: Sequence[str] = (), history: Sequence[str] = ()) -> Custome
     )
 
 
-def attempt(
-    index: ItemIndex, customer: Customer, item: str, ranker: Ranker | None = None, seed: str = "e1"
-) -> TrainingExample:
+def attempt(index: ItemIndex, customer: Customer, item: str, ranker: Ranker | None = None) -> TrainingExample:
     """The trial of one event."""
-    return try_next_item(index, ranker or Ranker(), customer, item, 1, 2, SETTINGS, ("p", seed))
+    return try_next_item(index, ranker or Ranker(), customer, item, 1, 2, SETTINGS)
 
 
 def ids(recommendations: list[Recommendation]) -> list[str]:
@@ -107,6 +106,30 @@ def test_features_are_bounded_and_scores_are_the_same_one_by_one(index: ItemInde
     assert ranked.rows.shape == (len(RANK_FEATURES), len(ranked.candidates))
     assert ((ranked.rows >= 0.0) & (ranked.rows <= 1.0)).all()
     assert [ranker.score(column) for column in ranked.rows.T.tolist()] == ranker.scores(ranked.rows).tolist()
+
+
+def test_features_that_depend_on_the_session_come_again_where_it_holds() -> None:
+    """What is known of sessions of one item, and of last items that are rare, has weights of its own."""
+    index = index_of(*["ab"] * 3, "cb")
+
+    def told(session: str) -> dict[str, list[float]]:
+        return dict(zip(RANK_FEATURES, _rank(index, Ranker(), visitor(session)).rows.tolist(), strict=True))
+
+    alone, longer = told("a"), told("ca")
+    assert alone["around_log|alone"] == alone["around_log"] != [0.0] * len(alone["around_log"])
+    assert not any(longer["around_log|alone"])
+    assert 0.0 < max(alone["near_log|rare"]) < max(alone["near_log"])
+    index_of_many = index_of(*["ab"] * 150)
+    rows = dict(zip(RANK_FEATURES, _rank(index_of_many, Ranker(), visitor("a")).rows.tolist(), strict=True))
+    assert not any(rows["near_log|rare"])
+
+
+def test_an_item_that_is_usually_repeated_at_once_is_told_apart() -> None:
+    """By the share of its sessions where it was, shrunk, and by how often it was just now."""
+    index = index_of(*["aab"] * 5, *["ab"] * 5)
+    rows = dict(zip(RANK_FEATURES, _rank(index, Ranker(), visitor("baa")).rows.tolist(), strict=True))
+    assert rows["last_item_usual"][:2] == [5 / 15, 0.0]
+    assert rows["last_item_run"][:2] == [0.2, 0.0]
 
 
 @given(indices(), customers)
@@ -197,7 +220,7 @@ def test_a_trial_ranks_the_item_in_our_list_and_in_both_baselines() -> None:
     assert example.rank in {1, 2}
     assert attempt(index, visitor("a", "d"), "d").history_rank == 2
     assert len(example.features) == example.rows * len(RANK_FEATURES)
-    assert 0 < example.rows <= NEGATIVES
+    assert example.rows == 1
 
 
 def test_an_item_nobody_proposed_teaches_nothing() -> None:
@@ -217,13 +240,28 @@ def test_a_rank_is_where_the_item_stands_in_the_full_recommendation(
     assert attempt(index, customer, item).rank == expected
 
 
-def test_comparisons_are_drawn_by_the_seed_words() -> None:
-    """The same words draw the same candidates; others draw others."""
-    index = index_of(*("abcdefgh"[k:] + f"{k}" for k in range(8)), "0123456")
-    customer = visitor("ab", "cd")
-    drawn = {attempt(index, customer, "c", seed=f"e{n}").features for n in range(20)}
-    assert attempt(index, customer, "c", seed="e0") == attempt(index, customer, "c", seed="e0")
-    assert len(drawn) > 1
+@given(indices(), customers, st.sampled_from(ITEMS))
+def test_a_step_with_the_weights_in_force_is_the_gradient(index: ItemIndex, customer: Customer, item: str) -> None:
+    """Weight × σ(−w·d) × d is the gradient of log softmax: the item less the mean under the softmax of the scores."""
+    ranker = Ranker()
+    example = attempt(index, customer, item, ranker)
+    ranked = _rank(index, ranker, customer)
+    actual = ranked.candidates.find(item)
+    assert example.rows == (actual is not None)
+    if actual is not None and customer.session_items:
+        shares = np.exp(ranked.scores - ranked.scores.max())
+        expected = (ranked.rows * shares).sum(axis=1) / shares.sum()
+        step = example.weight / (1 + exp(ranker.score(example.features))) * np.array(example.features)
+        assert step == pytest.approx(ranked.rows[:, actual] - expected, abs=1e-9)
+        assert 1.0 <= example.weight < 4.0
+
+
+def test_what_a_recommendation_caused_teaches_less() -> None:
+    """The weight of the event is that of the example."""
+    index, customer = index_of("abc", "abd", "abd"), visitor("ab")
+    plain = try_next_item(index, Ranker(), customer, "c", 1, 2, SETTINGS)
+    caused = try_next_item(index, Ranker(), customer, "c", 1, 2, SETTINGS, 0.3)
+    assert caused == msgspec.structs.replace(plain, weight=0.3 * plain.weight)
 
 
 def test_the_ranker_learns_what_customers_choose() -> None:
@@ -232,8 +270,8 @@ def test_the_ranker_learns_what_customers_choose() -> None:
     learner = PreferenceLearner(LearnerSettings(learning_rate=0.1))
     customer = visitor("a")
     before = ids(recommend(index, Ranker.from_state(learner.state()), customer, 10))
-    for n in range(100):
-        learner.learn(attempt(index, customer, "d", Ranker.from_state(learner.state()), f"e{n}"))
+    for _ in range(100):
+        learner.learn(attempt(index, customer, "d", Ranker.from_state(learner.state())))
     after = ids(recommend(index, Ranker.from_state(learner.state()), customer, 10))
     assert after.index("d") < before.index("d")
     assert after.index("a") > before.index("a")
@@ -281,7 +319,7 @@ def test_a_saved_learner_goes_on_bit_for_bit(
 
 
 def test_a_new_learner_ranks_as_the_prior_does() -> None:
-    """Before the first example the ranker is the blend set by hand, and the default ranker is the same."""
+    """Before the first example the ranker has the weights it comes with, and the default ranker is the same."""
     state = PreferenceLearner(LearnerSettings()).state()
     assert state.weights == prior_state(LearnerSettings()).weights
     index, customer = index_of("abc", "bcd", "cda"), visitor("ab", "d")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.core import session_log
-from consumer.core.session_log import SessionLog
+from consumer.core.session_log import UNITS, SessionLog
 
 N_SLOTS = 6
 rows = st.lists(st.integers(1, N_SLOTS - 1).map(lambda slot: slot << 8 | slot), min_size=1, max_size=20)
@@ -63,7 +63,7 @@ def test_it_is_a_queue_of_sessions_and_finds_those_of_an_item(
         expected = having[-max_matches:]
         assert steps.lengths.tolist() == [len(row) for row in expected]
         assert steps.slots.tolist() == [word >> 8 for row in expected for word in row]
-        assert steps.units.tolist() == [word & 0xFF for row in expected for word in row]
+        assert steps.units.tolist() == [word & UNITS for row in expected for word in row]
         last = [max(at for at, word in enumerate(row) if word >> 8 == slot) for row in expected]
         distances = [at - place for row, place in zip(expected, last, strict=True) for at in range(len(row))]
         assert steps.distances.tolist() == distances
