@@ -97,6 +97,7 @@ class Bench:
         self.inlet = Inlet(1, self.settings.time.max_ahead_ms)
         self.encoder = JsonEncoder()
         self.previous = TaskRecord()
+        self.decision_sizes: list[int] = []  # bytes of JSON
         task: Any = self.task  # the clocks go where the work is, which is private
         task._decide = self._timed_decide(task._decide)  # noqa: SLF001 - see above
         task._tick = self._timed_tick(task._tick)  # noqa: SLF001 - see above
@@ -157,9 +158,9 @@ class Bench:
         self.previous = closed.task_record
 
         started_s = seen()
-        for decision in closed.outputs.decisions:
-            self.encoder.encode("next-best-actions", decision)
+        encoded = [self.encoder.encode("next-best-actions", decision) for decision in closed.outputs.decisions]
         now.encode_decisions_s += seen() - started_s
+        self.decision_sizes += map(len, encoded)
 
         started_s = seen()
         for snapshot in self.trainers.fold(closed.outputs.examples):
@@ -279,6 +280,7 @@ def main() -> None:
     rounds, bench = measure(iter(rows), settings, catalogue)
     customers = list(bench.state._cache.values())  # noqa: SLF001 - sizes of what is in memory
     sizes = sorted(len(encode_customer(customer)) for customer in customers) or [0]
+    decision_sizes = sorted(bench.decision_sizes) or [0]
     result = {
         "source": source,
         "rows": len(rows),
@@ -288,6 +290,8 @@ def main() -> None:
         "customers": len(bench.state),
         "state_bytes_mean": sum(sizes) / len(sizes),
         "state_bytes_p99": sizes[int(len(sizes) * 0.99)],
+        "decision_bytes_mean": sum(decision_sizes) / len(decision_sizes),
+        "decision_bytes_p99": decision_sizes[int(len(decision_sizes) * 0.99)],
     }
     if arguments.json:
         print(json.dumps(result))
@@ -320,6 +324,10 @@ def _print(result: dict[str, Any]) -> None:
     console.print(
         f"{result['customers']:,} customers; a record of one is {result['state_bytes_mean']:,.0f} bytes on average, "
         f"{result['state_bytes_p99']:,} at the 99th percentile (budget: 3,000)"
+    )
+    console.print(
+        f"A decision is {result['decision_bytes_mean']:,.0f} bytes of JSON on average, "
+        f"{result['decision_bytes_p99']:,} at the 99th percentile (budget: 3,000)"
     )
 
 

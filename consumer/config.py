@@ -23,6 +23,7 @@ from typing import Any, Literal, get_args, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from consumer.core.gates import is_zone
 from consumer.core.settings import (
     AudienceSettings,
     ChallengerSettings,
@@ -133,9 +134,9 @@ def load_config_and_origins(
         config = TypeAdapter(Config).validate_python(values)
     except ValidationError as error:
         problems += [_explain(details, origins) for details in error.errors(include_url=False)]
-        problems += _out_of_range(values, origins)
+        problems += _out_of_range(values, origins) + _unknown_zone(values, origins)
         raise ConfigError(_listed(list(dict.fromkeys(problems)))) from None
-    problems += _out_of_range(asdict(config), origins)
+    problems += _out_of_range(asdict(config), origins) + _unknown_zone(asdict(config), origins)
     if problems:
         raise ConfigError(_listed(problems))
     return config, {".".join(path): origin for path, origin in origins.items()}
@@ -294,6 +295,17 @@ def _out_of_range(values: Mapping[str, Any], origins: Mapping[Path_, str]) -> li
         elif path[-1].endswith(_SHARES) and value > 1:
             problems.append(f"{where}: is a share and must be at most 1 (default: {_toml(default_of(path))})")
     return problems
+
+
+def _unknown_zone(values: Mapping[str, Any], origins: Mapping[Path_, str]) -> list[str]:
+    """Return what is wrong with the default time zone: the core takes one that it does not know for UTC."""
+    path = ("policy", "default_time_zone")
+    section = values.get("policy")
+    name = section.get(path[1]) if isinstance(section, Mapping) else None
+    if not isinstance(name, str) or is_zone(name):
+        return []
+    where = f"{'.'.join(path)} = {json.dumps(name)} ({_origin(path, origins)})"
+    return [f'{where}: is not the IANA name of a time zone, such as "Europe/Berlin" (default: "UTC")']
 
 
 def _did_you_mean(path: Path_) -> str:

@@ -5,6 +5,10 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from consumer.core.base_rate import BaseRate
+from consumer.core.drift import Drift
+from consumer.core.preference import NEXT_ITEM
+from consumer.core.segment_learner import SEGMENT
+from consumer.core.segments import transitions
 from consumer.kafka.observer import CommittedTask, Observer
 from consumer.telemetry.metrics import Metrics
 from schemas.records import Family, TrainingExample
@@ -21,6 +25,7 @@ class MetricsObserver(Observer):
         """`clock` gives epoch seconds."""
         self._metrics = metrics
         self._clock = clock
+        self._shown_models: set[str] = set()
         self._base_rates: dict[str, BaseRate] = {}
 
     def committed(self, tasks: Sequence[CommittedTask], seconds: float) -> None:
@@ -46,6 +51,8 @@ class MetricsObserver(Observer):
             metrics.rejected.add(topic, rejection.reason)
         metrics.duplicates.add(amount=task.counters.get("duplicates", 0))
         metrics.late.add(amount=task.counters.get("late", 0))
+        for move, n in transitions(task.counters).items():
+            metrics.segment_moves.add(*move, amount=n)
         for decision in outputs.decisions:
             metrics.decisions.add(decision.action, decision.channel or "none", decision.trigger)
         for example in outputs.examples:
@@ -90,6 +97,9 @@ class MetricsObserver(Observer):
 
     def adopted(self, versions: Mapping[str, int]) -> None:
         """Show which knowledge is in force."""
+        for name in self._shown_models - versions.keys():
+            self._metrics.model_offset.forget(name)
+        self._shown_models = set(versions)
         for name, offset in versions.items():
             self._metrics.model_offset.set(offset, name)
 
@@ -97,18 +107,27 @@ class MetricsObserver(Observer):
         """Count how good the prediction was that an example tells the truth about."""
         metrics = self._metrics
         metrics.folded.add(family)
-        if family == "churn":
+        if family == "churn" and example.head != SEGMENT:
             base_rate = self._base_rates.setdefault(example.head, BaseRate())
             if example.predicted is not None:
                 known = base_rate.at(example.predicted_at)
                 metrics.observe_churn(example.head, example.label, example.predicted, known)
             base_rate.add(example.matured_at, example.label)
-        elif family == "preference":
+        elif family == "preference" and example.head == NEXT_ITEM:
             metrics.observe_recommendation(example.rank, example.popularity_rank, example.history_rank)
         elif family == "policy":
             metrics.observe_outcome(treated=example.treated, hold_out=example.hold_out, happened=example.label > 0)
 
-    def published(self, family: Family, offset: int) -> None:
+    def drifted(self, family: Family, move: Drift) -> None:
+        """Count what has moved, and say from where to where."""
+        self._metrics.drifts.add(family, move.what)
+        log.warning("%s drift: the mean of %s went from %.4g to %.4g", family, move.what, move.before, move.after)
+
+    def compared(self, model: str, head: str, label: float, own: float, in_force: float) -> None:
+        """Count how good a challenger was beside the model in force, on the same row."""
+        self._metrics.observe_challenger(model, head, label, own, in_force)
+
+    def published(self, model: str, offset: int) -> None:
         """Count a snapshot."""
-        self._metrics.snapshots.add(family)
-        log.info("published a %s model, examples up to offset %d", family, offset)
+        self._metrics.snapshots.add(model)
+        log.info("published a %s model, examples up to offset %d", model, offset)

@@ -155,7 +155,7 @@ class Encoder(Protocol):
 class JsonEncoder:
     """Writes JSON: fields in the order of the schema, map keys sorted, bytes in base64.
 
-    Optional fields that are at their default are left out of input records and decisions, and written out in all others.
+    Optional fields that are at their default are left out of input records and decisions, and written out elsewhere.
     """
 
     def encode(self, topic: str, record: msgspec.Struct) -> bytes:

@@ -95,6 +95,22 @@ def test_check_without_a_broker_says_what_to_do() -> None:
     assert "→ is the broker running" in answer.stdout
 
 
+def test_check_names_a_challenger_that_is_no_model(tmp_path: Path) -> None:
+    """It says which challenger and why, before any worker is started with it."""
+    config = tmp_path / "nextbest.toml"
+    config.write_text('[[challengers]]\nname = "forest"\nfamily = "churn"\nmodel = "os.system"\n')
+    answer = nextbest(
+        "check",
+        "--config",
+        str(config),
+        NEXTBEST_KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1",
+        NEXTBEST_KAFKA__CONNECT_TIMEOUT_MS="1000",
+    )
+    assert answer.returncode == 1
+    assert "error challengers: challenger forest: " in answer.stdout
+    assert "os.system" in answer.stdout
+
+
 def test_run_needs_an_instance_id() -> None:
     """A worker without a stable name could not be fenced; the message names the key, before anything is opened."""
     answer = nextbest("run", NEXTBEST_HTTP__PORT="0", NEXTBEST_KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")

@@ -70,6 +70,10 @@ def test_it_is_known_where_each_value_came_from(tmp_path: Path) -> None:
         ("[worker]\ncommit_records = -1", "worker"),
         ("[kafka]\nconnect_timeout_ms = 0", "kafka.connect_timeout_ms = 0 (FILE): must be more than 0"),
         ("[worker]\nheartbeat_ms = -5", "worker.heartbeat_ms = -5 (FILE): must be 0 or more (default: 0)"),
+        (
+            "[policy]\ndefault_time_zone = 'Berlin'",
+            'policy.default_time_zone = "Berlin" (FILE): is not the IANA name of a time zone, such as "Europe/Berlin"',
+        ),
     ],
 )
 def test_a_mistake_in_the_file_is_named_with_its_place_and_what_to_do(tmp_path: Path, text: str, words: str) -> None:
@@ -146,3 +150,41 @@ def test_what_is_shown_can_be_read_back(tmp_path: Path) -> None:
 def test_every_key_is_documented() -> None:
     """The reference in docs/configuration.md is the one that the program prints."""
     assert reference() in DOCS.read_text(encoding="utf-8"), "run: make docs"
+
+
+def test_challengers_are_read_as_an_array_of_tables_and_shown_so(tmp_path: Path) -> None:
+    """With parameters of any depth; what is shown can be read back."""
+    file = tmp_path / "nextbest.toml"
+    file.write_text(
+        '[[challengers]]\nname = "faster"\nparameters = { learning_rate = 0.2 }\n'
+        '[[challengers]]\nname = "ftrl"\nmodel = "linear_model.LogisticRegression"\n'
+        'parameters = { optimizer = { class = "optim.FTRLProximal", alpha = 0.1 } }\n',
+        encoding="utf-8",
+    )
+    config = load_config(file, {})
+    assert [each.name for each in config.challengers] == ["faster", "ftrl"]
+    assert config.challengers[1].parameters["optimizer"] == {"class": "optim.FTRLProximal", "alpha": 0.1}
+    again = tmp_path / "shown.toml"
+    again.write_text(shown(config), encoding="utf-8")
+    assert load_config(again, {}) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[[challengers]]\nname = "A b"', "`name` is 'A b'; it takes 1 to 40 lower-case letters"),
+        ('[[challengers]]\nmodel = "built-in"', r"challengers\.0\.name .*: is missing"),
+        (
+            '[[challengers]]\nname = "a"\nmodell = "x"',
+            r"no such key\. Keys of \[\[challengers\]\]: name, family, model",
+        ),
+        ('[[challengers]]\nname = "a"\n[[challengers]]\nname = "a"', "two challengers are named a"),
+        ('[[challengers]]\nname = "a"\nfamily = "policy"', "'churn'"),
+    ],
+)
+def test_a_mistake_in_a_challenger_is_named(tmp_path: Path, text: str, words: str) -> None:
+    """Which of them, and what to write instead."""
+    file = tmp_path / "nextbest.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=words):
+        load_config(file, {})

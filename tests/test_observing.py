@@ -1,10 +1,17 @@
 """What the worker tells turns into metrics."""
 
+from math import log
+
 import pytest
 
+from consumer.core.drift import Drift
+from consumer.core.journal import OpenCommit, TaskRecord
+from consumer.core.settings import DAY_MS
+from consumer.kafka.observer import CommittedTask
 from consumer.observing import MetricsObserver
 from consumer.telemetry.metrics import Metrics
 from schemas.records import TrainingExample
+from tests.core.streams import SETTINGS, T0, Stream, new_task
 
 
 @pytest.fixture
@@ -27,7 +34,9 @@ def test_an_example_is_judged_by_its_family(metrics: Metrics) -> None:
     observer = MetricsObserver(metrics)
     observer.learned("churn", example())
     observer.learned("churn", example(predicted=None))
-    observer.learned("preference", example(family="preference", rank=3, popularity_rank=30, history_rank=0))
+    observer.learned(
+        "preference", example(family="preference", head="next-item", rank=3, popularity_rank=30, history_rank=0)
+    )
     observer.learned("policy", example(family="policy", head="reward", hold_out=True))
     value = metrics.registry.get_sample_value
     assert value("nextbest_folded_examples_total", {"family": "churn"}) == 2
@@ -47,3 +56,48 @@ def test_a_task_that_has_gone_leaves_no_values_behind(metrics: Metrics) -> None:
     assert value("nextbest_customers", {"task": "2"}) is None
     assert value("nextbest_consumergroup_lag", {"topic": "clickstream", "partition": "2"}) is None
     assert value("nextbest_restored_records_total") == 10
+
+
+def test_moves_between_segments_are_counted_and_samples_are_judged_as_nothing(metrics: Metrics) -> None:
+    """A commit tells who moved; an example of the segment head carries no prediction."""
+    task = new_task(SETTINGS)
+    stream = Stream(task)
+    stream.click("ann", T0)
+    commit = OpenCommit(task, TaskRecord(), "tests")
+    stream.click("ann", T0 + 40 * DAY_MS)
+    observer = MetricsObserver(metrics)
+    told = CommittedTask(commit.close(), {}, dict(task.counters), (), customers=1)
+    observer.committed([told], 0.1)
+    observer.learned("churn", example(head="segment", predicted=None))
+    value = metrics.registry.get_sample_value
+    assert value("nextbest_segment_moves_total", {"before": "new", "after": "slipping"}) == 1
+    assert value("nextbest_churn_matured_total", {"head": "segment"}) is None
+
+
+def test_drift_is_counted_by_what_moved_and_said_with_where_it_went(
+    metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One counter for each series, one line with both means."""
+    MetricsObserver(metrics).drifted("churn", Drift("log_loss", 0.25, 0.5))
+    value = metrics.registry.get_sample_value
+    assert value("nextbest_drift_total", {"family": "churn", "what": "log_loss"}) == 1
+    assert "the mean of log_loss went from 0.25 to 0.5" in caplog.text
+
+
+def test_a_challenger_is_counted_beside_the_model_in_force(metrics: Metrics) -> None:
+    """The same rows in both sums."""
+    MetricsObserver(metrics).compared("churn.forest", "hazard", 1.0, 0.5, 0.8)
+    value, labels = metrics.registry.get_sample_value, {"model": "churn.forest", "head": "hazard"}
+    assert value("nextbest_challenger_matured_total", labels) == 1
+    assert value("nextbest_challenger_log_loss_total", labels) == pytest.approx(-log(0.5))
+    assert value("nextbest_challenged_log_loss_total", labels) == pytest.approx(-log(0.8))
+
+
+def test_a_model_that_is_no_longer_in_force_is_shown_no_more(metrics: Metrics) -> None:
+    """After a promotion the name of the model is another."""
+    observer = MetricsObserver(metrics)
+    observer.adopted({"churn": 10, "sessions": 3})
+    observer.adopted({"churn.faster": 12, "sessions": 3})
+    value = metrics.registry.get_sample_value
+    assert value("nextbest_model_offset", {"model": "churn"}) is None
+    assert value("nextbest_model_offset", {"model": "churn.faster"}) == 12

@@ -109,12 +109,19 @@ def check(
     transactions: Annotated[bool, typer.Option(help="Also start and abort an empty transaction.")] = True,
 ) -> None:
     """Try connection, topics, partition counts and configuration, and say what to do. Changes nothing."""
+    from consumer.core.challenger import new_challenger
+    from consumer.core.river_classifier import UnknownModel
     from consumer.kafka.check import Finding
     from consumer.kafka.check import check as look
 
     settings = configured(config)
     catalogue = catalogue_of(settings)
     findings = [Finding("ok", "configuration", f"valid; {len(catalogue.actions)} actions in the catalogue")]
+    for challenger in settings.challengers:
+        try:
+            new_challenger(challenger, settings.core_settings(), catalogue)
+        except UnknownModel as error:
+            findings.append(Finding("error", "challengers", str(error), "correct or remove its [[challengers]]"))
     if settings.kafka.instance_id is None:
         findings.append(Finding("warn", "instance id", "not set, and `nextbest run` needs it", INSTANCE_ID_ADVICE))
     findings += look(settings.kafka, settings.topics, transactions=transactions)

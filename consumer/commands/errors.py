@@ -12,6 +12,7 @@ FOR_PEOPLE = (
     ("consumer.commands.errors", "CommandError", MISTAKE),
     ("consumer.core.catalogue", "CatalogueError", MISTAKE),
     ("consumer.core.journal", "RefusedTaskRecord", MISTAKE),
+    ("consumer.core.river_classifier", "UnknownModel", MISTAKE),
     ("consumer.core.snapshot", "RefusedSnapshot", MISTAKE),
     ("consumer.store.lmdb_state", "StoreInUse", MISTAKE),
     ("consumer.evaluate.baselines.trees", "MissingExtra", MISTAKE),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,6 +35,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object alone 
 TopOption = Annotated[int, typer.Option("--top", min=1, max=1000, help="Length of the lists.")]
 
 _DAYS = {"d": 1, "w": 7}
+_EPOCH = date(1970, 1, 1)
+_LONGEST_SPAN_MS = 100 * 366 * 86_400_000  # a backtest lives through each day between the first row and the last
 
 
 def add_to(app: typer.Typer) -> None:
@@ -95,7 +97,9 @@ def churn(
         raise CommandError(f"{orders}: {error}") from None
     figures = figures_of(run, run.rows.probability, first)
     if not figures.all.n:
-        raise CommandError(f"{orders}: no row counts on {first} or later: the last one is {run.last_predicted_on}")
+        since = "" if first is None else f" on {first} or later"
+        said = f"the last day whose labels have matured is {run.last_predicted_on}"
+        raise CommandError(f"{orders}: no row counts{since}: {said}")
     beside: dict[str, ChurnFigures] = {}
     if baselines:
         from consumer.evaluate.baselines.churn import churn_baselines
@@ -322,7 +326,16 @@ def _read(path: Path, ids: Sequence[str], numbers: Sequence[str], column: list[s
         more = ", …" if n > len(table.examples[reason]) else ""
         said = f"{path}: skipped {n:,} of {table.n_rows:,} rows: {shown} ({lines}{more})"
         to_people.print(said, markup=False, soft_wrap=True)
+    _require_one_lifetime(path, table)
     return table
+
+
+def _require_one_lifetime(path: Path, table: "Table") -> None:
+    first_ms, last_ms = min(table.occurred_at), max(table.occurred_at)
+    if last_ms - first_ms > _LONGEST_SPAN_MS:
+        first, last = (_EPOCH + timedelta(days=at_ms // 86_400_000) for at_ms in (first_ms, last_ms))
+        said = "placeholders of unknown dates are no times: leave such rows out"
+        raise CommandError(f"{path}: rows are dated from {first} to {last}, over 100 years; {said}")
 
 
 def _session_events(table: "Table") -> "SessionEvents":

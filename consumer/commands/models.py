@@ -33,7 +33,7 @@ def list_models(
     import msgspec
 
     settings = configured(config)
-    rows = _read(settings).rows(settings.core_settings(), catalogue_of(settings), _now_ms())
+    rows = _read(settings).rows(_now_ms())
     if as_json:
         typer.echo(msgspec.json.encode({"models": rows}).decode())
         return
@@ -51,8 +51,7 @@ def promote(
 ) -> None:
     """Put a challenger in force. The model it replaces goes on learning, so that a rollback is instant."""
     settings = configured(config)
-    topic = _read(settings)
-    _record(settings, topic.promotion_of(name, why, settings.core_settings(), catalogue_of(settings), _now_ms()))
+    _record(settings, _read(settings).promotion_of(name, why, _now_ms()))
 
 
 @models_app.command()
@@ -69,8 +68,7 @@ def rollback(
     known = next((each for each in FAMILIES if each == family), None)
     if known is None:
         raise CommandError(f"--family {family}: there are {', '.join(FAMILIES)}")
-    topic = _read(settings)
-    _record(settings, topic.rollback_of(known, why, settings.core_settings(), catalogue_of(settings), _now_ms()))
+    _record(settings, _read(settings).rollback_of(known, why, _now_ms()))
 
 
 @models_app.command()
@@ -81,39 +79,56 @@ def rebuild(config: ConfigOption = None) -> None:
     Stop the workers first.
     """
     from consumer.commands.broker import codec_of
+    from consumer.commands.errors import CommandError
+    from consumer.core.river_classifier import UnknownModel
+    from consumer.kafka.log_reader import Stopping
     from consumer.kafka.rebuild import rebuild_models
 
     settings = configured(config)
     with progress_bar() as bar, stopped_by_signals() as stop:
         task = bar.add_task("examples", total=None)
-        folded = rebuild_models(
-            settings.kafka,
-            settings.topics,
-            settings.core_settings(),
-            catalogue_of(settings),
-            codec_of(settings)[0],
-            stop=stop.is_set,
-            progress=lambda n: bar.update(task, completed=n),
-            challengers=settings.challengers,
-        )
+        try:
+            folded = rebuild_models(
+                settings.kafka,
+                settings.topics,
+                settings.core_settings(),
+                catalogue_of(settings),
+                codec_of(settings)[0],
+                stop=stop.is_set,
+                progress=lambda n: bar.update(task, completed=n),
+                challengers=settings.challengers,
+            )
+        except UnknownModel as error:
+            raise CommandError(str(error)) from None
+        except Stopping:
+            raise KeyboardInterrupt from None
     for model, n in folded.items():
         results.print(f"{model}: learned anew from {n:,} examples")
 
 
 def _read(settings: "Config") -> "ModelsTopic":
-    from consumer.kafka import clients
-    from consumer.kafka.check import reach
+    from consumer.kafka.log_reader import Stopping
     from consumer.kafka.models import ModelsTopic
 
-    reach(clients.admin(settings.kafka), settings.kafka)
+    core, catalogue = settings.core_settings(), catalogue_of(settings)
     with stopped_by_signals() as stop:
-        return ModelsTopic(settings.kafka, settings.topics, stop.is_set)
+        try:
+            return ModelsTopic(settings.kafka, settings.topics, core, catalogue, stop.is_set)
+        except Stopping:
+            raise KeyboardInterrupt from None
 
 
 def _record(settings: "Config", promotion: "Promotion") -> None:
+    from consumer.commands.errors import CommandError
     from consumer.kafka.models import record_promotion
 
     record_promotion(settings.kafka, settings.topics, promotion)
+    held = _read(settings).models.promotion(promotion.family)
+    if held != promotion and held is not None:
+        raise CommandError(
+            f"{promotion.model} is not in force: {held.model} was put in force at the same time, for this reason: "
+            f"{held.why}. See `nextbest models list`, and promote again"
+        )
     before = f"; before it: {promotion.behind[-1]}" if promotion.behind else ""
     results.print(
         f"{promotion.family}: {promotion.model} is in force from now on, with example {promotion.offset} in it{before}"
@@ -144,8 +159,9 @@ def _print_table(rows: "list[ModelRow]") -> None:
             table.add_row(*(cells if head == heads[0] else ("",) * len(cells)), *_figures(row, head))
     results.print(table)
     for row in rows:
-        if row.refused is not None:
-            results.print(f"{row.model}: {row.refused}", markup=False)
+        for said in (row.refused, row.failed):
+            if said is not None:
+                results.print(f"{row.model}: {said}", markup=False)
 
 
 def _figures(row: "ModelRow", head: str | None) -> tuple[str, ...]:

@@ -23,12 +23,13 @@ from consumer.core.customer import (
 from consumer.core.hashing import digest64, name_of
 from consumer.core.items import ItemIndex
 from consumer.core.settings import DAY_MS, AudienceSettings, CoreSettings
+from consumer.core.words import LONGEST_WORD, remembered
 from schemas.events import PurchaseEvent
 from schemas.records import TrainingExample
 
 AGAIN, FIRST, UNSURE = range(3)
 HEAD = "category"  # of these examples in the preference family
-LONGEST_NAME = 64  # characters; longer names of categories are no audiences
+LONGEST_NAME = LONGEST_WORD  # longer names of categories are no audiences
 
 AUDIENCE_FEATURES: tuple[str, ...] = (
     "rate",  # log-odds of buying there, of all of whom as much is known: see `kind_of`
@@ -76,7 +77,7 @@ def note_purchase(
     window_ms = int(settings.audience.within_days * DAY_MS)
     for pending in customer.pending_audience:
         if pending.category in bought and pending.predicted_at < at_ms <= pending.predicted_at + window_ms:
-            pending.bought_weight = max(pending.bought_weight, weight)
+            pending.bought_weight = max(pending.bought_weight, round(weight * WEIGHT_UNIT))
     day, histories = at_ms // DAY_MS, customer.bought_categories
     for category in bought:
         known = histories.get(category)
@@ -91,7 +92,9 @@ def note_purchase(
 def note_order(customer: Customer, event: PurchaseEvent, items: ItemIndex, settings: CoreSettings) -> None:
     """Remember in which categories an order is. What a decision of ours led to counts less."""
     weight = settings.preference.caused_weight if event.decision_id is not None else 1.0
-    categories = (line.category or items.category_of(line.item_id) for line in event.lines)
+    categories = (
+        remembered(line.category) if line.category else items.category_of(line.item_id) for line in event.lines
+    )
     note_purchase(customer, categories, event.occurred_at, settings, weight)
 
 
@@ -187,7 +190,7 @@ def remember_prediction(
 ) -> None:
     """Keep what was predicted until the window is over, unless `limit` predictions are kept already."""
     if len(customer.pending_audience) < limit:
-        customer.pending_audience.append(PendingAudience(at_ms, category, packed, probability, 0.0))
+        customer.pending_audience.append(PendingAudience(at_ms, category, packed, probability, 0))
 
 
 def next_maturity_ms(customer: Customer, settings: AudienceSettings) -> int | None:
@@ -203,7 +206,7 @@ def reveal(customer: Customer, now_ms: int, settings: AudienceSettings) -> list[
     for pending in customer.pending_audience:
         if pending.predicted_at + window_ms > now_ms:
             break
-        bought = pending.bought_weight > 0.0
+        bought = pending.bought_weight > 0
         examples.append(
             TrainingExample(
                 family="preference",
@@ -212,7 +215,7 @@ def reveal(customer: Customer, now_ms: int, settings: AudienceSettings) -> list[
                 features=unpack(pending.features),
                 rows=1,
                 label=float(bought),
-                weight=pending.bought_weight if bought else 1.0,
+                weight=pending.bought_weight / WEIGHT_UNIT if bought else 1.0,
                 predicted_at=pending.predicted_at,
                 matured_at=pending.predicted_at + window_ms,
                 predicted=None if pending.probability < 0.0 else pending.probability,

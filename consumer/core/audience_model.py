@@ -45,10 +45,15 @@ class Rate(msgspec.Struct, frozen=True, array_like=True):
     bought: tuple[float, float, float] = (0.0, 0.0, 0.0)
     n: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
+    def kept(self, at_ms: int) -> float:
+        """Return the share of the counts that is left at `at_ms`."""
+        share: float = 0.5 ** (max(0, at_ms - self.at_ms) / (HALF_LIFE_DAYS * DAY_MS))
+        return share
+
     def plus(self, matured_ms: int, kind: int, label: float, weight: float) -> "Rate":
         """Return the rate with one more example in it. One that matured earlier than the latest is taken as of it."""
         at_ms = max(self.at_ms, matured_ms)
-        keep = 0.5 ** ((at_ms - self.at_ms) / (HALF_LIFE_DAYS * DAY_MS))
+        keep = self.kept(at_ms)
         bought, n = [each * keep for each in self.bought], [each * keep for each in self.n]
         bought[kind] += weight * label
         n[kind] += weight
@@ -152,7 +157,7 @@ class AudienceLearner:
 
     def _met(self, category: str) -> tuple[float, str]:
         rate = self._categories[category]
-        return sum(rate.n), category
+        return sum(rate.n) * rate.kept(self._overall.at_ms), category
 
     def state(self) -> AudienceState:
         """Return everything that the next `learn` depends on."""
@@ -161,10 +166,10 @@ class AudienceLearner:
 
 
 def _logits(rate: Rate, overall: Rate) -> tuple[float, ...]:
-    """Return the log-odds of buying, for each kind."""
-    logits = []
+    """Return the log-odds of buying, for each kind, as of the latest example of all."""
+    keep, logits = rate.kept(overall.at_ms), []
     for kind in (AGAIN, FIRST, UNSURE):
         of_all = (overall.bought[kind] + _PRIOR_EXAMPLES * _PRIOR_RATE) / (overall.n[kind] + _PRIOR_EXAMPLES)
-        share = (rate.bought[kind] + SHRINKAGE * of_all) / (rate.n[kind] + SHRINKAGE)
+        share = (keep * rate.bought[kind] + SHRINKAGE * of_all) / (keep * rate.n[kind] + SHRINKAGE)
         logits.append(log(share / (1.0 - share)))
     return tuple(logits)

@@ -5,7 +5,7 @@ fault is a `CatalogueError` that names the action or channel and the field. An *
 `docs/catalogue.md` describes every key.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from hashlib import blake2b
@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import msgspec
 
 from consumer.core.segments import Segment
+from consumer.core.tastes import DayPart, PriceBand
 
 _T = TypeVar("_T")
 
@@ -60,6 +61,13 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weight: Positive = 1.0
 
 
+class Audience(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Customers who are likely to buy in a category within `audience.within_days` of the settings."""
+
+    category: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    min_probability: Share
+
+
 class Eligibility(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who an action is for. What is not given does not restrict."""
 
@@ -71,6 +79,13 @@ class Eligibility(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     needs_cart: bool = False
     needs_recommendations: bool = False
     troubles: tuple[str, ...] = ()  # the kinds of trouble that it answers to, such as payment_failed
+    devices: tuple[str, ...] = ()  # where the customer was met last
+    countries: tuple[str, ...] = ()
+    day_parts: tuple[DayPart, ...] = ()  # of the customer's local time at the decision
+    categories: tuple[str, ...] = ()  # one of them among the customer's first 3; so with brands (2)
+    brands: tuple[str, ...] = ()
+    price_bands: tuple[PriceBand, ...] = ()
+    audience: Audience | None = None
 
 
 class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -144,6 +159,7 @@ class Catalogue:
     actions: dict[str, Action]
     arms: tuple[Arm, ...] = field(repr=False)
     by_trigger: dict[str, tuple[Arm, ...]] = field(repr=False)
+    audiences: dict[str, tuple[str, ...]] = field(repr=False)  # trigger → the categories that its arms ask about
     nothing_prior_logit: float
 
     @classmethod
@@ -181,6 +197,7 @@ class Catalogue:
             actions=actions,
             arms=arms,
             by_trigger={t: tuple(arm for arm in arms if t in arm.action.triggers) for t in TRIGGERS},
+            audiences={t: _audiences(arm.action for arm in arms if t in arm.action.triggers) for t in TRIGGERS},
             nothing_prior_logit=_logit(nothing.prior_probability),
         )
 
@@ -239,7 +256,7 @@ def _did_you_mean(message: str, name: str) -> str:
     _, unknown, rest = message.partition("unknown field `")
     if not unknown:
         return ""
-    inner = {"eligibility": Eligibility, "variants[...]": Variant}.get(name)
+    inner = {"eligibility": Eligibility, "eligibility.audience": Audience, "variants[...]": Variant}.get(name)
     structs = (inner,) if inner is not None else (Action, Channel, Limits, Nothing)
     known = [each for struct in structs for each in struct.__struct_fields__]
     close = get_close_matches(rest.rstrip("`"), known, n=1, cutoff=0.6)
@@ -292,6 +309,11 @@ def _arm(action_id: str, action: Action, channel_id: str, channel: Channel) -> A
         prior_logit=_logit(action.prior_by_channel.get(channel_id, action.prior_probability)),
         shares=tuple(variant.weight / weights for variant in action.variants),
     )
+
+
+def _audiences(actions: Iterable[Action]) -> tuple[str, ...]:
+    asked = (action.eligibility.audience for action in actions)
+    return tuple(sorted({audience.category for audience in asked if audience is not None}))
 
 
 def _logit(probability: float) -> float:

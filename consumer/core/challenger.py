@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from river import preprocessing
 
 from consumer.core.catalogue import Catalogue
-from consumer.core.churn import HAZARD, HORIZON, ChurnScorer, feature_set
+from consumer.core.churn import HAZARD, HORIZON, ChurnScorer, ChurnState, feature_set
 from consumer.core.features import CHURN_FEATURES
 from consumer.core.learner import Learner
 from consumer.core.linear import sigmoid
@@ -86,6 +86,10 @@ def spec_of(settings: ChallengerSettings) -> ChallengerSpec:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < 1e300:
             raise UnknownModel(f"parameter {key} of {BUILT_IN} is {value!r}; it must be a number, 0 or more")
     numbers = {key: float(value) for key, value in sorted(settings.parameters.items())}
+    try:
+        replace(LearnerSettings(), **dict[str, Any](numbers))
+    except ValueError as error:
+        raise UnknownModel(f"{BUILT_IN}: {error}") from None
     return ChallengerSpec(settings.name, numbers)
 
 
@@ -99,7 +103,8 @@ class BuiltInChallenger:
         self.name = model_name("churn", settings.name)
         self._churn = core.churn
         self._learner = learner_of(spec, core, catalogue, snapshot)
-        self._copies: dict[str, _Copies[ChurnScorer]] = _copies_of_heads(core.churn)
+        known_ms = latest_label_ms(snapshot.churn) if snapshot is not None and snapshot.churn is not None else None
+        self._copies: dict[str, _Copies[ChurnScorer]] = _copies_of_heads(core.churn, known_ms)
         self._core, self._catalogue = core, catalogue
 
     @property
@@ -196,10 +201,10 @@ class RiverChallenger:
 class _Copies(Generic[Scorer]):
     """The last copies of a model that learns, by the event time up to which it knew labels."""
 
-    def __init__(self, window_ms: int) -> None:
+    def __init__(self, window_ms: int, known_ms: int | None) -> None:
         self._step_ms = max(1, window_ms // COPIES)
         self._kept: deque[tuple[int, Scorer]] = deque(maxlen=COPIES + 2)
-        self._knows_until_ms: int | None = None
+        self._knows_until_ms = known_ms
 
     def due(self, matured_at: int) -> bool:
         """Return whether the model is to be copied before it learns a label that matured at `matured_at`."""
@@ -224,9 +229,15 @@ class _Copies(Generic[Scorer]):
         return None
 
 
-def _copies_of_heads(settings: ChurnSettings) -> "dict[str, _Copies[Any]]":
+def latest_label_ms(state: ChurnState) -> int:
+    """Return the event time at which the latest label in a model was known, in epoch milliseconds; 0 before any."""
+    heads = (state.horizon, state.hazard, state.first_horizon, state.first_hazard)
+    return max(head.model.latest_ms for head in heads)
+
+
+def _copies_of_heads(settings: ChurnSettings, known_ms: int | None = None) -> "dict[str, _Copies[Any]]":
     days = {HORIZON: settings.horizon_days, HAZARD: settings.hazard_days}
-    return {head: _Copies(int(window * DAY_MS)) for head, window in days.items()}
+    return {head: _Copies(int(window * DAY_MS), known_ms) for head, window in days.items()}
 
 
 def comparable(example: TrainingExample, settings: ChurnSettings) -> bool:

@@ -29,7 +29,7 @@ FIRST_HORIZON, FIRST_HAZARD = "first-horizon", "first-hazard"  # of who never bo
 HEADS = (HORIZON, HAZARD, FIRST_HORIZON, FIRST_HAZARD)
 UNKNOWN = -1.0  # the probability of a model that has learned nothing, or of whom it is not about
 MAX_WEIGHT = 5.0  # of an untreated example among treated ones: 1/P(untreated), clipped
-STEP = 2.0  # × the learning rate
+STEP = 3.0  # × the learning rate; weights are averaged over the steps, which makes long ones safe
 # Half-lives of what the intercepts remember, in horizons; never under 2,000 examples. Labels over a horizon overlap, so
 # that the latest hardly differ and can be averaged over; the short head is there to follow the weeks.
 HORIZON_MEMORY = 1.0 / 6.0
@@ -218,9 +218,8 @@ class ChurnLearner:
             self._season.note(example.matured_at, head.intercept)
 
     def loosen(self, factor: float) -> None:
-        """Take longer steps from here on, as if `factor` times less had been seen."""
-        for head in self._heads.values():
-            head.loosen(factor)
+        """Let the hazard head, whose losses are watched, take longer steps: as if `factor` times less had been seen."""
+        self._heads[HAZARD].loosen(factor)
 
     def state(self) -> ChurnState:
         """Return the model as plain data."""
@@ -243,6 +242,7 @@ def _new_head(head: str, settings: LearnerSettings, horizon_days: float) -> Line
         l2=settings.l2,
         accumulator=settings.prior_strength,
         memory_ms=int(memory * horizon_days * DAY_MS),
+        averaged=True,
     )
 
 

@@ -1,10 +1,11 @@
 """Customer state: what a task remembers of one customer, and its compact encoding.
 
 One `Customer` is one changelog record. The struct is array-like, so a record holds values and no field names;
-feature vectors are packed as 32-bit floats. Bounds on every list come from `StateSettings`.
+feature vectors are packed as floats of 32 or 16 bits. Amounts that are mostly 0 are `int | float`: 0 takes one byte,
+0.0 takes nine. Bounds on every list come from `StateSettings`, on words from `words`.
 """
 
-from struct import Struct
+from struct import Struct, pack, unpack
 from zlib import crc32
 
 import msgspec
@@ -19,6 +20,7 @@ VIEWS, CARTS, ORDERS, SPEND, SESSIONS, EMPTY_SEARCHES, TROUBLE, SUPPORT, IMPRESS
     range(12)
 )
 N_COUNTERS = 12
+EVENT_DIGEST_SIZE = 6  # bytes: of 32 ids, one in 9 × 10^12 is taken for another
 FAST_HALF_LIFE_DAYS = 14.0
 SLOW_HALF_LIFE_DAYS = 90.0
 
@@ -41,15 +43,13 @@ class PendingDecision(msgspec.Struct, array_like=True, gc=False):
     """A decision whose outcome has not matured; *nothing* counts as one."""
 
     decided_at: int
-    decision_id: str
     arm: str  # action|channel
-    features: bytes  # float32, in the order of `policy.REWARD_FEATURES`
+    features: bytes  # float16, in the order of `policy.REWARD_FEATURES`
     predicted: float
     propensity: float
     hold_out: bool
     orders: int  # orders since
-    spent: float
-    clicked: bool
+    spent: int | float
 
 
 class Bought(msgspec.Struct, array_like=True, gc=False):
@@ -69,7 +69,7 @@ class PendingAudience(msgspec.Struct, array_like=True, gc=False):
     category: str
     features: bytes  # float16, in the order of `audience.AUDIENCE_FEATURES`
     probability: float  # negative where nothing was learned
-    bought_weight: float  # of the purchase that came; 0 while there is none
+    bought_weight: int  # of the purchase that came, in thousandths; 0 while there is none
 
 
 class Contact(msgspec.Struct, array_like=True, gc=False):
@@ -89,7 +89,7 @@ class Customer(msgspec.Struct, array_like=True):
     last_seen_ms: int = 0
     origin_topic: str = ""  # the customer's latest input record
     origin_offset: int = -1
-    event_ids: list[int] = []  # digests of the latest event ids, oldest first
+    event_ids: bytes = b""  # digests of the latest event ids, oldest first, EVENT_DIGEST_SIZE bytes each
 
     n_orders: int = 0
     first_order_ms: int = 0
@@ -97,7 +97,7 @@ class Customer(msgspec.Struct, array_like=True):
     spend: float = 0.0
     order_gap_log_mean: float = 0.0  # mean of log(1 + days between orders), over n_orders - 1 gaps
     # Forward decay (Cormode et al. 2009): each is a sum of 2^((t - first_seen)/half-life), fast and slow in turn.
-    counters: list[float] = []
+    counters: list[int | float] = []
 
     session_id: str = ""  # as given by the shop; empty where it gives none
     session_started_ms: int = 0  # 0: no session is open
@@ -180,14 +180,28 @@ def decode_customer(record: bytes) -> Customer:
 
 
 def _upgraded(body: memoryview) -> Customer:
-    """Return the customer in a body of format 1, where an item bought was (times, last_at in ms, mean gap in days)."""
-    values = msgspec.msgpack.decode(body)
-    at = Customer.__struct_fields__.index("bought")
-    values[at] = {
+    """Return the customer in a body of format 1.
+
+    There, an item bought was (times, last_at in ms, mean gap in days), a digest of an event id a number of 8 bytes, and
+    a pending decision had its id at 1, its features as 32-bit floats at 3, and at the end whether it was clicked.
+    """
+    fields = dict(zip(Customer.__struct_fields__, msgspec.msgpack.decode(body), strict=False))
+    fields["bought"] = {
         item_id: (times, last_at // 86_400_000, 1_000 * times, max(1, round(10 * gap_days)) if times > 1 else 0, 0)
-        for item_id, (times, last_at, gap_days) in values[at].items()
+        for item_id, (times, last_at, gap_days) in fields["bought"].items()
     }
-    return msgspec.convert(values, Customer)
+    fields["event_ids"] = b"".join(each.to_bytes(8, "big")[:EVENT_DIGEST_SIZE] for each in fields["event_ids"])
+    fields["pending_decisions"] = [
+        (decided_at, arm, as_half_floats(features), *others)
+        for decided_at, _, arm, features, *others, _ in fields["pending_decisions"]
+    ]
+    return msgspec.convert(tuple(fields.values()), Customer)
+
+
+def as_half_floats(packed: bytes) -> bytes:
+    """Return 32-bit floats as 16-bit floats."""
+    values = unpack(f"<{len(packed) // 4}f", packed)
+    return pack(f"<{len(values)}e", *values)
 
 
 def scheduled_ms_of(record: bytes) -> int:

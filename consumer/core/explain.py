@@ -1,8 +1,8 @@
 """Why a decision came out as it did: in words for people, with the number each statement rests on.
 
 The churn part is exact: what each feature adds to the log-odds (weight x scaled value) is summed for each family of
-features, and base + families equals the model's log-odds. Words come from the catalogue and from this file alone, so
-they never hold the id of a customer.
+features, and base + families equals the model's log-odds. Words come from the catalogue, from this file and
+`segments`, and from items, categories and brands, so they never hold the id of a customer.
 """
 
 from collections import Counter
@@ -10,12 +10,19 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from consumer.core.bought import Due
 from consumer.core.catalogue import NOTHING, Catalogue
+from consumer.core.customer import Customer
 from consumer.core.gates import GATES
 from consumer.core.policy import Choice
-from schemas.records import Reason
+from consumer.core.segments import Thresholds, segment_words
+from consumer.core.tastes import taste_words
+from schemas.records import Reason, Recommendation, Tastes
 
-MAX_FAMILIES = 4  # the others are summed up in one reason
+MAX_FAMILIES = 3  # the others are summed up in one reason
+_DIGITS = 10  # after the point, of log-odds, so that they add up: what lies behind fills records and says nothing
+_VALUE_DIGITS = 6  # likewise, of all other numbers that a reason rests on
+MAX_DUE = 3  # items that are said to be due
 
 TRIGGER_WORDS: Mapping[str, str] = {
     "session_start": "The customer has just come to the shop",
@@ -30,8 +37,8 @@ TRIGGER_WORDS: Mapping[str, str] = {
 
 # What is said of a family of churn features. A family without words is said by its name.
 FAMILY_WORDS: Mapping[str, str] = {
-    "recency": "the time since the last order and visit",
-    "cadence": "the time since the last order against the customer's own rhythm",
+    "recency": "time since the last order and visit",
+    "cadence": "the silence since the last order against the own rhythm",
     "tenure": "how long the customer has been known",
     "frequency": "how often the customer ordered",
     "money": "the money spent",
@@ -70,16 +77,21 @@ def churn_reasons(
     # Ties by name, so that the order never depends on that of the features.
     ordered = sorted(sums.items(), key=lambda item: (-abs(item[1]), item[0]))
     shown, rest = ordered[:MAX_FAMILIES], ordered[MAX_FAMILIES:]
+    digits = _VALUE_DIGITS if rest else _DIGITS
+    base = round(churn.bias, digits)
+    left = churn.bias - base  # by rounding; what is said of the rest takes it up
     reasons = [
         Reason("churn", f"The risk of churn is {churn.probability:.0%}", churn.probability),
-        Reason("churn.base", f"The average customer's risk, as log-odds ({churn.bias:+.2f})", churn.bias),
+        Reason("churn.base", f"The average risk, as log-odds ({base:+.2f})", base),
     ]
     for family, amount in shown:
         said = words.get(family) or family.replace("_", " ")
-        reasons.append(Reason(f"churn.{family}", f"{_sentence(said)}: {_direction(amount)}", amount))
+        value = round(amount, digits)
+        left += amount - value
+        reasons.append(Reason(f"churn.{family}", f"{_sentence(said)}: {_direction(amount)}", value))
     if rest:
-        amount = sum(value for _, value in rest)
-        reasons.append(Reason("churn.other", f"All else together: {_direction(amount)}", amount))
+        amount = left + sum(value for _, value in rest)
+        reasons.append(Reason("churn.other", f"All else together: {_direction(amount)}", round(amount, _DIGITS)))
     return tuple(reasons)
 
 
@@ -107,10 +119,54 @@ def explain(
     churn: ChurnPrediction | None,
     families: Mapping[str, str],
     words: Mapping[str, str] = FAMILY_WORDS,
+    about: tuple[Reason, ...] = (),
 ) -> tuple[Reason, ...]:
-    """Return all reasons for one decision, the decision itself first, then the risk of churn."""
-    reasons = decision_reasons(choice, trigger, catalogue)
+    """Return all reasons for one decision: the decision itself, what is said `about` the customer, the churn."""
+    reasons = decision_reasons(choice, trigger, catalogue) + about
     return reasons if churn is None else reasons + churn_reasons(churn, families, words)
+
+
+def segment_reason(customer: Customer, now_ms: int, thresholds: Thresholds, currency: str) -> Reason:
+    """Return why the customer is in the present segment."""
+    words, value = segment_words(customer, now_ms, thresholds, currency)
+    return Reason("segment", words, round(value, 3))
+
+
+def replenishment_reasons(due: Sequence[Due], recommendations: Sequence[Recommendation]) -> tuple[Reason, ...]:
+    """Return why those of the recommended items come again that are due. The value is days since / usual days."""
+    recommended = {each.item_id for each in recommendations}
+    return tuple(
+        Reason(
+            "replenishment",
+            f"Buys {each.item_id} about every {_days(round(each.gap_days))}; last bought {_days(each.days_ago)} ago",
+            round(each.days_ago / each.gap_days, _VALUE_DIGITS),
+        )
+        for each in due
+        if each.item_id in recommended
+    )[:MAX_DUE]
+
+
+def _days(n: int) -> str:
+    return "1 day" if n == 1 else f"{n} days"
+
+
+def audience_reason(
+    choice: Choice, catalogue: Catalogue, audience: Mapping[str, float], within_days: float
+) -> tuple[Reason, ...]:
+    """Return why the customer is in the audience that the chosen action is for, if it is for one."""
+    action = catalogue.actions.get(choice.action)
+    asked = action.eligibility.audience if action is not None else None
+    if asked is None or asked.category not in audience:
+        return ()
+    likely = audience[asked.category]
+    words = f"Likely to buy in {asked.category} within {_days(round(within_days))}: {likely:.0%}"
+    return (Reason("audience", words, round(likely, _VALUE_DIGITS)),)
+
+
+def taste_reason(tastes: Tastes | None) -> tuple[Reason, ...]:
+    """Return what is said of the customer's tastes, if anything."""
+    words = taste_words(tastes) if tastes is not None else ""
+    return (Reason("tastes", words, 1.0),) if words else ()
 
 
 def _value_reason(choice: Choice, catalogue: Catalogue) -> Reason:
@@ -120,7 +176,7 @@ def _value_reason(choice: Choice, catalogue: Catalogue) -> Reason:
             f"{_arm_words(choice.arm, catalogue)} should bring {_over_nothing(choice.expected_value, money)}: "
             f"an order with {choice.predicted:.1%} instead of {choice.predicted_nothing:.1%}"
         )
-        return Reason("value", _sentence(words), choice.expected_value)
+        return Reason("value", _sentence(words), round(choice.expected_value, _VALUE_DIGITS))
     others = choice.eligible[1:]
     if not others:
         return Reason("value", "No action was possible", 0.0)
@@ -128,7 +184,7 @@ def _value_reason(choice: Choice, catalogue: Catalogue) -> Reason:
         return Reason("value", "No possible action is expected to bring more than it costs", 0.0)
     best = _over_nothing(choice.best_value, money)
     words = f"{_arm_words(choice.best_arm, catalogue)} was expected to bring {best}"
-    return Reason("value", _sentence(words), choice.best_value)
+    return Reason("value", _sentence(words), round(choice.best_value, _VALUE_DIGITS))
 
 
 def _exploration_reason(choice: Choice, catalogue: Catalogue) -> Reason:
@@ -136,13 +192,9 @@ def _exploration_reason(choice: Choice, catalogue: Catalogue) -> Reason:
     drawn = sum(
         arm.propensity for arm in choice.eligible if (arm.action, arm.channel) == (choice.action, choice.channel)
     )
-    if choice.best_arm == NOTHING:
-        best = "doing nothing"
-    else:
-        value = _over_nothing(choice.best_value, catalogue.currency)
-        best = f"{_arm_words(choice.best_arm, catalogue)} ({value})"
-    words = f"Drawn by chance with a probability of {drawn:.1%}, to learn what works; expected to be best: {best}"
-    return Reason("exploration", words, drawn)
+    best = "doing nothing" if choice.best_arm == NOTHING else _arm_words(choice.best_arm, catalogue)
+    words = f"Drawn by chance ({drawn:.1%}), to learn; expected to be best: {best}"
+    return Reason("exploration", words, round(drawn, _DIGITS))
 
 
 def _gates_reason(choice: Choice) -> Reason:

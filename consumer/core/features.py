@@ -102,9 +102,9 @@ def add_to_counter(customer: Customer, counter: int, at_ms: int, amount: float =
     counters[2 * counter + 1] += amount * 2.0 ** min(since_ms / _SLOW_MS, _MAX_DOUBLINGS)
 
 
-def new_counters() -> list[float]:
+def new_counters() -> list[int | float]:
     """Return counters at zero."""
-    return [0.0] * (2 * N_COUNTERS)
+    return [0] * (2 * N_COUNTERS)  # a whole 0 takes less room than 0.0
 
 
 def note_order_rhythm(customer: Customer, at_ms: int, amount: float, horizon_days: float) -> None:
@@ -161,7 +161,7 @@ def churn_features(customer: Customer, at_ms: int, horizon_days: float) -> bytes
     return _PACKED.pack(*packed_orders, *_engagement(counters, since_ms))
 
 
-def _engagement(counters: list[float], since_ms: int) -> tuple[float, ...]:
+def _engagement(counters: list[int | float], since_ms: int) -> tuple[float, ...]:
     fast = 2.0 ** (-since_ms / _FAST_MS)
     slow = 2.0 ** (-since_ms / _SLOW_MS)
     return (

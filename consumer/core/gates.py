@@ -15,6 +15,9 @@ import msgspec
 from consumer.core.catalogue import Arm, Catalogue, Channel, Eligibility
 from consumer.core.customer import Contact, Customer
 from consumer.core.settings import DAY_MS, HOUR_MS
+from consumer.core.tastes import day_part_of
+from consumer.core.words import remembered
+from schemas.records import Tastes
 
 WEEK_MS = 7 * DAY_MS
 _NEVER_MS = 1 << 62
@@ -27,7 +30,12 @@ GATES: Mapping[str, str] = {
     "orders": "meant for another number of orders",
     "cart": "the cart is empty",
     "recommendations": "there is nothing to recommend",
+    "audience": "not likely enough to buy in the category",
     "trouble": "meant for another kind of trouble",
+    "tastes": "meant for other tastes",
+    "device": "meant for other devices",
+    "day_part": "meant for another time of day",
+    "country": "meant for other countries",
     "consent": "no consent for it",
     "cooldown": "done only a short while ago",
     "daily_cap": "enough contacts for one day",
@@ -51,6 +59,8 @@ class DecisionRequest(msgspec.Struct, frozen=True):
     churn_probability: float | None = None
     n_recommendations: int = 0
     trouble: str = ""  # the kind of the customer's latest trouble; empty where there was none
+    tastes: Tastes | None = None
+    audience: Mapping[str, float] = {}  # category → probability of a purchase in it, where asked for and known
     grants: Mapping[str, float] = {}  # contacts left, by action id or channel name; what is not in it is not limited
 
 
@@ -101,6 +111,11 @@ def zone_of(name: str, default: str) -> tzinfo:
     return UTC
 
 
+def is_zone(name: str) -> bool:
+    """Return whether `name` is one of the IANA names that `zone_of` knows."""
+    return name in _zone_names()
+
+
 @cache
 def _zone_names() -> frozenset[str]:
     return frozenset(files("tzdata").joinpath("zones").read_text(encoding="utf-8").split())
@@ -114,6 +129,18 @@ def zone_name(zone: tzinfo) -> str:
 def local_time(now_ms: int, zone: tzinfo) -> datetime:
     """Return the wall clock in `zone` at `now_ms`."""
     return datetime.fromtimestamp(min(now_ms, _LAST_LOCAL_MS) / 1000, zone)
+
+
+def local_hour(at_ms: int, zone: str, default_zone: str) -> int:
+    """Return the hour, 0 to 23, on the wall clock in `zone` at `at_ms`."""
+    return (at_ms + _offset_ms(at_ms // HOUR_MS, zone, default_zone)) // HOUR_MS % 24
+
+
+@lru_cache(maxsize=4096)
+def _offset_ms(hour: int, zone: str, default_zone: str) -> int:
+    """Return how far the wall clock in `zone` is ahead of UTC as the `hour` since the epoch begins."""
+    offset = local_time(hour * HOUR_MS, zone_of(zone, default_zone)).utcoffset()
+    return round(offset.total_seconds() * 1000) if offset is not None else 0
 
 
 def has_consent(customer: Customer, channel: str, purpose: str, *, default: bool) -> bool:
@@ -167,7 +194,7 @@ def allowed_arms(
         if arm.action_id in by_action:
             why = by_action[arm.action_id]
         else:
-            why = by_action[arm.action_id] = _why_not_action(arm, request, history)
+            why = by_action[arm.action_id] = _why_not_action(arm, request, history, local)
         why = why or _why_not_channel(arm, request, history, default_consent=default_consent)
         if why is None and len(allowed) >= limit:
             why = "limit"
@@ -195,9 +222,9 @@ def remember_contact(contacts: Sequence[Contact], contact: Contact, limit: int) 
     return kept[-limit:]
 
 
-def _why_not_action(arm: Arm, request: DecisionRequest, history: ContactHistory) -> str | None:
+def _why_not_action(arm: Arm, request: DecisionRequest, history: ContactHistory, local: datetime) -> str | None:
     action = arm.action
-    why = _why_not_eligible(action.eligibility, request)
+    why = _why_not_eligible(action.eligibility, request) or _why_not_here(action.eligibility, request, local.hour)
     if why is not None:
         return why
     last_ms = history.last_by_action.get(arm.action_id)
@@ -221,7 +248,32 @@ def _why_not_eligible(who: Eligibility, request: DecisionRequest) -> str | None:
         return "cart"
     if who.needs_recommendations and request.n_recommendations < 1:
         return "recommendations"
+    if who.audience is not None:
+        likely = request.audience.get(who.audience.category)
+        if likely is None or likely < who.audience.min_probability:
+            return "audience"
     return "trouble" if who.troubles and request.trouble not in who.troubles else None
+
+
+def _why_not_here(who: Eligibility, request: DecisionRequest, hour: int) -> str | None:
+    """Return why not for this customer's place, device, time of day or tastes; what is not known matches nothing."""
+    if who.devices and request.customer.device not in map(remembered, who.devices):
+        return "device"
+    if who.countries and request.customer.country not in map(remembered, who.countries):
+        return "country"
+    if who.day_parts and day_part_of(hour) not in who.day_parts:
+        return "day_part"
+    if not (who.categories or who.brands or who.price_bands):
+        return None
+    tastes = request.tastes
+    if (
+        tastes is None
+        or (who.categories and not set(map(remembered, who.categories)) & set(tastes.categories))
+        or (who.brands and not set(who.brands) & set(tastes.brands))
+        or (who.price_bands and tastes.price_band not in who.price_bands)
+    ):
+        return "tastes"
+    return None
 
 
 def _why_not_channel(

@@ -17,6 +17,10 @@ from river import linear_model, optim, preprocessing
 SCALED_BOUND = 4.0
 INTERCEPT_MEMORY = 2_000.0  # examples; more where so many more lie within `memory_ms`
 INTERCEPT_BOUND = 0.02  # the curvature is taken at a rate no closer to 0 or 1 than this
+# Of averaged weights: polynomial-decay averaging with η = 3 (Shamir and Zhang 2013) remembers the latest quarter of all
+# examples or so, for the first steps are far off; and no more than so many, so that it goes on following the shop.
+AVERAGE_DECAY = 3.0
+AVERAGE_MEMORY = 10_000.0
 
 
 class LinearState(msgspec.Struct, frozen=True):
@@ -37,6 +41,7 @@ class LinearState(msgspec.Struct, frozen=True):
     memory_ms: int = 0
     n_remembered: float = 0.0
     latest_ms: int = 0
+    averages: tuple[float, ...] = ()  # of the weights over the latest steps; empty where the weights themselves predict
 
 
 class LinearLearner:
@@ -52,10 +57,13 @@ class LinearLearner:
         with_intercept: bool = True,
         accumulator: float = 0.0,
         memory_ms: int = 0,
+        averaged: bool = False,
     ) -> None:
         """`accumulator` is where AdaGrad's sums of squares start: the larger, the less the first examples move.
 
-        `memory_ms` is the half-life of what the intercept remembers, in the time that examples come with.
+        `memory_ms` is the half-life of what the intercept remembers, in the time that examples come with. `averaged`
+        predicts with the average of the weights over the latest steps (Polyak and Juditsky 1992): steps can then be
+        long, for the noise that they bring averages out.
         """
         self.names = tuple(names)
         self._learning_rate = learning_rate
@@ -64,6 +72,7 @@ class LinearLearner:
         self._memory_ms = memory_ms
         self._n_remembered = 0.0
         self._latest_ms = 0
+        self._averages: list[float] = [0.0] * len(self.names) if averaged else []
         # Any: River's methods carry no types.
         self._scaler: Any = preprocessing.StandardScaler() if scaled else None
         self._optimizer: Any = optim.AdaGrad(lr=learning_rate)
@@ -95,6 +104,14 @@ class LinearLearner:
             regression.intercept, intercept = offset, 0.0
         regression.learn_one(x, bool(label), w=weight)
         regression.intercept = intercept
+        if self._averages:
+            self._average(regression.weights)
+
+    def _average(self, weights: dict[str, float]) -> None:
+        share = (AVERAGE_DECAY + 1.0) / (self._optimizer.n_iterations + AVERAGE_DECAY)
+        share = max(share, 1.0 / AVERAGE_MEMORY)
+        averages = zip(self._averages, self.names, strict=True)
+        self._averages = [average + share * (weights[name] - average) for average, name in averages]
 
     def _next_intercept(self, error: float, weight: float) -> float:
         """Return the intercept after a stochastic Newton step: it finds a base rate of 1 % as fast as one of 50 %,
@@ -128,13 +145,19 @@ class LinearLearner:
 
     def _scaled(self, x: dict[str, float]) -> dict[str, float]:
         scaled: dict[str, float] = self._scaler.transform_one(x)
-        return {name: min(SCALED_BOUND, max(-SCALED_BOUND, value)) for name, value in scaled.items()}
+        return {
+            name: value if -SCALED_BOUND <= value <= SCALED_BOUND else (SCALED_BOUND if value > 0.0 else -SCALED_BOUND)
+            for name, value in scaled.items()
+        }
 
     def probability(self, features: Sequence[float]) -> float:
-        """River's own prediction: P(label = 1)."""
+        """River's own prediction, but for averaged weights: P(label = 1)."""
         x = dict(zip(self.names, features, strict=True))
         if self._scaler is not None:
             x = self._scaled(x)
+        if self._averages:
+            terms = zip(self._averages, x.values(), strict=True)
+            return sigmoid(self.intercept + sum(weight * value for weight, value in terms))
         return float(self._regression.predict_proba_one(x)[True])
 
     def state(self) -> LinearState:
@@ -157,6 +180,7 @@ class LinearLearner:
             memory_ms=self._memory_ms,
             n_remembered=self._n_remembered,
             latest_ms=self._latest_ms,
+            averages=tuple(self._averages),
         )
 
     @classmethod
@@ -170,6 +194,7 @@ class LinearLearner:
             with_intercept=state.with_intercept,
             memory_ms=state.memory_ms,
         )
+        learner._averages = list(state.averages)
         learner._n_remembered, learner._latest_ms = state.n_remembered, state.latest_ms
         regression, optimizer = learner._regression, learner._optimizer
         if state.n_iterations:
@@ -188,17 +213,18 @@ class LinearLearner:
 class LinearScorer:
     """A frozen `LinearState` that predicts. `bias + sum(contributions)` equals the logit."""
 
-    __slots__ = ("_telling", "_terms", "bias")
+    __slots__ = ("_telling", "bias")
 
     def __init__(self, state: LinearState) -> None:
         self.bias = state.intercept
+        weights = state.averages or state.weights
         if state.counts:
-            moments = zip(state.weights, state.means, state.variances, strict=True)
-            self._terms = tuple(_scaled_term(weight, mean, variance) for weight, mean, variance in moments)
+            moments = zip(weights, state.means, state.variances, strict=True)
+            terms = [_scaled_term(weight, mean, variance) for weight, mean, variance in moments]
         else:
-            self._terms = tuple((weight, 0.0, -inf, inf) for weight in state.weights)
+            terms = [(weight, 0.0, -inf, inf) for weight in weights]
         # Those of no weight are left out of the sum: a shop that sends no clicks has many.
-        self._telling = tuple((at, *term) for at, term in enumerate(self._terms) if term[0])
+        self._telling = tuple((at, *term) for at, term in enumerate(terms) if term[0])
 
     def logit(self, features: Sequence[float]) -> float:
         """Return the log-odds of label 1."""
@@ -215,10 +241,11 @@ class LinearScorer:
 
     def contributions(self, features: Sequence[float]) -> tuple[float, ...]:
         """Return what each feature adds to the logit."""
-        return tuple(
-            slope * (min(high, max(low, value)) - mean)
-            for (slope, mean, low, high), value in zip(self._terms, features, strict=True)
-        )
+        found = [0.0] * len(features)
+        for at, slope, mean, low, high in self._telling:
+            value = features[at]
+            found[at] = slope * ((high if value > high else max(value, low)) - mean)
+        return tuple(found)
 
 
 def _scaled_term(weight: float, mean: float, variance: float) -> tuple[float, float, float, float]:

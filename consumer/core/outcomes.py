@@ -13,7 +13,6 @@ from schemas.records import TrainingExample
 def remember_decision(
     customer: Customer,
     choice: Choice,
-    decision_id: str,
     trigger: str,
     at_ms: int,
     settings: CoreSettings,
@@ -33,15 +32,13 @@ def remember_decision(
         pending.append(
             PendingDecision(
                 decided_at=at_ms,
-                decision_id=decision_id,
                 arm=choice.arm,
-                features=pack(f"<{len(values)}f", *values),
+                features=pack(f"<{len(values)}e", *values),
                 predicted=choice.predicted,
                 propensity=choice.propensity,
                 hold_out=choice.hold_out,
                 orders=0,
-                spent=0.0,
-                clicked=False,
+                spent=0,
             )
         )
     _note_treatment(customer, choice, trigger, catalogue)
@@ -82,13 +79,6 @@ def note_order(customer: Customer, at_ms: int, amount: float, settings: CoreSett
             pending.spent += amount
 
 
-def note_click(customer: Customer, decision_id: str) -> None:
-    """Note that the action of `decision_id` was clicked."""
-    for pending in customer.pending_decisions:
-        if pending.decision_id == decision_id:
-            pending.clicked = True
-
-
 def reveal_outcomes(customer: Customer, now_ms: int, settings: CoreSettings) -> list[TrainingExample]:
     """Return the examples of decisions whose outcome has matured by `now_ms`, oldest first."""
     window_ms = int(settings.policy.outcome_days * DAY_MS)
@@ -101,7 +91,7 @@ def reveal_outcomes(customer: Customer, now_ms: int, settings: CoreSettings) -> 
                 family="policy",
                 head="reward",
                 feature_set=reward_feature_set(settings.policy.outcome_days),
-                features=unpack(f"<{len(decision.features) // 4}f", decision.features),
+                features=unpack(f"<{len(decision.features) // 2}e", decision.features),
                 rows=1,
                 label=1.0 if decision.orders else 0.0,
                 weight=1.0,
@@ -112,7 +102,7 @@ def reveal_outcomes(customer: Customer, now_ms: int, settings: CoreSettings) -> 
                 propensity=decision.propensity,
                 hold_out=decision.hold_out,
                 treated=decision.arm != NOTHING,
-                value=decision.spent,
+                value=float(decision.spent),
             )
         )
     return examples

@@ -17,10 +17,13 @@ variant. Every arm that may be chosen keeps a floor under its probability, so th
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
 from math import cos, exp2, log, log1p, pi, sin
 from operator import mul
+from struct import Struct
+from typing import NamedTuple
 
 import msgspec
 
@@ -85,6 +88,7 @@ _CONTEXT = (
     "late",
 )
 REWARD_FEATURES: tuple[str, ...] = _CONTEXT + tuple(f"trigger_{trigger}" for trigger in TRIGGERS)
+PACKED = Struct(f"<{len(REWARD_FEATURES)}e")  # 16 bits each are what is kept of them, and so what is predicted with
 # The features whose effect may differ from arm to arm.
 CROSS_FEATURES = ("churn_risk", "overdue", "orders", "trouble", "responsiveness", "cart", "late")
 _CROSSED = tuple(REWARD_FEATURES.index(name) for name in CROSS_FEATURES)
@@ -135,13 +139,16 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 def reward_features(request: DecisionRequest, local_hour: float, n_contacts: int) -> tuple[float, ...]:
-    """Return the context of a decision in the order of REWARD_FEATURES; `local_hour` is the customer's, 0 to 24."""
+    """Return the context of a decision in the order of REWARD_FEATURES, as it is kept for learning.
+
+    `local_hour` is the customer's, 0 to 24.
+    """
     customer, now_ms = request.customer, request.now_ms
     risk = request.churn_probability
     ordered = customer.n_orders > 0
     n = _decayed(customer, now_ms)
     angle = local_hour * (pi / 12.0)
-    return (
+    packed = PACKED.pack(
         0.0 if risk is None else _clamp(log(max(risk, 1e-4) / max(1.0 - risk, 1e-4)) / 4.0),
         min(gaps_since_order(customer, now_ms, DEFAULT_THRESHOLDS.typical_gap_days) / 4.0, 1.0),
         log1p(max(now_ms - customer.last_order_ms, 0) / DAY_MS) / 6.0 if ordered else 0.0,
@@ -162,6 +169,7 @@ def reward_features(request: DecisionRequest, local_hour: float, n_contacts: int
         *_GROUPS[_GROUP_OF_SEGMENT.get(request.segment, _NO_GROUP)],
         *_TRIGGERS.get(request.trigger, _NO_TRIGGER),
     )
+    return PACKED.unpack(packed)
 
 
 def _decayed(customer: Customer, now_ms: int) -> Sequence[float]:
@@ -306,9 +314,18 @@ def in_hold_out(customer_id: str, now_ms: int, settings: PolicySettings) -> bool
     return uniform("hold-out", settings.seed, customer_id, str(period)) < settings.hold_out_share
 
 
-def decide(request: DecisionRequest, catalogue: Catalogue, reward: RewardScorer, settings: CoreSettings) -> Choice:
-    """Return the decision for `request`: a function of its arguments and nothing else."""
-    policy, customer = settings.policy, request.customer
+class Passed(NamedTuple):
+    """What came through the gates of one request, and what did not."""
+
+    local: datetime  # the customer's wall clock
+    history: ContactHistory
+    allowed: list[Allowed]
+    gated: list[Gated]
+
+
+def pass_gates(request: DecisionRequest, catalogue: Catalogue, settings: CoreSettings) -> Passed:
+    """Return which arms may be chosen for `request`."""
+    customer, policy = request.customer, settings.policy
     local = local_time(request.now_ms, zone_of(customer.time_zone, policy.default_time_zone))
     history = ContactHistory(customer.contacts, request.now_ms, catalogue)
     allowed, gated = allowed_arms(
@@ -319,6 +336,22 @@ def decide(request: DecisionRequest, catalogue: Catalogue, reward: RewardScorer,
         default_consent=settings.privacy.default_consent,
         limit=policy.eligible_limit,
     )
+    return Passed(local, history, allowed, gated)
+
+
+def decide(
+    request: DecisionRequest,
+    catalogue: Catalogue,
+    reward: RewardScorer,
+    settings: CoreSettings,
+    passed: Passed | None = None,
+) -> Choice:
+    """Return the decision for `request`: a function of its arguments and nothing else.
+
+    `passed` is what `pass_gates` returned for the same arguments, where it is known.
+    """
+    policy, customer = settings.policy, request.customer
+    local, history, allowed, gated = passed if passed is not None else pass_gates(request, catalogue, settings)
     features = reward_features(request, local.hour + local.minute / 60.0, history.week)
     predicted = reward.probabilities(features, [NOTHING, *[a.arm.id for a in allowed]])
     values = [0.0]
@@ -437,12 +470,16 @@ def _pick(weights: Sequence[float], chance: float) -> int:
 
 
 def _eligible(allowed: Sequence[Allowed], draw: Sequence[float]) -> tuple[EligibleArm, ...]:
-    found = [EligibleArm(NOTHING, None, None, draw[0])]
+    found = [EligibleArm(action=NOTHING, propensity=draw[0])]
     for one, p in zip(allowed, draw[1:], strict=True):
         arm = one.arm
         if arm.shares:
             for variant, share in zip(arm.action.variants, arm.shares, strict=True):
-                found.append(EligibleArm(arm.action_id, arm.channel_id, variant.id, p * share))
+                found.append(_arm(arm, variant.id, p * share))
         else:
-            found.append(EligibleArm(arm.action_id, arm.channel_id, None, p))
+            found.append(_arm(arm, None, p))
     return tuple(found)
+
+
+def _arm(arm: Arm, variant: str | None, propensity: float) -> EligibleArm:
+    return EligibleArm(action=arm.action_id, channel=arm.channel_id, variant=variant, propensity=propensity)

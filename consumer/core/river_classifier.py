@@ -43,7 +43,8 @@ def _class_of(name: str) -> type:
         module = import_module(f"river.{module_name}")
     except ImportError as error:
         raise UnknownModel(f"{name}: River has no module {module_name} that can be used here ({error})") from error
-    public = [each for each in getattr(module, "__all__", ()) if isinstance(getattr(module, each), type)]
+    # Some modules of River's list names that they do not hold.
+    public = [each for each in getattr(module, "__all__", ()) if isinstance(getattr(module, each, None), type)]
     if class_name not in public:
         close = get_close_matches(class_name, public, n=1, cutoff=0.5)
         hint = f" Did you mean {module_name}.{close[0]}?" if close else ""

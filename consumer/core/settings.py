@@ -1,9 +1,12 @@
 """What the core can be told. Every limit names its unit; their digest is part of each journal record."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Signal = Literal["purchase", "activity"]
+BUILT_IN = "built-in"  # of a challenger: the model that comes along, with other settings
 
 _STRICT = {"extra": "forbid"}  # read by the configuration loader: an unknown key is an error, not a silence
 
@@ -33,9 +36,12 @@ class StateSettings:
     time_to_live_days: int = 540  # silent for longer: forgotten, changelog tombstoned
     history_items: int = 20  # the customer's own last items
     session_items: int = 30  # of a session, the last ones
-    bought_items: int = 20  # bought before, the latest: personal frequency and replenishment come from them
+    bought_items: int = 64  # bought before, the most usual: the next basket and replenishment come from them
     categories: int = 8  # with an affinity, the strongest
+    brands: int = 6  # with interest in them, the strongest
+    devices: int = 4  # met on, the most usual
     pending_churn: int = 16  # unmatured predictions
+    pending_audience: int = 16  # unmatured predictions of purchases in a category
     pending_decisions: int = 16  # unmatured outcomes
     consents: int = 64  # channel and purpose pairs
     cart_items: int = 30  # in the cart, the latest
@@ -70,10 +76,33 @@ class PreferenceSettings:
     content_items: int = 6  # recommended items in one action
     index_sessions: int = 500_000  # most recent sessions kept in the index
     index_items: int = 200_000  # distinct items in its sessions; beyond, the oldest sessions go
+    blocked_items: int = 500_000  # unavailable or restricted products remembered; beyond, only known offers are offered
     sessions_per_item: int = 500  # most recent sessions kept for each item
     neighbours: int = 100  # sessions most like the current one that a recommendation is made of
     sample_share: float = 0.05  # share of item events at which the recommendation is tried and learned from
+    basket_sample_share: float = 0.25  # share of orders at which the next basket is tried and learned from
     caused_weight: float = 0.3  # weight in the index of an item that our own recommendation led to
+    explore_share: float = 0.2  # share of lists whose last slot is drawn from itself and the items that follow
+    explore_items: int = 10  # that follow the list and may be drawn
+
+
+@dataclass(frozen=True, slots=True)
+class AudienceSettings:
+    """Audiences: the probability that a customer buys in a category within `within_days`."""
+
+    __pydantic_config__ = _STRICT
+    within_days: float = 30.0  # what the probability is about
+    bought_categories: int = 64  # of a customer, the most usual; about 20 bytes each
+    sample_share: float = 0.5  # share of ticks at which a category is predicted, and learned from; 0: no audiences
+    category_slots: int = 1_000  # categories whose own rates are kept; beyond, the least met give way
+
+    def __post_init__(self) -> None:
+        if self.within_days <= 0:
+            raise ValueError(f"within_days is {self.within_days}; it must be over 0")
+        if not 0.0 <= self.sample_share <= 1.0:
+            raise ValueError(f"sample_share is {self.sample_share}; it must lie between 0 and 1")
+        if self.category_slots < 1 or self.bought_categories < 1:
+            raise ValueError("category_slots and bought_categories must be at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +156,14 @@ class LearnerSettings:
     learning_rate: float = 0.05  # of the churn and preference models
     l2: float = 1e-5  # how strongly their weights are pulled to 0
     prior_strength: float = 10.0  # where AdaGrad's sums of squares start: the larger, the slower the first steps
+    drift_delta: float = 0.002  # chance of a false drift alarm at any one look over losses and features; 0: no looking
+    drift_loosening: float = 2.0  # AdaGrad's sums are divided by this when losses have grown; 1: steps stay as they are
+
+    def __post_init__(self) -> None:
+        if self.drift_delta >= 1.0:
+            raise ValueError(f"drift_delta is {self.drift_delta}; it must be under 1")
+        if self.drift_loosening < 1.0:
+            raise ValueError(f"drift_loosening is {self.drift_loosening}; it must be at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +175,25 @@ class CoreSettings:
     state: StateSettings = field(default_factory=StateSettings)
     churn: ChurnSettings = field(default_factory=ChurnSettings)
     preference: PreferenceSettings = field(default_factory=PreferenceSettings)
+    audience: AudienceSettings = field(default_factory=AudienceSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengerSettings:
+    """A model that learns from the same examples as the one in force and is compared with it, but decides nothing."""
+
+    __pydantic_config__ = _STRICT
+    name: str  # lower-case letters, digits and dashes; part of its consumer group and of what is recorded of it
+    family: Literal["churn"] = "churn"  # whose examples it learns from
+    model: str = BUILT_IN  # "built-in", with other [learner] settings; or a River classifier, "forest.ARFClassifier"
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # of the model; {class = "optim.FTRLProximal"} nests
+    scaled: bool = True  # River classifiers: features are standardised first, which trees need not have
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", self.name):
+            raise ValueError(
+                f"`name` is {self.name!r}; it takes 1 to 40 lower-case letters, digits and dashes (not at its ends)"
+            )

@@ -7,18 +7,32 @@ settings that change its meaning, the offset of the last example in it and a che
 from zlib import crc32
 
 import msgspec
+from river.__version__ import __version__ as river_version
 
+from consumer.core import audience
+from consumer.core.audience_model import AudienceState
+from consumer.core.basket import BASKET_FEATURES
 from consumer.core.catalogue import Catalogue
-from consumer.core.churn import ChurnState, feature_set
+from consumer.core.churn import ChurnState
+from consumer.core.churn import model_meaning as churn_meaning
+from consumer.core.drift import DriftState
 from consumer.core.hashing import name_of
 from consumer.core.linear import LinearState
 from consumer.core.policy import RewardState, model_meaning
-from consumer.core.preference import RANK_FEATURES
+from consumer.core.rank_features import RANK_FEATURES
+from consumer.core.segment_learner import SegmentState
 from consumer.core.settings import CoreSettings
 from schemas.records import Family
 
 SNAPSHOT_FORMAT = 1
 _CHECKSUM_BYTES = 4
+
+
+class ChallengerSpec(msgspec.Struct, frozen=True):
+    """Which challenger a snapshot is of: its name, and the learner's settings in which it differs."""
+
+    name: str
+    parameters: dict[str, float]
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +46,16 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     churn: ChurnState | None = None
     preference: LinearState | None = None
     policy: RewardState | None = None
+    basket: LinearState | None = None  # with `preference`
+    audience: AudienceState | None = None  # with `preference`
+    segments: SegmentState | None = None  # with `churn`
+    drift: DriftState | None = None  # with `churn`
+    challenger: ChallengerSpec | None = None  # None: the family's own model
+
+    @property
+    def model(self) -> str:
+        """Return the name of the model: that of the family, or of one of its challengers."""
+        return model_name(self.family, self.challenger.name if self.challenger is not None else None)
 
 
 class RefusedSnapshot(Exception):
@@ -43,12 +67,22 @@ _decoder = msgspec.msgpack.Decoder(Snapshot)
 _REBUILD = "run `nextbest models rebuild` to learn it anew from the training examples"
 
 
+def model_name(family: Family, challenger: str | None = None) -> str:
+    """Return the name under which a model is recorded: ``churn``, or ``churn.NAME`` of a challenger."""
+    return family if challenger is None else f"{family}.{challenger}"
+
+
+def family_of(model: str) -> str:
+    """Return the family of a model's name."""
+    return model.partition(".")[0]
+
+
 def meaning_of(family: Family, settings: CoreSettings, catalogue: Catalogue) -> str:
     """Return a digest of the settings without which the numbers in a model of `family` mean something else."""
     if family == "churn":
-        return feature_set(settings.churn)
+        return churn_meaning(settings.churn)
     if family == "preference":
-        return name_of(*RANK_FEATURES)
+        return name_of(*RANK_FEATURES, *BASKET_FEATURES, audience.feature_set(settings.audience))
     return name_of(model_meaning(catalogue), repr(settings.policy.outcome_days))
 
 
@@ -71,8 +105,13 @@ def decode_snapshot(data: bytes, settings: CoreSettings, catalogue: Catalogue) -
         raise RefusedSnapshot(
             f"the {snapshot.family} model has format {snapshot.format}, this build reads {SNAPSHOT_FORMAT}; {_REBUILD}"
         )
+    if snapshot.river_version != river_version:
+        raise RefusedSnapshot(
+            f"the {snapshot.model} model was learned with River {snapshot.river_version}, this build has "
+            f"{river_version}, whose numbers may differ; {_REBUILD}"
+        )
     if snapshot.meaning != meaning_of(snapshot.family, settings, catalogue):
         raise RefusedSnapshot(
-            f"the {snapshot.family} model was learned under other settings or another catalogue; {_REBUILD}"
+            f"the {snapshot.model} model was learned under other settings or another catalogue; {_REBUILD}"
         )
     return snapshot

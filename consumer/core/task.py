@@ -12,20 +12,26 @@ from hashlib import blake2b
 
 import msgspec
 
-from consumer.core import churn, outcomes, updates
+from consumer.core import audience, churn, outcomes, tastes, updates
+from consumer.core.audience_model import predict_pair
+from consumer.core.basket import try_next_basket
+from consumer.core.bought import schedule_replenishment
 from consumer.core.budget import Budget
 from consumer.core.catalogue import Catalogue
-from consumer.core.customer import Customer
+from consumer.core.customer import EVENT_DIGEST_SIZE, Customer
 from consumer.core.decide import Moment, decide_for
+from consumer.core.gates import local_hour
 from consumer.core.intake import Rejection
 from consumer.core.knowledge import Knowledge
 from consumer.core.preference import try_next_item
-from consumer.core.segments import update_segment
+from consumer.core.segment_learner import sample_of
+from consumer.core.segments import transition, update_segment
 from consumer.core.settings import DAY_MS, CoreSettings
 from consumer.core.timers import Deadline, first_tick_ms, next_deadline
+from consumer.core.words import remembered
 from consumer.core.working_set import WorkingSet
 from schemas.events import ClickEvent, Event, PrivacyEvent, PurchaseEvent
-from schemas.records import Coordinates, Mode, NextBestAction, Session, TrainingExample
+from schemas.records import Coordinates, Mode, NextBestAction, Session, SessionKind, TrainingExample
 
 _TRIED_KINDS = frozenset({"item_view", "cart_add", "wishlist"})
 _TROUBLE_KINDS = frozenset({"error", "support_contact"})
@@ -65,7 +71,7 @@ class ScoringTask:
         self.stream_time_ms = stream_time_ms
         self.mode: Mode = mode  # changed between commits only
         self.budget = budget if budget is not None else Budget()
-        self.counters: Counter[str] = Counter()  # events, duplicates, late: for reports, never read here
+        self.counters: Counter[str] = Counter()  # events, duplicates, late, moves of segment: never read here
         self._outputs = Outputs()
 
     def step(self, topic: str, offset: int, event: Event) -> Rejection | None:
@@ -94,7 +100,10 @@ class ScoringTask:
         if trigger is not None:
             trouble = event.kind if trigger == "service_problem" else ""
             self._decide(customer, trigger, at_ms, trouble)
-        self._reschedule(customer)
+        # A click that triggers nothing puts deadlines off; the one that it may bring forward is the first tick.
+        only_put_off = trigger is None and isinstance(event, ClickEvent)
+        if not (only_put_off and 0 < customer.scheduled_ms <= customer.next_tick_ms):
+            self._reschedule(customer)
         self.state.put(customer)
         return None
 
@@ -142,14 +151,17 @@ class ScoringTask:
             updates.apply_click(customer, event, None, self.settings)
             return None
         opened = self._follow_session(customer, event.session_id, at_ms)
+        if opened:
+            self._note_visit(customer, at_ms)
         if kind in _TRIED_KINDS and event.item_id is not None:
             if customer.session_items:
                 self._try_recommendation(customer, event, event.item_id)
-            category = event.category or self.knowledge.items.category_of(event.item_id)
+            category = event.category
+            category = remembered(category) if category else self.knowledge.items.category_of(event.item_id)
+            if not customer.objected:
+                tastes.note_click(customer, event, event.item_id, self.knowledge.items, self.settings.state.brands)
         else:
             category = None
-        if event.decision_id is not None and kind == "action_click":
-            outcomes.note_click(customer, event.decision_id)
         updates.apply_click(customer, event, category, self.settings)
         self._note_seen(customer, at_ms)
         if kind in _TROUBLE_KINDS:
@@ -160,22 +172,33 @@ class ScoringTask:
 
     def _update_by_purchase(self, customer: Customer, event: PurchaseEvent) -> str | None:
         at_ms = event.occurred_at
+        if event.kind == "order":
+            self._learn_of_basket(customer, event)
         updates.apply_purchase(customer, event, self.settings)
         if event.kind == "order":
+            self._note_visit(customer, at_ms)
+            if not customer.objected:
+                tastes.note_order(customer, event, self.knowledge.items, self.settings.state.brands)
+                audience.note_order(customer, event, self.knowledge.items, self.settings)
             outcomes.note_order(customer, at_ms, event.total, self.settings)
             if self.settings.churn.signal == "purchase":
                 churn.note_signal(customer, at_ms)
-                if not customer.next_tick_ms:
-                    self._start_ticks(customer, at_ms)
         self._note_seen(customer, at_ms)
         return {"order": "purchase", "payment_failed": "service_problem"}.get(event.kind)
 
+    def _note_visit(self, customer: Customer, at_ms: int) -> None:
+        if not customer.objected:
+            hour = local_hour(at_ms, customer.time_zone, self.settings.policy.default_time_zone)
+            tastes.note_visit(customer, hour, customer.device, self.settings.state.devices)
+
     def _note_seen(self, customer: Customer, at_ms: int) -> None:
+        absence_days = (at_ms - customer.last_seen_ms) // DAY_MS
+        customer.longest_absence_days = max(customer.longest_absence_days, absence_days)
         customer.last_seen_ms = max(customer.last_seen_ms, at_ms)
         if self.settings.churn.signal == "activity":
             churn.note_signal(customer, at_ms)
-            if not customer.next_tick_ms:
-                self._start_ticks(customer, at_ms)
+        if not customer.next_tick_ms:
+            self._start_ticks(customer, at_ms)
 
     def _start_ticks(self, customer: Customer, at_ms: int) -> None:
         if not customer.objected:
@@ -206,23 +229,20 @@ class ScoringTask:
 
     def _is_duplicate(self, customer: Customer, event_id: str) -> bool:
         """Return whether the event was seen before; remember it if not."""
-        digest = int.from_bytes(blake2b(event_id.encode(), digest_size=8).digest(), "big")
+        digest = blake2b(event_id.encode(), digest_size=8).digest()[:EVENT_DIGEST_SIZE]
         seen = customer.event_ids
-        if digest in seen:
+        at = seen.find(digest)
+        while at > 0 and at % EVENT_DIGEST_SIZE:  # found across two others
+            at = seen.find(digest, at + 1)
+        if at >= 0:
             return True
-        seen.append(digest)
-        if len(seen) > self.settings.time.duplicate_window:
-            del seen[0]
+        customer.event_ids = (seen + digest)[-self.settings.time.duplicate_window * EVENT_DIGEST_SIZE :]
         return False
 
     def _try_recommendation(self, customer: Customer, event: ClickEvent, item_id: str) -> None:
         """On a sample of events, see where the next item stood in what would have been recommended, and learn of it."""
         settings = self.settings.preference
-        if (
-            self.mode == "frozen"
-            or customer.objected
-            or (customer.event_ids[-1] >> 11) / (1 << 53) >= settings.sample_share
-        ):
+        if self.mode == "frozen" or customer.objected or _chance_of_event(customer) >= settings.sample_share:
             return
         self._outputs.examples.append(
             try_next_item(
@@ -233,10 +253,26 @@ class ScoringTask:
                 customer.session_last_ms,
                 event.occurred_at,
                 settings,
-                (event.event_id,),
                 settings.caused_weight if event.decision_id is not None else 1.0,
             )
         )
+
+    def _learn_of_basket(self, customer: Customer, event: PurchaseEvent) -> None:
+        """Emit what was ordered; on a sample, see where it stood in what would have been predicted, and learn of it."""
+        if self.mode == "frozen" or customer.objected or not event.lines:
+            return
+        settings, at_ms = self.settings.preference, event.occurred_at
+        categories = {line.item_id: line.category and remembered(line.category) for line in event.lines}
+        items = tuple(categories)
+        weight = settings.caused_weight if event.decision_id is not None else 1.0
+        if customer.n_orders and _chance_of_event(customer) < settings.basket_sample_share:
+            index, ranker = self.knowledge.baskets, self.knowledge.basket_ranker
+            self._outputs.examples.append(
+                try_next_basket(index, ranker, customer, items, at_ms, settings, (event.event_id,), weight)
+            )
+        name = _anonymous(customer, self.partition, "basket")
+        weights = (weight,) * len(items)
+        self._outputs.sessions.append(Session(name, at_ms, items, tuple(categories.values()), weights, "basket"))
 
     # Timers
 
@@ -268,6 +304,7 @@ class ScoringTask:
     def _meet(self, customer: Customer, kind: Deadline, due_ms: int) -> None:
         if kind == "label":
             self._learn_from(churn.reveal(customer, due_ms, self.settings.churn))
+            self._learn_from(audience.reveal(customer, due_ms, self.settings.audience))
         elif kind == "outcome":
             self._learn_from(outcomes.reveal_outcomes(customer, due_ms, self.settings))
         elif kind == "session_end":
@@ -276,7 +313,7 @@ class ScoringTask:
             self._end_session(customer)
         elif kind == "replenishment":
             self._decide(customer, "replenishment", due_ms)
-            updates.schedule_replenishment(customer, due_ms)
+            schedule_replenishment(customer, due_ms, reminded=True)
         else:
             self._tick(customer, due_ms)
 
@@ -284,9 +321,15 @@ class ScoringTask:
         """Look at a silent customer: predict, keep the prediction until its labels mature, act on a high risk."""
         estimate = self.knowledge.churn.estimate(customer, due_ms)
         churn.remember_prediction(customer, estimate, due_ms, self.settings.churn, self.settings.state.pending_churn)
+        predict_pair(customer, self.knowledge.audience, due_ms, self.settings)
         customer.next_tick_ms = due_ms + int(self.settings.churn.tick_days * DAY_MS)
         probability = estimate.probability if estimate.probability >= 0.0 else None
-        update_segment(customer, due_ms, probability)
+        sample = sample_of(customer, due_ms, self.knowledge.thresholds)
+        if sample is not None:
+            self._learn_from([sample])
+        before = customer.segment
+        if update_segment(customer, due_ms, probability, self.knowledge.thresholds):
+            self.counters[transition(before, customer.segment)] += 1
         if probability is not None and probability >= self.settings.churn.risk_threshold:
             self._act_on_risk(customer, due_ms)
 
@@ -325,9 +368,12 @@ class ScoringTask:
         customer.last_decision_ms = at_ms
         origin = Coordinates(customer.origin_topic, self.partition, customer.origin_offset)
         moment = Moment(trigger=trigger, at_ms=at_ms, origin=origin, mode=self.mode, trouble=trouble)
+        before = customer.segment
         self._outputs.decisions.append(
             decide_for(customer, moment, settings, self.catalogue, self.knowledge, self.budget)
         )
+        if customer.segment != before:
+            self.counters[transition(before, customer.segment)] += 1
         return True
 
 
@@ -336,11 +382,18 @@ def _must_be_heeded(event: Event) -> bool:
     return isinstance(event, PrivacyEvent) and not (event.kind == "consent" and event.granted)
 
 
-def _anonymous(customer: Customer, partition: int) -> str:
+def _chance_of_event(customer: Customer) -> float:
+    """Return a number in [0, 1) that is a function of the id of the customer's latest event."""
+    return int.from_bytes(customer.event_ids[-EVENT_DIGEST_SIZE:], "big") / (1 << 8 * EVENT_DIGEST_SIZE)
+
+
+def _anonymous(customer: Customer, partition: int, kind: SessionKind = "visit") -> str:
     """Return a name for the customer's session that doesn't lead back to the customer.
 
     The customer's id is no part of it: ids can be guessed, and a guess could be confirmed by its digest.
     """
     times = f"{customer.session_started_ms}\x1f{customer.session_last_ms}"
     words = f"{partition}\x1f{customer.origin_topic}\x1f{customer.origin_offset}\x1f{times}"
+    if kind != "visit":
+        words = f"{words}\x1f{kind}"
     return blake2b(words.encode(), digest_size=16, person=b"nextbest.session").hexdigest()

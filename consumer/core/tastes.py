@@ -13,6 +13,7 @@ import msgspec
 
 from consumer.core.customer import Customer
 from consumer.core.items import ItemIndex
+from consumer.core.words import LONGEST_WORD
 from schemas.events import ClickEvent, PurchaseEvent
 from schemas.records import Tastes
 
@@ -22,11 +23,11 @@ DAY_PARTS: tuple[DayPart, ...] = get_args(DayPart)  # three hours each, from mid
 
 TOP_CATEGORIES, TOP_BRANDS = 3, 2
 _CLICK_WEIGHTS: Mapping[str, int] = {"item_view": 1, "cart_add": 2, "wishlist": 2}
-_BOUGHT_WEIGHT = 4
+_BOUGHT_WEIGHT, _CAUSED_WEIGHT = 4, 2  # the latter where our own recommendation led to the order
 MIN_VISITS = 3  # before a usual hour or device is spoken of
 _MAX_COUNT = 64  # then all counts beside it are halved
 _MAX_PRICES = 32  # the mean price forgets as if it were over so many
-_MAX_NAME = 64  # characters; longer names of categories, brands and devices are no tastes
+_MAX_NAME = LONGEST_WORD  # a longer name of a brand is no taste
 _HOURS = 24 // len(DAY_PARTS)
 
 
@@ -50,10 +51,11 @@ def note_click(customer: Customer, event: ClickEvent, item_id: str, items: ItemI
 
 
 def note_order(customer: Customer, event: PurchaseEvent, items: ItemIndex, max_brands: int) -> None:
-    """Count interest in everything that was bought."""
+    """Count interest in everything that was bought; what our own recommendation led to tells less."""
+    weight = _BOUGHT_WEIGHT if event.decision_id is None else _CAUSED_WEIGHT
     for line in event.lines:
         brand, price = line.brand or items.brand_of(line.item_id), line.unit_price or items.price_of(line.item_id)
-        note_item(customer, brand, price, _BOUGHT_WEIGHT, max_brands)
+        note_item(customer, brand, price, weight, max_brands)
 
 
 def note_item(customer: Customer, brand: str | None, price: float | None, weight: int, max_brands: int) -> None:

@@ -18,6 +18,7 @@ from consumer.core.customer import (
 )
 from consumer.core.features import add_to_counter, new_counters, note_order_rhythm
 from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.words import remembered
 from schemas.events import ClickEvent, Context, PrivacyEvent, PurchaseEvent
 
 AFFINITY_DECAY = 0.95  # of every category affinity, at each addition
@@ -42,12 +43,13 @@ def new_customer(customer_id: str, at_ms: int) -> Customer:
 
 def note_context(customer: Customer, context: Context) -> None:
     """Remember where the customer was met last."""
-    if context.time_zone:
-        customer.time_zone = context.time_zone
-    if context.device:
-        customer.device = context.device
-    if context.country:
-        customer.country = context.country
+    time_zone, device, country = context.time_zone, context.device, context.country
+    if time_zone and time_zone != customer.time_zone:
+        customer.time_zone = remembered(time_zone)
+    if device and device != customer.device:
+        customer.device = remembered(device)
+    if country and country != customer.country:
+        customer.country = remembered(country)
 
 
 def open_session(customer: Customer, session_id: str | None, at_ms: int) -> None:
@@ -107,10 +109,13 @@ def apply_purchase(customer: Customer, event: PurchaseEvent, settings: CoreSetti
     _note_order_gap(customer, at_ms)
     if customer.session_started_ms:
         customer.session_bought = True
-    note_bought(customer, [line.item_id for line in event.lines], at_ms // DAY_MS, settings.state.bought_items)
+    if not customer.objected:
+        note_bought(customer, [line.item_id for line in event.lines], at_ms // DAY_MS, settings.state.bought_items)
+    weight = settings.preference.caused_weight if event.decision_id is not None else BOUGHT_WEIGHT
     for line in event.lines:
         if customer.session_started_ms:
-            _remember_item(customer, line.item_id, line.category, BOUGHT_WEIGHT, settings)
+            category = line.category and remembered(line.category)
+            _remember_item(customer, line.item_id, category, weight, settings)
         if line.item_id in customer.cart:
             customer.cart.remove(line.item_id)
     if not customer.objected:
@@ -155,6 +160,7 @@ def apply_privacy(customer: Customer, event: PrivacyEvent, limit: int) -> None:
 
 def _stop_profiling(customer: Customer) -> None:
     """Predict and learn nothing more of who objected. What the shop needs to keep its word is kept."""
+    customer.session_items, customer.session_categories, customer.session_weights = [], [], []
     customer.pending_churn = []
     customer.pending_audience = []
     customer.pending_decisions = []
@@ -198,6 +204,8 @@ def _note_order_gap(customer: Customer, at_ms: int) -> None:
 def _remember_item(
     customer: Customer, item_id: str, category: str | None, weight: float, settings: CoreSettings
 ) -> None:
+    if customer.objected:  # an objection may be lifted later; what was seen while it held stays unknown
+        return
     limits = settings.state
     history = customer.history
     if item_id in history:

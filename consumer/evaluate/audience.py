@@ -10,6 +10,7 @@ On a day, labels that matured before it are learned first; months and ticks are 
 before the day, and the day's orders come last.
 """
 
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -106,7 +107,8 @@ def run_audience(
     first, last = backtest.first_day, backtest.last_day
     if not backtest.months:
         raise TooShort(
-            f"the lines span {last - first + 1} days; no first of a month has {2 * within_days} days before it and "
+            f"the lines span {last - first + 1} days from {_EPOCH + timedelta(days=first)} on; no first of a month has "
+            f"{2 * within_days} days before it and "
             f"{within_days} from it on: take more lines, or a shorter --within"
         )
     for day in range(first, last + 1):
@@ -176,7 +178,9 @@ class _Backtest:
         by_orders = sorted(orders_in, key=lambda category: (-orders_in[category], lines.categories[category]))
         self._reported = by_orders[:n_categories]
         self._tick_days = max(1, round(settings.churn.tick_days))
-        self._phase = [digest64("tick", name) % self._tick_days for name in self._ids]
+        self._on_phase: list[list[int]] = [[] for _ in range(self._tick_days)]
+        for place, name in enumerate(self._ids):
+            self._on_phase[digest64("tick", name) % self._tick_days].append(place)
         self._customers: dict[int, Customer] = {}
         self._due: defaultdict[int, set[int]] = defaultdict(set)
         self._learner = AudienceLearner(settings.audience, settings.learner)
@@ -189,7 +193,7 @@ class _Backtest:
             for example in audience.reveal(self._customers[number], day * DAY_MS, self._settings.audience):
                 self._learner.learn(example)
             self._schedule(number)
-        ticking = [n for n in sorted(self._customers) if (day - self._phase[n]) % self._tick_days == 0]
+        ticking = [n for n in self._on_phase[day % self._tick_days] if n in self._customers]
         is_month = day in self.months
         if ticking or is_month:
             scorer = AudienceScorer(self._settings.audience, self._learner.state())
@@ -274,6 +278,4 @@ class _Cell:
 
     def __init__(self, day: int, category: int, numbers: list[int], base_rate: float) -> None:
         self.day, self.category, self.numbers, self.base_rate = day, category, numbers, base_rate
-        self.probability: list[float] = []
-        self.since: list[float] = []
-        self.times: list[float] = []
+        self.probability, self.since, self.times = array("d"), array("d"), array("d")

@@ -149,9 +149,11 @@ def run_churn(
     last_day = int(day_orders.day[-1])
     needed = 3 * horizon_days + SETTLING_DAYS
     if last_day < needed:
+        first_on = date(1970, 1, 1) + timedelta(days=epoch_day_0)
         raise TooShort(
-            f"the orders span {last_day + 1} days; a horizon of {horizon_days} days needs {needed + 1} (two horizons "
-            f"and {SETTLING_DAYS} days to learn in, one for labels to mature): take more orders, or a shorter --horizon"
+            f"the orders span {last_day + 1} days from {first_on} on; a horizon of {horizon_days} days needs "
+            f"{needed + 1} (two horizons and {SETTLING_DAYS} days to learn in, one for labels to mature): take more "
+            "orders, or a shorter --horizon"
         )
     backtest = _Backtest(customer_ids, day_orders, epoch_day_0, settings, keep_features=keep_features)
     for day in range(last_day - horizon_days + 1):

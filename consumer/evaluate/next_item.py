@@ -4,6 +4,9 @@ Repeats count: an item looked at again is an item to predict. *Static*: the item
 training file alone. *Prequential*: they also learn each test session once it has ended, which is when its last event
 lies before the event that is predicted. Without a test file there is one stream, and all of it is prequential.
 
+Popularity is that of the latest sessions, as the item index counts it: a harder rival than counts of all time. Own
+history is the session's own items, the latest first.
+
 It is the core that predicts, folds and learns. The ranker learns in one pass, each position from a prediction made
 before its session was folded; where there are many positions, from a sample drawn by a digest.
 """

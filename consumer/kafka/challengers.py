@@ -1,6 +1,8 @@
 """Trainers of challengers: each in a consumer group of its own, on the same examples as the models in force."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from math import isfinite
 from typing import Any
 
 from confluent_kafka import Consumer
@@ -10,6 +12,7 @@ from consumer.core.catalogue import Catalogue
 from consumer.core.challenger import Challenger, comparable, new_challenger, restored_challenger
 from consumer.core.settings import BUILT_IN, ChallengerSettings, CoreSettings
 from consumer.core.snapshot import model_name
+from consumer.kafka.clients import log
 from consumer.kafka.elected import ElectedReader, Folding
 from consumer.kafka.knowledge_follower import ModelsInTopic
 from consumer.kafka.model_publisher import ModelPublisher
@@ -17,11 +20,12 @@ from consumer.kafka.model_records import encode_score
 from consumer.kafka.observer import Observer
 from consumer.kafka.scoreboard import Scoreboard
 from consumer.kafka.trainer import SCORE_EVERY_S, Learning
+from consumer.kafka.transactions import CannotGoOn
 from schemas.codec import Decoder
 from schemas.records import Family
 
 GROUP_SUFFIX = "-challenger-"
-_BATCH_RECORDS = 50  # a forest takes a millisecond for one
+_BATCH_RECORDS = 10  # a forest takes a millisecond for one, a copy of it a second
 
 
 class ChallengerTrainer:
@@ -83,12 +87,15 @@ class ChallengerTrainer:
         self._publisher.serve()
 
     def _tell_score(self) -> None:
+        if self._models.in_force(self._challenger.family) == self.name:
+            return  # the family's trainer tells how good its predictions are, now that they are made
         if self._reader.families and self._board is not None and self._board.has_news:
             self._publisher.publish(*encode_score(self._board.score()))
 
     def close(self, timeout_s: float) -> None:
         """Leave the group; what is published is delivered first."""
-        self._tell_score()
+        with suppress(CannotGoOn):  # perhaps what ends the worker is that nothing can be published any more
+            self._tell_score()
         self._publisher.flush(timeout_s)
         self._reader.close()
 
@@ -124,13 +131,31 @@ class _Challenging:
 
     def fold(self, offset: int, example: Any) -> None:
         """Fold the example at `offset` in; publish the snapshot that is due after it, if one is."""
+        if self._board.failed is not None:
+            return
         self._board.folded(offset)
-        if comparable(example, self._churn):
-            own = self._model.probability(example)
-            if own is not None:
-                self._board.add(example.head, example.label, own, example.predicted)
-                self._observer.compared(self.name, example.head, example.label, own, example.predicted)
-        self._model.learn(offset, example)
+        try:
+            self._judge(example)
+            self._model.learn(offset, example)
+        except Exception as error:  # noqa: BLE001 - River's classes raise whatever they like, and scoring has to go on
+            self._board.failed = f"it failed at example {offset}: {error!r}"
+            log.exception("%s has failed at example %d, and learns no more until its trainer starts again",
+                          self.name, offset)  # fmt: skip
+            return
+        self._publish_when_due(offset)
+
+    def _judge(self, example: Any) -> None:
+        if not comparable(example, self._churn):
+            return
+        own = self._model.probability(example)
+        if own is None:
+            return
+        if not isfinite(own):
+            raise ValueError(f"its probability is {own}")
+        self._board.add(example.head, example.label, own, example.predicted)
+        self._observer.compared(self.name, example.head, example.label, own, example.predicted)
+
+    def _publish_when_due(self, offset: int) -> None:
         self._since_snapshot += 1
         if self._since_snapshot >= self._snapshot_examples:
             self._since_snapshot = 0

@@ -59,11 +59,7 @@ def require_topics(admin: AdminClient, kafka: KafkaSettings, topics: TopicSettin
     """
     present = reach(admin, kafka).topics
     plan = topic_plan(topics)
-    missing = [spec.name for spec in plan if spec.name not in present]
-    if missing:
-        are = "is not there" if len(missing) == 1 else "are not there"
-        names = ", ".join(missing)
-        raise TopicsError(f"{names} {are}: run `nextbest topics create`, or correct topics.prefix ({topics.prefix!r})")
+    _refuse_missing([spec.name for spec in plan if spec.name not in present], topics)
     counts = {spec.name: len(present[spec.name].partitions) for spec in plan}
     differing = [
         f"{spec.name} has {_count(counts[spec.name], 'partition')}, not {spec.partitions}"
@@ -76,6 +72,20 @@ def require_topics(admin: AdminClient, kafka: KafkaSettings, topics: TopicSettin
         raise TopicsError(
             f"{'; '.join(differing)}: {fits}make all topics anew under another topics.prefix with "
             "`nextbest topics create`"
+        )
+
+
+def require_topic(admin: AdminClient, kafka: KafkaSettings, topics: TopicSettings, topic: str) -> None:
+    """Raise TopicsError unless `topic` (logical name) is there, ClusterAway as `reach`."""
+    name = topics.name(topic)
+    _refuse_missing([name] if name not in reach(admin, kafka).topics else [], topics)
+
+
+def _refuse_missing(names: Sequence[str], topics: TopicSettings) -> None:
+    if names:
+        are = "is not there" if len(names) == 1 else "are not there"
+        raise TopicsError(
+            f"{', '.join(names)} {are}: run `nextbest topics create`, or correct topics.prefix ({topics.prefix!r})"
         )
 
 

@@ -10,7 +10,7 @@ from consumer.kafka.transactions import CannotGoOn
 
 # The client names its own errors with an underscore; they are part of its interface.
 PARTITION_EOF = KafkaError._PARTITION_EOF  # noqa: SLF001
-_OFFSET_GONE = KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001
+OFFSET_GONE = KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001
 _BATCH_RECORDS = 5_000
 _POLL_S = 0.1
 
@@ -82,7 +82,7 @@ def read_to(
 
 def raise_or_log(error: KafkaError) -> None:
     """Log what the client will get over by itself; raise CannotGoOn for anything else."""
-    if error.code() == _OFFSET_GONE:
+    if error.code() == OFFSET_GONE:
         raise CannotGoOn(
             f"records that were not read yet are gone from the broker ({error.str()}): retention took them, or the "
             "topic was made anew. Restore them, or start a new group on what is left"

@@ -39,6 +39,7 @@ class Promotion(msgspec.Struct, frozen=True, kw_only=True):
     behind: tuple[str, ...]  # what was in force before, the latest last: where rollbacks lead
     at_ms: int  # epoch milliseconds
     why: str  # in the words of whoever did it
+    known_ms: int = 0  # event time of the latest label learned by then: predictions made later are the model's
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -65,6 +66,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     from_offset: int  # of the first example that was judged
     examples: int  # since then
     heads: dict[str, Comparison]
+    failed: str | None = None  # why it learns no more, until its trainer starts again
 
 
 class UnreadableRecord(Exception):

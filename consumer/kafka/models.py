@@ -7,9 +7,11 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from consumer.core.catalogue import Catalogue
+from consumer.core.challenger import latest_label_ms
 from consumer.core.settings import BUILT_IN, CoreSettings
 from consumer.core.snapshot import RefusedSnapshot, decode_snapshot, family_of, model_name
 from consumer.kafka import clients
+from consumer.kafka.check import require_topic
 from consumer.kafka.knowledge_follower import ModelsInTopic
 from consumer.kafka.log_reader import end_offsets, read_to
 from consumer.kafka.model_publisher import ModelPublisher
@@ -49,18 +51,33 @@ class ModelRow(msgspec.Struct, frozen=True):
     age_s: float  # since its newest snapshot or score
     promotable: bool
     refused: str | None  # why its newest snapshot can't be used under the present settings
+    failed: str | None  # why it learns no more
     heads: dict[str, Comparison]
 
 
 class ModelsTopic:
-    """The models topic, read once from end to end."""
+    """The models topic, read once from end to end; of snapshots, as workers do, those that can be used."""
 
-    def __init__(self, kafka: KafkaSettings, topics: TopicSettings, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        topics: TopicSettings,
+        settings: CoreSettings,
+        catalogue: Catalogue,
+        stop: Callable[[], bool],
+    ) -> None:
+        """Raises TopicsError where there is no such topic, CannotGoOn and Stopping."""
         self.models = ModelsInTopic()
+        self._settings = settings
+        self._catalogue = catalogue
+        self._refused: dict[str, tuple[LatestSnapshot, str]] = {}  # by model: its newest one, and why
+        self._known_ms: dict[str, int] = {}  # by family: event time of the latest label in any of its models
         self.scores: dict[str, tuple[Score, int]] = {}  # by model, with the broker's time
         name = topics.name("models")
         where = TopicPartition(name, 0, OFFSET_BEGINNING)
-        end = end_offsets(clients.admin(kafka), [where], STALLED_S)[0]
+        admin = clients.admin(kafka)
+        require_topic(admin, kafka, topics, "models")
+        end = end_offsets(admin, [where], STALLED_S)[0]
         reader = clients.reader(kafka, auto_offset_reset="earliest", partition_eof=True)
         try:
             reader.assign([where])
@@ -76,7 +93,7 @@ class ModelsTopic:
         kind, model = kind_of(record.key)
         try:
             if kind == "snapshot":
-                self.models.note_snapshot(model, record)
+                self._take_snapshot(model, record)
             elif kind == "promotion":
                 self.models.note_promotion(decode_promotion(record.data), record)
             else:
@@ -84,15 +101,29 @@ class ModelsTopic:
         except (UnreadableRecord, ValueError) as error:
             clients.log.warning("a record of the models topic is passed over: %s", error)
 
-    def rows(self, settings: CoreSettings, catalogue: Catalogue, now_ms: int) -> list[ModelRow]:
+    def _take_snapshot(self, model: str, record: LatestSnapshot) -> None:
+        try:
+            snapshot = decode_snapshot(record.data, self._settings, self._catalogue)
+        except RefusedSnapshot as refused:
+            self._refused[model] = (record, str(refused))
+            return
+        self._refused.pop(model, None)
+        self.models.note_snapshot(model, record)
+        if snapshot.churn is not None:
+            known_ms = latest_label_ms(snapshot.churn)
+            self._known_ms[snapshot.family] = max(self._known_ms.get(snapshot.family, 0), known_ms)
+
+    def rows(self, now_ms: int) -> list[ModelRow]:
         """Return every model there is, by family: the one in force first, then the one before it."""
-        names = {model for model in (*self.models.latest, *self.scores) if family_of(model) in FAMILIES}
-        rows = [self._row(model, settings, catalogue, now_ms) for model in names]
+        known = {*self.models.latest, *self._refused, *self.scores}
+        rows = [self._row(model, now_ms) for model in known if family_of(model) in FAMILIES]
         roles = ("champion", "previous", "challenger")
         return sorted(rows, key=lambda row: (row.family, roles.index(row.role), row.model))
 
-    def _row(self, model: str, settings: CoreSettings, catalogue: Catalogue, now_ms: int) -> ModelRow:
-        snapshot = self.models.latest.get(model)
+    def _row(self, model: str, now_ms: int) -> ModelRow:
+        usable = self.models.latest.get(model)
+        refused, why_refused = self._refused.get(model, (None, None))
+        snapshot = usable or refused
         score, scored_ms = self.scores.get(model, (None, 0))
         published_ms = max(snapshot.published_ms if snapshot is not None else 0, scored_ms)
         return ModelRow(
@@ -104,8 +135,9 @@ class ModelsTopic:
             examples=score.examples if score is not None else None,
             from_offset=score.from_offset if score is not None else None,
             age_s=max(0.0, (now_ms - published_ms) / 1000),
-            promotable=snapshot is not None,
-            refused=_refused(snapshot, settings, catalogue),
+            promotable=usable is not None,
+            refused=why_refused,
+            failed=score.failed if score is not None else None,
             heads=score.heads if score is not None else {},
         )
 
@@ -118,7 +150,7 @@ class ModelsTopic:
 
     # What to put in force
 
-    def promotion_of(self, name: str, why: str, settings: CoreSettings, catalogue: Catalogue, now_ms: int) -> Promotion:
+    def promotion_of(self, name: str, why: str, now_ms: int) -> Promotion:
         """Return the record that puts a model in force; raise CannotPromote where it cannot be.
 
         `name` is that of a challenger or of a family, whose own model is meant.
@@ -130,42 +162,35 @@ class ModelsTopic:
             raise CannotPromote(f"{model} is in force already")
         known = self.models.promotion(family)
         behind = (*(known.behind if known is not None else ()), before)[-MAX_BEHIND:]
-        return self._promotion(family, model, behind, why, settings, catalogue, now_ms)
+        return self._promotion(family, model, behind, why, now_ms)
 
-    def rollback_of(
-        self, family: Family, why: str, settings: CoreSettings, catalogue: Catalogue, now_ms: int
-    ) -> Promotion:
+    def rollback_of(self, family: Family, why: str, now_ms: int) -> Promotion:
         """Return the record that puts the model before the latest promotion back in force."""
         known = self.models.promotion(family)
         if known is None or not known.behind:
             raise CannotPromote(
                 f"{self.models.in_force(family)} is in force and replaced no other: there is nothing to roll back to"
             )
-        return self._promotion(family, known.behind[-1], known.behind[:-1], why, settings, catalogue, now_ms)
+        return self._promotion(family, known.behind[-1], known.behind[:-1], why, now_ms)
 
-    def _promotion(
-        self,
-        family: Family,
-        model: str,
-        behind: tuple[str, ...],
-        why: str,
-        settings: CoreSettings,
-        catalogue: Catalogue,
-        now_ms: int,
-    ) -> Promotion:
+    def _promotion(self, family: Family, model: str, behind: tuple[str, ...], why: str, now_ms: int) -> Promotion:
         snapshot = self.models.latest.get(model)
         if snapshot is None:
             raise CannotPromote(self._why_no_snapshot(model))
-        refused = _refused(snapshot, settings, catalogue)
-        if refused is not None:
-            raise CannotPromote(f"{model} can't be put in force: {refused}")
         known = self.models.promotion(family)
-        at_ms = (
-            now_ms if known is None else max(now_ms, known.at_ms + 1)
-        )  # after it, whatever this machine's clock says
-        return Promotion(family=family, model=model, offset=snapshot.offset, behind=behind, at_ms=at_ms, why=why)
+        return Promotion(
+            family=family,
+            model=model,
+            offset=snapshot.offset,
+            behind=behind,
+            at_ms=now_ms if known is None else max(now_ms, known.at_ms + 1),  # after it, whatever the clock here says
+            why=why,
+            known_ms=self._known_ms.get(family, 0),
+        )
 
     def _why_no_snapshot(self, model: str) -> str:
+        if model in self._refused:
+            return f"{model} can't be put in force: {self._refused[model][1]}"
         score = self.scores[model][0] if model in self.scores else None
         if score is None or score.promotable:
             return f"{model} has published no snapshot yet: it needs more examples"
@@ -175,22 +200,12 @@ class ModelsTopic:
         )
 
     def _model_named(self, name: str) -> str:
-        known = {*self.models.latest, *self.scores, *FAMILIES}
+        known = {*self.models.latest, *self._refused, *self.scores, *FAMILIES}
         for model in (name, *(model_name(family, name) for family in FAMILIES)):
             if model in known:
                 return model
         others = ", ".join(sorted(known - set(FAMILIES))) or "no challengers"
         raise CannotPromote(f"there is no model {name} in the models topic; there are {others}, and the families' own")
-
-
-def _refused(snapshot: LatestSnapshot | None, settings: CoreSettings, catalogue: Catalogue) -> str | None:
-    if snapshot is None:
-        return None
-    try:
-        decode_snapshot(snapshot.data, settings, catalogue)
-    except RefusedSnapshot as refused:
-        return str(refused)
-    return None
 
 
 def record_promotion(kafka: KafkaSettings, topics: TopicSettings, promotion: Promotion) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from consumer.core.catalogue import Catalogue
-from consumer.core.challenger import learner_of, spec_of
+from consumer.core.challenger import learner_of, new_challenger, spec_of
 from consumer.core.learner import Learner, new_learner
 from consumer.core.settings import BUILT_IN, ChallengerSettings, CoreSettings
 from consumer.core.snapshot import model_name
@@ -47,6 +47,7 @@ def rebuild_models(
     """
     rebuilt: dict[str, Learner] = {family: new_learner(family, settings, catalogue) for family in FAMILIES}
     for each in challengers:
+        new_challenger(each, settings, catalogue)  # a mistake is told before anything is folded
         if each.model == BUILT_IN:
             rebuilt[model_name(each.family, each.name)] = learner_of(spec_of(each), settings, catalogue)
     publisher = ModelPublisher(clients.idempotent_producer(kafka), topics.name("models"))
@@ -55,13 +56,13 @@ def rebuild_models(
         for model, learner in rebuilt.items()
     }
     publisher.deliver(_DELIVERY_S)
-    known = ModelsTopic(kafka, topics, stop)
+    known = ModelsTopic(kafka, topics, settings, catalogue, stop)
     for family in FAMILIES:
         model = known.models.in_force(family)
         if model not in rebuilt:
             why = f"{model} was in force and is not among the challengers, so it could not be rebuilt"
             log.warning("%s: %s; the family's own model is in force now", family, why)
-            record_promotion(kafka, topics, known.promotion_of(family, why, settings, catalogue, _now_ms()))
+            record_promotion(kafka, topics, known.promotion_of(family, why, _now_ms()))
     return folded
 
 

@@ -9,6 +9,7 @@ class Scoreboard:
 
     def __init__(self, model: str, kind: str, *, promotable: bool) -> None:
         self.model = model
+        self.failed: str | None = None  # why it learns no more
         self._kind = kind
         self._promotable = promotable
         self._heads: dict[str, tuple[Prequential, Prequential]] = {}
@@ -44,6 +45,7 @@ class Scoreboard:
             offset=self._offset,
             from_offset=self._from_offset,
             examples=self._examples,
+            failed=self.failed,
             heads={
                 head: Comparison(_judged(mine), _judged(theirs)) for head, (mine, theirs) in sorted(self._heads.items())
             },

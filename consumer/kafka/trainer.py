@@ -6,6 +6,7 @@ yet that it was replaced) publish the same bytes, of which readers ignore the se
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from confluent_kafka import Consumer
@@ -143,6 +144,9 @@ class Trainer:
         if board.model != self._models.in_force(family):
             board = self._scoreboards[family] = self._new_scoreboard(family)
         board.folded(offset)
+        promotion = self._models.promotion(family)
+        if promotion is not None and example.predicted_at < promotion.known_ms:
+            return  # the model before it said that
         if family == "churn" and comparable(example, self._settings.churn):
             board.add(example.head, example.label, example.predicted, example.predicted)
 
@@ -176,7 +180,8 @@ class Trainer:
 
     def close(self, timeout_s: float) -> None:
         """Leave the group; what is published is delivered first."""
-        self._tell_scores()
+        with suppress(CannotGoOn):  # perhaps what ends the worker is that nothing can be published any more
+            self._tell_scores()
         self._publisher.flush(timeout_s)
         self._reader.close()
 

@@ -107,9 +107,9 @@ class DirectoryRecording:
         """Yield the records of one topic partition, from the rows of the input."""
         return (record for record in self._rereading.records(task, topic) if record.offset >= from_offset)
 
-    def snapshot(self, family: Family, offset: int) -> bytes | None:
+    def snapshot(self, model: str, offset: int) -> bytes | None:
         """Return a snapshot, reading on in the file until it comes. The last 4,096 that passed are at hand."""
-        wanted = (family, offset)
+        wanted = (model, offset)
         while wanted not in self._snapshots:
             recorded = next(self._more_snapshots, None)
             if recorded is None:

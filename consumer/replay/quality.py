@@ -1,12 +1,14 @@
 """How good the models were while they learned: each example is judged by what was predicted before it was learned."""
 
 from array import array
-from itertools import groupby
 from math import log
 
 import msgspec
 
 from consumer.core.base_rate import BaseRate
+from consumer.core.preference import NEXT_ITEM
+from consumer.core.segment_learner import SEGMENT
+from consumer.evaluate.metrics import auc
 from schemas.records import TrainingExample
 
 TOP = 20
@@ -82,11 +84,14 @@ class Quality:
         if example.family == "churn":
             self._add_churn(example)
         elif example.family == "preference":
-            self._add_preference(example)
+            if example.head == NEXT_ITEM:
+                self._add_preference(example)
         else:
             self._add_policy(example)
 
     def _add_churn(self, example: TrainingExample) -> None:
+        if example.head == SEGMENT:  # a sample, without a prediction
+            return
         self._churn_matured[example.head] = self._churn_matured.get(example.head, 0) + 1
         if example.head != HORIZON_HEAD:
             return
@@ -155,19 +160,3 @@ def log_loss(probability: float, label: float) -> float:
     """Return −log of the probability given to what happened, bounded."""
     happened = probability if label else 1.0 - probability
     return -log(max(_SMALLEST_PROBABILITY, happened))
-
-
-def auc(predicted: "array[float]", labels: "array[int]") -> float | None:
-    """Return the area under the ROC curve by ranks, ties shared (Mann and Whitney 1947); None for one class alone."""
-    positives = sum(labels)
-    negatives = len(labels) - positives
-    if not positives or not negatives:
-        return None
-    order = sorted(range(len(predicted)), key=predicted.__getitem__)
-    rank_sum, before = 0.0, 0
-    for _, tied in groupby(order, key=predicted.__getitem__):
-        members = list(tied)
-        mean_rank = before + (len(members) + 1) / 2.0
-        rank_sum += mean_rank * sum(labels[index] for index in members)
-        before += len(members)
-    return (rank_sum - positives * (positives + 1) / 2.0) / (positives * negatives)

@@ -42,8 +42,11 @@ class Recording(Protocol):
         Raises NotVerifiable where `from_offset` has expired.
         """
 
-    def snapshot(self, family: Family, offset: int) -> bytes | None:
-        """Return the model snapshot of `family` whose last example is at `offset`; None where it is not to be had."""
+    def snapshot(self, model: str, offset: int) -> bytes | None:
+        """Return the snapshot of `model` whose last example is at `offset`; None where it is not to be had.
+
+        `model` is a family, for its own model, or ``family.NAME``, for a challenger's.
+        """
 
     def sessions(self, from_offset: int, to_offset: int) -> Iterator[tuple[int, Session]]:
         """Yield (offset, session) with from_offset ≤ offset < to_offset, in order. Raises NotVerifiable if expired."""

@@ -19,6 +19,7 @@ from consumer.core.intake import Rejection
 from consumer.core.journal import ClosedCommit, OpenCommit, TaskRecord, encode_task_record, settings_digest
 from consumer.core.knowledge import Knowledge
 from consumer.core.merge import INPUT_TOPICS, EventTimeMerge, MergeRecord
+from consumer.core.segments import transitions
 from consumer.core.settings import CoreSettings
 from consumer.core.task import Outputs, ScoringTask
 from consumer.core.working_set import CommittedState, WorkingSet
@@ -36,7 +37,14 @@ from consumer.replay.files import (
 from consumer.replay.inlet import PRODUCTS, AnyRow, Inlet, ProductRecord, UnusableRow, UsableRow, is_input, usable
 from consumer.replay.options import ReplayOptions
 from consumer.replay.quality import Quality
-from consumer.replay.summary import DecisionCounts, EffectiveSettings, Summary, warnings_about, why_no_churn_figures
+from consumer.replay.summary import (
+    DecisionCounts,
+    EffectiveSettings,
+    Segments,
+    Summary,
+    warnings_about,
+    why_no_churn_figures,
+)
 from consumer.replay.training import Trainers
 from schemas.codec import Decoder, JsonEncoder
 from schemas.container import Recorded
@@ -288,6 +296,9 @@ class _Replay:
         letter = {"line": line, "reason": why.reason, "field": why.field, "message": why.message, "origin": origin}
         self._output.write_lines(DEAD_LETTERS, [msgspec.json.encode(letter)])
 
+    def _counters(self) -> Counter[str]:
+        return sum((lane.task.counters for lane in self._lanes), Counter())
+
     def summary(self, source: Source, unreadable_after: str | None, seconds: float) -> Summary:
         """Return what has come of everything so far; raise Unaccounted where the rows do not add up."""
         settings = self._settings
@@ -314,9 +325,11 @@ class _Replay:
                 by_action=_largest_first(self._actions),
                 by_trigger=_largest_first(self._triggers),
             ),
+            segments=Segments.of(transitions(self._counters()), self._knowledge.thresholds),
             churn=self._quality.churn(null_because),
             preference=self._quality.preference(),
             outcomes=self._quality.outcomes(),
+            drifts=tuple(self._trainers.drifts),
             settings=EffectiveSettings.of(settings, self._options.partitions, self._options.commit_records),
             stream_from_ms=self._first_ms,
             stream_to_ms=last_ms,

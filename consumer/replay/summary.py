@@ -1,11 +1,17 @@
 """The summary of a replay: every row accounted for, and how good the models were."""
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
 import msgspec
 
+from consumer.core.segments import SEGMENTS, Thresholds
 from consumer.core.settings import DAY_MS, CoreSettings
 from consumer.replay.quality import ChurnQuality, Outcomes, PreferenceQuality
+from consumer.replay.training import NotedDrift
 
 WARN_LATE_SHARE = 0.01
+MAX_DRIFTS_SHOWN = 10
 
 
 class Unaccounted(Exception):
@@ -51,6 +57,20 @@ class DecisionCounts(msgspec.Struct, frozen=True):
     by_trigger: dict[str, int]
 
 
+class Segments(msgspec.Struct, frozen=True):
+    """Moves of customers between segments, by the one before and the one after, and where segments begin at the end."""
+
+    moves: dict[str, dict[str, int]]
+    thresholds: Thresholds
+
+    @classmethod
+    def of(cls, moves: Mapping[tuple[str, str], int], thresholds: Thresholds) -> "Segments":
+        """Return them in the order in which segments are named."""
+        named: tuple[str, ...] = SEGMENTS
+        table = {one: {other: moves[one, other] for other in named if (one, other) in moves} for one in named}
+        return cls({before: after for before, after in table.items() if after}, thresholds)
+
+
 class Summary(msgspec.Struct, frozen=True):
     """What a replay read and what came of it. `seconds` is the only figure that differs between two runs.
 
@@ -71,9 +91,11 @@ class Summary(msgspec.Struct, frozen=True):
     sessions: int
     commits: int
     decisions: DecisionCounts
+    segments: Segments
     churn: ChurnQuality
     preference: PreferenceQuality
     outcomes: Outcomes
+    drifts: tuple[NotedDrift, ...]  # in the order of the examples
     settings: EffectiveSettings
     stream_from_ms: int | None
     stream_to_ms: int | None
@@ -137,8 +159,15 @@ def summary_rows(summary: Summary) -> list[tuple[str, str, str]]:
         ("churn", "log loss, base rate's", f"{_figure(churn.log_loss)}, {_figure(churn.base_rate_log_loss)}"),
         ("churn", "AUC", _figure(churn.auc)),
     ]
+    rows += [("churn", "drift", _drift_in_words(drift)) for drift in summary.drifts[:MAX_DRIFTS_SHOWN]]
+    if len(summary.drifts) > MAX_DRIFTS_SHOWN:
+        rows.append(("churn", "drift", f"and {len(summary.drifts) - MAX_DRIFTS_SHOWN:,} more, in summary.json"))
     if churn.reason is not None:
         rows.append(("churn", "no figure, because", churn.reason))
+    rows += [
+        ("segments", f"moves from {before}", ", ".join(f"{to} {n:,}" for to, n in moves.items()))
+        for before, moves in summary.segments.moves.items()
+    ]
     rows.append(("next item", "items asked for", f"{preference.n:,}"))
     for name, quality in (
         ("ours", preference.ours),
@@ -161,6 +190,11 @@ def summary_rows(summary: Summary) -> list[tuple[str, str, str]]:
         ("run", "seconds", f"{summary.seconds:.1f} ({summary.rows / max(summary.seconds, 1e-9):,.0f} rows/s)"),
     ]
     return rows
+
+
+def _drift_in_words(drift: NotedDrift) -> str:
+    day = datetime.fromtimestamp(drift.at_ms / 1000, UTC).date()
+    return f"{day}: the mean of {drift.what} went from {drift.before:.4g} to {drift.after:.4g}"
 
 
 def _figure(value: float | None) -> str:

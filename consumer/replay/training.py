@@ -9,6 +9,8 @@ from consumer.core.learner import Learner, new_learner
 from consumer.core.settings import CoreSettings
 from schemas.records import FAMILIES, Family, TrainingExample
 
+MAX_DRIFTS = 1_000
+
 
 class PublishedSnapshot(msgspec.Struct, frozen=True):
     """One snapshot as published: `offset` is that of the last example in it."""
@@ -16,6 +18,16 @@ class PublishedSnapshot(msgspec.Struct, frozen=True):
     family: Family
     offset: int
     data: bytes
+
+
+class NotedDrift(msgspec.Struct, frozen=True):
+    """Something that was found to have moved: the mean of the losses, or of a feature, before and after."""
+
+    family: Family
+    what: str
+    at_ms: int  # event time of the label that showed it
+    before: float
+    after: float
 
 
 class Trainers:
@@ -26,6 +38,7 @@ class Trainers:
         self._learners: dict[Family, Learner] = {
             family: new_learner(family, settings, catalogue) for family in FAMILIES
         }
+        self.drifts: list[NotedDrift] = []  # the first MAX_DRIFTS
         self._n_examples: dict[Family, int] = dict.fromkeys(FAMILIES, 0)
 
     def fold(self, examples: Iterable[TrainingExample]) -> list[PublishedSnapshot]:
@@ -43,7 +56,10 @@ class Trainers:
         Examples are counted, not offsets: in Kafka's logs the markers of transactions take offsets as well.
         """
         learner = self._learners[example.family]
-        learner.learn(offset, example)
+        for move in learner.learn(offset, example):
+            if len(self.drifts) < MAX_DRIFTS:
+                noted = NotedDrift(example.family, move.what, example.matured_at, move.before, move.after)
+                self.drifts.append(noted)
         self._n_examples[example.family] += 1
         if self._n_examples[example.family] % self._every:
             return None

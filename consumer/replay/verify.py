@@ -13,6 +13,7 @@ import msgspec
 
 from consumer.core.budget import Budget
 from consumer.core.catalogue import Catalogue
+from consumer.core.challenger import learner_of
 from consumer.core.journal import (
     ClosedCommit,
     OpenCommit,
@@ -22,13 +23,14 @@ from consumer.core.journal import (
     settings_digest,
 )
 from consumer.core.knowledge import Knowledge
+from consumer.core.learner import Learner
 from consumer.core.settings import CoreSettings
-from consumer.core.snapshot import RefusedSnapshot
+from consumer.core.snapshot import ChallengerSpec, RefusedSnapshot, decode_snapshot, family_of
 from consumer.core.task import ScoringTask
 from consumer.core.working_set import CommittedState, WorkingSet
 from consumer.replay.logs import OrderFreeDigest
 from consumer.replay.recording import Damaged, NotVerifiable, Recording
-from consumer.replay.training import PublishedSnapshot, Trainers
+from consumer.replay.training import Trainers
 from schemas.records import FAMILIES, Family, JournalRecord, NextBestAction, TrainingExample
 
 if TYPE_CHECKING:
@@ -195,13 +197,12 @@ class _Rerun:
         if (
             journal.sessions_offset < knowledge.sessions_offset
             or journal.products_offset < knowledge.products_offset
-            or knowledge.model_versions.keys() - journal.model_versions.keys()
+            or set(map(family_of, knowledge.model_versions)) - set(map(family_of, journal.model_versions))
         ):
             knowledge = self.task.knowledge = Knowledge(self.settings, self.catalogue)
-        for family in FAMILIES:
-            offset = journal.model_versions.get(family)
-            if offset is not None and offset != knowledge.model_versions.get(family):
-                self._adopt(knowledge, journal, family, offset)
+        for model, offset in journal.model_versions.items():
+            if offset != knowledge.model_versions.get(model):
+                self._adopt(knowledge, journal, model, offset)
         for offset, item_id, product in self.recording.products(knowledge.products_offset, journal.products_offset):
             knowledge.apply_product(offset, item_id, product)
         for offset, session in self.recording.sessions(knowledge.sessions_offset, journal.sessions_offset):
@@ -213,17 +214,17 @@ class _Rerun:
                 journal,
             )
 
-    def _adopt(self, knowledge: Knowledge, journal: JournalRecord, family: Family, offset: int) -> None:
-        snapshot = self.recording.snapshot(family, offset)
+    def _adopt(self, knowledge: Knowledge, journal: JournalRecord, model: str, offset: int) -> None:
+        snapshot = self.recording.snapshot(model, offset)
         if snapshot is None:
             raise NotVerifiable(
-                f"{_place(journal)}: the {family} model in force had learned up to example {offset}; "
+                f"{_place(journal)}: the {model} model in force had learned up to example {offset}; "
                 "this snapshot is not among those kept"
             )
         try:
             knowledge.adopt(snapshot, force=True)
         except RefusedSnapshot as error:
-            raise _Different(f"the snapshot {family}@{offset} cannot be read: {error}", journal) from error
+            raise _Different(f"the snapshot {model}@{offset} cannot be read: {error}", journal) from error
 
 
 class _Verification:
@@ -252,6 +253,7 @@ class _Verification:
             family: recording.examples(family) for family in FAMILIES
         }
         self._derived_examples = {family: OrderFreeDigest() for family in FAMILIES}
+        self._promoted: dict[str, int] = {}  # challenger in force → offset of one of its snapshots
         self._open: tuple[JournalRecord, ClosedCommit] | None = None  # derived, and not found equal yet
         self._n_inputs = 0
         self.tasks: dict[int, _Rerun] = {}
@@ -347,6 +349,9 @@ class _Verification:
                 raise _Different(_describe(published, derived), journal, derived.decision_id)
 
     def _learn(self, journal: JournalRecord, closed: ClosedCommit) -> None:
+        for model, offset in journal.model_versions.items():
+            if model != family_of(model):
+                self._promoted[model] = offset
         for example in closed.outputs.examples:
             self._derived_examples[example.family].add(_encode(example))
         folded = [example for example in closed.outputs.examples if self._logs[example.family] is None]
@@ -357,6 +362,7 @@ class _Verification:
             if log is None:
                 continue
             recorded = OrderFreeDigest()
+            challengers = self._challengers(family)
             for expected, (offset, example) in enumerate(log):
                 if expected == 0 and offset > 0:
                     self.notes.append(
@@ -365,23 +371,41 @@ class _Verification:
                     break
                 recorded.add(_encode(example))
                 if (snapshot := self._trainers.fold_at(offset, example)) is not None:
-                    self._compare_snapshot(snapshot, None)
+                    self._compare_snapshot(snapshot.family, offset, snapshot.data, None)
+                due = (expected + 1) % self._settings.learner.snapshot_examples == 0
+                for model, (spec, learner) in challengers.items():
+                    learner.learn(offset, example)
+                    if due and self._is_of(spec, model, offset):
+                        self._compare_snapshot(model, offset, learner.snapshot(), None)
             else:
                 if recorded != self._derived_examples[family]:
                     raise _Different(f"the examples of {family} in the log are not those that the tasks published")
 
+    def _challengers(self, family: Family) -> dict[str, tuple[ChallengerSpec, Learner]]:
+        """Return the learners of the challengers of a family that were in force, as one of their snapshots says."""
+        learners = {}
+        for model, offset in self._promoted.items():
+            data = self._recording.snapshot(model, offset) if family_of(model) == family else None
+            spec = decode_snapshot(data, self._settings, self._catalogue).challenger if data is not None else None
+            if spec is not None:
+                learners[model] = (spec, learner_of(spec, self._settings, self._catalogue))
+        return learners
+
+    def _is_of(self, spec: ChallengerSpec, model: str, offset: int) -> bool:
+        """Return whether a snapshot was kept and is of the same challenger: one of its name may have learned before."""
+        data = self._recording.snapshot(model, offset)
+        return data is not None and decode_snapshot(data, self._settings, self._catalogue).challenger == spec
+
     def _compare_snapshots(self, examples: list[TrainingExample], journal: JournalRecord | None) -> None:
         for snapshot in self._trainers.fold(examples):
-            self._compare_snapshot(snapshot, journal)
+            self._compare_snapshot(snapshot.family, snapshot.offset, snapshot.data, journal)
 
-    def _compare_snapshot(self, snapshot: PublishedSnapshot, journal: JournalRecord | None) -> None:
-        recorded = self._recording.snapshot(snapshot.family, snapshot.offset)
+    def _compare_snapshot(self, model: str, offset: int, data: bytes, journal: JournalRecord | None) -> None:
+        recorded = self._recording.snapshot(model, offset)
         if recorded is None:
             return  # expired, or never taken: only those in force are needed, and they were
-        if recorded != snapshot.data:
-            raise _Different(
-                f"the snapshot {snapshot.family}@{snapshot.offset} does not follow from its examples", journal
-            )
+        if recorded != data:
+            raise _Different(f"the snapshot {model}@{offset} does not follow from its examples", journal)
         self.snapshots += 1
 
     def _count(self, closed: ClosedCommit) -> None:
@@ -432,9 +456,9 @@ def _describe(published: NextBestAction, derived: NextBestAction) -> str:
     """Say field by field how a published decision differs from the derived one."""
     theirs, ours = msgspec.to_builtins(published), msgspec.to_builtins(derived)
     fields = [
-        f"{name}: published {_short(theirs[name])}, derived {_short(ours[name])}"
+        f"{name}: published {_short(theirs.get(name))}, derived {_short(ours.get(name))}"
         for name in derived.__struct_fields__
-        if theirs[name] != ours[name]
+        if theirs.get(name) != ours.get(name)
     ]
     more = f"; and {len(fields) - _MAX_FIELDS_SHOWN} more fields" if len(fields) > _MAX_FIELDS_SHOWN else ""
     origin = derived.origin

@@ -78,6 +78,10 @@ class Metrics:
         self.examples = CounterFamily(registry, "examples", "Training examples committed", ("family",))
         self.sessions = CounterFamily(registry, "sessions", "Finished sessions committed")
 
+        self.segment_moves = CounterFamily(
+            registry, "segment_moves", "Customers who moved from one segment to another", ("before", "after")
+        )
+
         # how the loop does
         self.commits = CounterFamily(registry, "commits", "Transactions committed")
         self.aborts = CounterFamily(registry, "aborts", "Transactions aborted")
@@ -108,7 +112,7 @@ class Metrics:
         self.model_offset = GaugeFamily(
             registry, "model_offset", "Offset of the last example in the model in force", ("model",)
         )
-        self.snapshots = CounterFamily(registry, "snapshots", "Model snapshots published", ("family",))
+        self.snapshots = CounterFamily(registry, "snapshots", "Model snapshots published", ("model",))
         self.folded = CounterFamily(registry, "folded_examples", "Examples folded in by this trainer", ("family",))
 
         # how good it is
@@ -116,6 +120,18 @@ class Metrics:
         self.churn_log_loss = CounterFamily(registry, "churn_log_loss", "Sum of their log loss, in nats", ("head",))
         self.churn_base_log_loss = CounterFamily(
             registry, "churn_base_rate_log_loss", "The same for the base rate known at the prediction", ("head",)
+        )
+        self.drifts = CounterFamily(
+            registry, "drift", "Times that losses or the mean of a feature were found to have moved", ("family", "what")
+        )
+        self.challenger_rows = CounterFamily(
+            registry, "challenger_matured", "Churn predictions that a challenger is judged by", ("model", "head")
+        )
+        self.challenger_log_loss = CounterFamily(
+            registry, "challenger_log_loss", "Sum of the challenger's log loss on them, in nats", ("model", "head")
+        )
+        self.challenged_log_loss = CounterFamily(
+            registry, "challenged_log_loss", "The same for the model in force at the prediction", ("model", "head")
         )
         self.recommendations_tried = CounterFamily(
             registry, "recommendations_tried", "Recommendations whose next item is known"
@@ -135,6 +151,12 @@ class Metrics:
         self.churn_matured.add(head)
         self.churn_log_loss.add(head, amount=log_loss(label, predicted))
         self.churn_base_log_loss.add(head, amount=log_loss(label, base_rate))
+
+    def observe_challenger(self, model: str, head: str, label: float, own: float, in_force: float) -> None:
+        """Count one row that a challenger is judged by, beside the model in force."""
+        self.challenger_rows.add(model, head)
+        self.challenger_log_loss.add(model, head, amount=log_loss(label, own))
+        self.challenged_log_loss.add(model, head, amount=log_loss(label, in_force))
 
     def observe_recommendation(self, rank: int | None, popularity_rank: int | None, history_rank: int | None) -> None:
         """Count one tried recommendation; a rank is 1 at the top, 0 or None where the next item is not in the list."""

@@ -2,7 +2,8 @@
 
 Plain, gzip or Zstandard; separated by commas, semicolons, tabs or bars, as the header is. Columns are found by name,
 those that nobody asked for are ignored. Times are ISO 8601 (UTC where no zone is given), or seconds or milliseconds
-since 1970; which of these numbers are is decided for the whole file, by what most of them can be.
+since 1970; which of these numbers are is decided for the whole file, by what most of them can be. Where semicolons
+separate, a comma may stand for the decimal point, as spreadsheets write it there.
 
 Bad rows are left out, counted and kept for a report. Rows come out as they stand in the file, in arrays rather than an
 object each: a hundred million rows have to fit.
@@ -18,13 +19,14 @@ from math import isfinite
 from pathlib import Path
 
 from producers.readers.files import Line, read_lines, text_of
-from producers.rows import BAD_NUMBER, BLANK_LINE, MALFORMED_ROW, MISSING_FIELD, BadRow
+from producers.rows import BAD_ENCODING, BAD_NUMBER, BLANK_LINE, MALFORMED_ROW, MISSING_FIELD, BadRow
 
 TIME = "occurred_at"
 EXAMPLES = 5  # bad rows kept for each reason
 _SEPARATORS = ",;\t|"
 _RECORD_LINES = 100  # a quoted value may run over so many lines; beyond, its quote is taken for a slip
 _LONGEST_ID = 256  # characters, as in the records
+_LARGEST = 1e12  # of a number, as in the records
 _LAST_MS = 253_402_300_799_999  # of the year 9999
 _FIRST_CLEAR_MS = 10**11  # as milliseconds it is 1973, as seconds the year 5138
 _TOLD_EVERY = 10_000  # lines
@@ -70,8 +72,8 @@ def read_table(
 ) -> Table:
     """Return the columns `ids` and `numbers` and the times of the rows.
 
-    `names` says what a column is called in the file where that is not the name asked for. A number must be finite and
-    not below 0. `progress` is told lines read. Raises UnusableTable where a column is missing or no row is good, and
+    `names` says what a column is called in the file where that is not the name asked for. A number must lie between
+    0 and 1e12. `progress` is told lines read. Raises UnusableTable where a column is missing or no row is good, and
     UnreadableFile where the file can't be read to its end.
     """
     wanted = (*ids, TIME, *numbers)
@@ -92,6 +94,7 @@ class _Reading:
         self._times = array("d")  # milliseconds (exact: they have 48 bits), or a number whose unit is to be found
         self._written = bytearray()  # how each time is written
         self._lines = array("q")
+        self._decimal_comma = False
         self._n_bad: Counter[str] = Counter()
         self._examples: dict[str, list[BadRow]] = {}
 
@@ -99,6 +102,7 @@ class _Reading:
         """Go through the file."""
         lines = read_lines(self._path)
         header, separator = self._header(lines)
+        self._decimal_comma = separator == ";"
         places = self._places(header)
         for number, fields in _records(lines, separator):
             if number % _TOLD_EVERY == 0:
@@ -121,7 +125,11 @@ class _Reading:
             said = f"the file is empty; {_listed(self._called.values())} are needed, with a header line that names them"
             raise UnusableTable(f"{self._path}: {said}")
         if isinstance(text, BadRow) or text is None:
-            raise UnusableTable(f"{self._path}: line 1 is no header: {text.message if text else 'nothing'}")
+            said = f"{text.message}{_hint(text)}" if text else "nothing"
+            raise UnusableTable(f"{self._path}: line 1 is no header: {said}")
+        if "\r" in text:
+            said = "lines end in carriage returns alone; save the file with line feeds (LF or CRLF)"
+            raise UnusableTable(f"{self._path}: {said}")
         separator = max(_SEPARATORS, key=text.count)
         return [name.strip() for name in _split(text, separator) or []], separator
 
@@ -147,29 +155,34 @@ class _Reading:
 
     def _take(self, line: int, fields: list[str]) -> None:
         n_ids = len(self._ids)
-        for column, value in zip(self._ids, fields[:n_ids], strict=True):
-            if not value or len(value) > _LONGEST_ID:
-                self._reject(BadRow(line, MISSING_FIELD, f"no {column}" if not value else f"{column} is too long"))
+        for column, name in zip(self._ids, fields[:n_ids], strict=True):
+            if not name or len(name) > _LONGEST_ID:
+                self._reject(BadRow(line, MISSING_FIELD, f"no {column}" if not name else f"{column} is too long"))
                 return
         time = _time_of(fields[n_ids])
         if time is None:
-            self._reject(BadRow(line, BAD_NUMBER, f"{TIME} is no time"), fields[n_ids])
+            said = f"{TIME} is no time in ISO 8601, nor in seconds or milliseconds since 1970"
+            self._reject(BadRow(line, BAD_NUMBER, said), fields[n_ids])
             return
-        values = [_number_of(text) for text in fields[n_ids + 1 :]]
-        if None in values:
-            at = values.index(None)
-            self._reject(
-                BadRow(line, BAD_NUMBER, f"{self._numbers[at]} is no number of 0 or more"), fields[n_ids + 1 + at]
-            )
-            return
-        for column, value in zip(self._ids, fields[:n_ids], strict=True):
+        values: list[float] = []
+        for column, text in zip(self._numbers, fields[n_ids + 1 :], strict=True):
+            number = _number_of(self._with_point(text))
+            if number is None or number > _LARGEST:
+                said = "is no number of 0 or more" if number is None else f"is over {_LARGEST:,.0f}"
+                self._reject(BadRow(line, BAD_NUMBER, f"{column} {said}"), text)
+                return
+            values.append(number)
+        for column, name in zip(self._ids, fields[:n_ids], strict=True):
             codes = self._codes[column]
-            self._rows[column].append(codes.setdefault(value, len(codes)))
-        for column, number in zip(self._numbers, values, strict=True):
-            self._values[column].append(number or 0.0)
+            self._rows[column].append(codes.setdefault(name, len(codes)))
+        for column, value in zip(self._numbers, values, strict=True):
+            self._values[column].append(value)
         self._times.append(time[0])
         self._written.append(time[1])
         self._lines.append(line)
+
+    def _with_point(self, text: str) -> str:
+        return text.replace(",", ".") if self._decimal_comma and "." not in text else text
 
     def _reject(self, bad: BadRow, value: str | None = None) -> None:
         self._n_bad[bad.message] += 1
@@ -209,10 +222,11 @@ class _Reading:
             return f"no rows below the header; each needs {_listed(self._called.values())}"
         reason, n = self._n_bad.most_common(1)[0]
         first = self._examples[reason][0]
-        return (
-            f"none of {n_rows:,} rows can be used; {n:,} of them: {reason} (line {first.line}: {first.message}). "
-            f"Needed are {_listed(self._called.values())}; --column {self._wanted[0]}=NAME says what one is called here"
-        )
+        return f"none of {n_rows:,} rows can be used; {n:,} of them: {first.message} (line {first.line}){_hint(first)}"
+
+
+def _hint(bad: BadRow) -> str:
+    return "; save the file as UTF-8" if bad.reason == BAD_ENCODING else ""
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -242,23 +256,28 @@ def _records(lines: Iterator[Line], separator: str) -> Iterator[tuple[int, list[
             fields = _split(text, separator)
         if fields is None:
             yield line.number, BadRow(line.number, MALFORMED_ROW, "a quote is opened and not closed")
-        else:
-            del waiting[:n_ahead]
+            continue
+        del waiting[:n_ahead]
+        if fields:
             yield line.number, fields
+        else:
+            said = f"a value is longer than {csv.field_size_limit():,} characters"
+            yield line.number, BadRow(line.number, MALFORMED_ROW, said)
 
 
 def _split(text: str, separator: str) -> list[str] | None:
-    """Return the values of a record, None where it ends within quotes."""
+    """Return the values of a record, None where it ends within quotes; none at all where one is too long."""
     if '"' not in text:
         return text.split(separator)
     lines = text.splitlines(keepends=True)
     try:
-        return next(csv.reader(lines, delimiter=separator, strict=True))
+        return next(csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True))
     except csv.Error as error:
         if "unexpected end" in str(error):
             return None
     try:
-        return next(csv.reader(lines, delimiter=separator))  # text after a closing quote: read it as it stands
+        # Text after a closing quote: read it as it stands.
+        return next(csv.reader(lines, delimiter=separator, skipinitialspace=True))
     except csv.Error:  # a value longer than the reader takes
         return []
 

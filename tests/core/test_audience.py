@@ -1,5 +1,6 @@
 """Audiences: labels are held to the end of the window, nothing grows, and prediction changes nothing."""
 
+from dataclasses import replace
 from math import inf, isclose
 
 import msgspec
@@ -240,3 +241,19 @@ def test_settings_that_make_no_sense_are_refused(bad: dict[str, int]) -> None:
     """The message names the setting."""
     with pytest.raises(ValueError, match=next(iter(bad))):
         AudienceSettings(**bad)
+
+
+def test_what_nobody_met_for_long_gives_way_and_says_less() -> None:
+    """Rates fade with time and not only with their own examples: a season that is over holds no slot for ever."""
+    learner = AudienceLearner(replace(AUDIENCE, category_slots=2), LearnerSettings())
+    for day, category, n in ((30, "skis", 20), (700, "tents", 3), (700, "boats", 1)):
+        for _ in range(n):
+            learner.learn(example_of(ann(), category, 1.0, day))
+    assert set(learner.state().categories) == {"tents", "boats"}
+
+    def rate_of_skis(latest_day: int) -> float:
+        others = [example_of(ann(), "tents", 0.0, latest_day)] * 20
+        state = learned(*[example_of(ann(), "skis", 1.0, 30)] * 20, *others).state()
+        return audience.unpack(AudienceScorer(AUDIENCE, state).estimate(ann(), "skis", T0).features)[0]
+
+    assert rate_of_skis(700) < rate_of_skis(30) - 1.0

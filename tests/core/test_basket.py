@@ -26,7 +26,7 @@ from consumer.core.decide import Moment
 from consumer.core.knowledge import Knowledge
 from consumer.core.learner import new_learner, restore_learner
 from consumer.core.linear import LinearState
-from consumer.core.settings import DAY_MS, LearnerSettings, PreferenceSettings
+from consumer.core.settings import DAY_MS, CoreSettings, LearnerSettings, PreferenceSettings
 from schemas.events import OrderLine, PrivacyEvent, Product, PurchaseEvent
 from schemas.records import Coordinates, Recommendation, Session, TrainingExample
 from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_task
@@ -323,7 +323,7 @@ def test_each_kind_of_session_feeds_its_own_index() -> None:
 
 def recommendations_at(trigger: str, customer: Customer, knowledge: Knowledge) -> list[str]:
     moment = Moment(trigger, NOW, Coordinates("purchases", 0, 0), "live")
-    return ids(decide_module._recommendations(customer, moment, 6, knowledge))
+    return ids(decide_module._recommendations(customer, moment, CoreSettings(), knowledge, "d1"))
 
 
 def knowing(*baskets: str) -> Knowledge:

@@ -140,7 +140,13 @@ def test_parameters_can_be_objects_of_rivers() -> None:
         ("tree.HoeffdingTreeClassifier", {"grace": 1}, "no parameter grace; it takes grace_period"),
         ("linear_model.LogisticRegression", {"optimizer": {"class": "os.path"}}, "River has no module os"),
         ("linear_model.LogisticRegression", {"optimizer": {"class": "optim.Nothing"}}, "has no class Nothing"),
+        (
+            "linear_model.LogisticRegression",
+            {"optimizer": {"class": "datasets.SMSSpam"}},
+            "nothing that a model of River",
+        ),
         ("linear_model.Perceptron", {"l2": "much"}, "can't be"),
+        ("compose.Nothing", {}, "has no class Nothing"),  # a module that lists a name which it does not hold
     ],
 )
 def test_what_names_no_classifier_is_refused_in_words(name: str, parameters: Mapping[str, object], words: str) -> None:
@@ -151,7 +157,11 @@ def test_what_names_no_classifier_is_refused_in_words(name: str, parameters: Map
 
 @pytest.mark.parametrize(
     ("parameters", "words"),
-    [({"horizon": 3}, "no parameter horizon; it takes learning_rate"), ({"l2": "much"}, "must be a number")],
+    [
+        ({"horizon": 3}, "no parameter horizon; it takes learning_rate"),
+        ({"l2": "much"}, "must be a number"),
+        ({"drift_loosening": 0.5}, "drift_loosening is 0.5; it must be at least 1"),
+    ],
 )
 def test_a_built_in_challenger_takes_only_what_its_learner_takes(parameters: dict[str, object], words: str) -> None:
     """With the challenger's name before it."""

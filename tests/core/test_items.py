@@ -13,7 +13,7 @@ from consumer.core import items, popularity
 from consumer.core.candidates import Candidates
 from consumer.core.items import ItemIndex
 from consumer.core.settings import PreferenceSettings
-from consumer.core.sources import AFTER, AHEAD, AROUND, N_SOURCES, NEAR, NEXT, PAIR, TOGETHER
+from consumer.core.sources import AHEAD, AROUND, N_SOURCES, NEAR, NEXT, PAIR, TOGETHER
 from schemas.events import Product
 from schemas.records import Session
 
@@ -102,12 +102,13 @@ def test_items_of_the_same_sessions_go_together() -> None:
 
 
 def test_the_next_item_is_the_one_that_came_after() -> None:
-    """Rules have a direction, and a step counts more than two."""
+    """Sessions have a direction, and a step counts more than two."""
     index = index_of(session("abc"), session("dab"), session("efg"))
-    scores = named(index, ["a"], AFTER)
+    scores = named(index, ["a"], AHEAD)
     assert set(scores) == {"b", "c"}
     assert scores["b"] > scores["c"]
-    assert named(index, ["c"], AFTER) == {}
+    assert set(named(index, ["a"], NEXT)) == {"b"}
+    assert named(index, ["c"], AHEAD) == named(index, ["c"], NEXT) == {}
 
 
 @given(sessions, st.lists(st.sampled_from(ITEMS), unique=True, max_size=5))
@@ -135,7 +136,6 @@ def test_items_are_scored_as_defined(folded: list[Session], context: list[str]) 
             if shared[0] != context[0] or item_id == context[0]:
                 continue
             add(AROUND, item_id, round(1023 / abs(gap)) * units)
-            add(AFTER, item_id, (round(1023 / gap) if gap > 0 else 0) * units)
             add(NEXT, item_id, units if gap == 1 else 0)
             follows = gap == 1 and place > 1 and [rows[place - 2][0]] == context[1:2]
             add(PAIR, item_id, units if follows else 0)

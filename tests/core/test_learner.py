@@ -5,11 +5,14 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
+from consumer.core.churn import HAZARD, HORIZON, ChurnLearner
+from consumer.core.drift import LOSS, REST_EXAMPLES, Drift
 from consumer.core.knowledge import Knowledge
 from consumer.core.learner import Learner, new_learner, restore_learner
 from consumer.core.settings import DAY_MS, ChurnSettings
-from consumer.core.snapshot import RefusedSnapshot
+from consumer.core.snapshot import ChallengerSpec, RefusedSnapshot, decode_snapshot, encode_snapshot
 from schemas.records import FAMILIES, Family, TrainingExample
 from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_task
 
@@ -83,6 +86,69 @@ def test_a_damaged_snapshot_is_refused_in_words(position: int, flip: int) -> Non
         Knowledge(SETTINGS, CATALOGUE).adopt(bytes(data))
 
 
+def test_a_snapshot_of_another_river_is_refused_in_words() -> None:
+    """Its numbers may differ, so nothing is learned on from it or scored with it."""
+    snapshot = decode_snapshot(new_learner("churn", SETTINGS, CATALOGUE).snapshot(), SETTINGS, CATALOGUE)
+    older = encode_snapshot(structs.replace(snapshot, river_version="0.25.0"))
+    with pytest.raises(RefusedSnapshot, match=r"learned with River 0\.25\.0, this build has .*models rebuild"):
+        Knowledge(SETTINGS, CATALOGUE).adopt(older)
+
+
+def test_only_the_model_in_force_is_adopted() -> None:
+    """A challenger changes nothing until it is promoted; from then on the own model does not, until a rollback."""
+    own = [fold(new_learner("churn", SETTINGS, CATALOGUE), "churn", 0, n).snapshot() for n in (10, 20, 30)]
+    challenging = Learner("churn", SETTINGS, CATALOGUE, challenger=ChallengerSpec("b", {}))
+    theirs = fold(challenging, "churn", 0, 15).snapshot()
+    knowledge = Knowledge(SETTINGS, CATALOGUE)
+    assert knowledge.adopt(own[0])
+    assert not knowledge.adopt(theirs)
+    knowledge.promote("churn.b")
+    assert knowledge.model_versions == {"churn": 9}  # until a snapshot of the other comes
+    assert not knowledge.adopt(own[1])
+    assert knowledge.adopt(theirs)
+    assert knowledge.model_versions == {"churn.b": 14}
+    knowledge.promote("churn")
+    assert knowledge.adopt(own[2])
+    assert knowledge.model_versions == {"churn": 29}
+
+
+def test_losses_that_grow_loosen_the_steps_of_the_churn_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the learner tells what it saw; a trainer that restarts on the way sees the same."""
+    loosened: list[float] = []
+    monkeypatch.setattr(ChurnLearner, "loosen", lambda _, factor: loosened.append(factor))
+    sample = next(example for example in EXAMPLES["churn"] if example.head == HAZARD)
+    right = structs.replace(sample, label=1.0, predicted=0.9)
+    wrong = structs.replace(sample, label=0.0, predicted=0.9)
+    rows = [right] * (REST_EXAMPLES + 100) + [right, wrong] * 200
+
+    def run(cuts: list[int]) -> list[Drift]:
+        learner, moves = new_learner("churn", SETTINGS, CATALOGUE), []
+        for offset, row in enumerate(rows):
+            if offset in cuts:
+                learner = restore_learner(learner.snapshot(), SETTINGS, CATALOGUE)
+            moves += learner.learn(offset, row)
+        return moves
+
+    moves = run([])
+    assert {move.what for move in moves} == {LOSS}
+    assert all(move.after > move.before for move in moves)
+    assert loosened == [SETTINGS.learner.drift_loosening]
+    assert run([50, 2_150, 2_230]) == moves
+
+
+def test_drift_is_looked_for_in_the_hazard_head_alone() -> None:
+    """The labels of the others tell of months ago."""
+    sample = next(example for example in EXAMPLES["churn"] if example.head == HAZARD)
+
+    def moves(head: str) -> int:
+        learner = new_learner("churn", SETTINGS, CATALOGUE)
+        rows = (structs.replace(sample, head=head, label=float(n < 600), predicted=0.9) for n in range(1_200))
+        return sum(len(learner.learn(offset, row)) for offset, row in enumerate(rows))
+
+    assert moves(HAZARD) > 0
+    assert moves(HORIZON) == 0
+
+
 def test_a_snapshot_of_another_horizon_is_refused() -> None:
     """A changed meaning is never scored with."""
     snapshot = fold(new_learner("churn", SETTINGS, CATALOGUE), "churn", 0, 5).snapshot()
@@ -96,5 +162,5 @@ def test_an_example_labelled_by_another_horizon_teaches_nothing() -> None:
     other = replace(SETTINGS, churn=ChurnSettings(horizon_days=30))
     learner = fold(new_learner("churn", other, CATALOGUE), "churn", 0, 30)
     untaught = new_learner("churn", other, CATALOGUE)
-    untaught.last_offset = learner.last_offset
-    assert learner.snapshot() == untaught.snapshot()
+    states = [decode_snapshot(each.snapshot(), other, CATALOGUE).churn for each in (learner, untaught)]
+    assert states[0] == states[1]

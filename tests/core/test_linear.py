@@ -1,6 +1,8 @@
 """Linear models: River learns them, plain data carries them, frozen scorers predict with them."""
 
 from math import fsum, isclose
+from random import Random
+from statistics import pstdev
 
 import msgspec
 from hypothesis import given
@@ -14,44 +16,47 @@ vector = st.tuples(value, value, value)
 examples = st.lists(st.tuples(vector, st.booleans(), st.sampled_from([0.5, 1.0, 3.0])), max_size=30)
 
 
-def learner_of(rows: list[tuple[tuple[float, ...], bool, float]], *, scaled: bool = True) -> LinearLearner:
-    learner = LinearLearner(NAMES, learning_rate=0.05, l2=1e-4, scaled=scaled, with_intercept=scaled)
+def learner_of(
+    rows: list[tuple[tuple[float, ...], bool, float]], *, scaled: bool = True, averaged: bool = False
+) -> LinearLearner:
+    learner = LinearLearner(NAMES, learning_rate=0.05, l2=1e-4, scaled=scaled, with_intercept=scaled, averaged=averaged)
     for features, label, weight in rows:
         learner.learn(features, label, weight)
     return learner
 
 
-@given(examples, examples, st.booleans())
+@given(examples, examples, st.booleans(), st.booleans())
 def test_a_learner_goes_on_from_a_snapshot_to_the_last_bit(
     before: list[tuple[tuple[float, ...], bool, float]],
     after: list[tuple[tuple[float, ...], bool, float]],
     scaled: bool,
+    averaged: bool,
 ) -> None:
     """Save → load → learn gives the same state as learning without a break."""
-    unbroken = learner_of(before + after, scaled=scaled)
-    saved = msgspec.msgpack.encode(learner_of(before, scaled=scaled).state())
+    unbroken = learner_of(before + after, scaled=scaled, averaged=averaged)
+    saved = msgspec.msgpack.encode(learner_of(before, scaled=scaled, averaged=averaged).state())
     resumed = LinearLearner.from_state(msgspec.msgpack.decode(saved, type=LinearState))
     for features, label, weight in after:
         resumed.learn(features, label, weight)
     assert resumed.state() == unbroken.state()
 
 
-@given(examples, vector, st.booleans())
-def test_the_frozen_scorer_says_what_river_says(
-    rows: list[tuple[tuple[float, ...], bool, float]], features: tuple[float, ...], scaled: bool
+@given(examples, vector, st.booleans(), st.booleans())
+def test_the_frozen_scorer_says_what_the_learner_says(
+    rows: list[tuple[tuple[float, ...], bool, float]], features: tuple[float, ...], scaled: bool, averaged: bool
 ) -> None:
-    """The scorer's probability is River's own, but for the order of additions."""
-    learner = learner_of(rows, scaled=scaled)
+    """The scorer's probability is River's own, or that of the averaged weights, but for the order of additions."""
+    learner = learner_of(rows, scaled=scaled, averaged=averaged)
     scorer = LinearScorer(learner.state())
     assert isclose(sigmoid(scorer.logit(features)), learner.probability(features), rel_tol=1e-6, abs_tol=1e-6)
 
 
-@given(examples, vector)
+@given(examples, vector, st.booleans())
 def test_bias_and_contributions_add_up_to_the_logit(
-    rows: list[tuple[tuple[float, ...], bool, float]], features: tuple[float, ...]
+    rows: list[tuple[tuple[float, ...], bool, float]], features: tuple[float, ...], averaged: bool
 ) -> None:
     """An explanation leaves nothing out."""
-    scorer = LinearScorer(learner_of(rows).state())
+    scorer = LinearScorer(learner_of(rows, averaged=averaged).state())
     total = fsum((scorer.bias, *scorer.contributions(features)))
     assert isclose(total, scorer.logit(features), rel_tol=1e-9, abs_tol=1e-6)
 
@@ -67,6 +72,35 @@ def test_prediction_changes_nothing(
         learner.probability(features)
         LinearScorer(before).logit(features)
     assert learner.state() == before
+
+
+def weights_that_predict(*, averaged: bool) -> list[float]:
+    """The weight of a feature that says nothing, after each of the last 500 of 3,000 coin tosses."""
+    chance = Random(1)
+    learner = LinearLearner(("a",), learning_rate=0.2, l2=0.0, averaged=averaged)
+    weights = []
+    for n in range(3_000):
+        learner.learn((chance.gauss(0.0, 1.0),), float(chance.random() < 0.5))
+        if n >= 2_500:
+            state = learner.state()
+            weights.append((state.averages or state.weights)[0])
+    return weights
+
+
+def test_averaged_weights_keep_still_where_there_is_nothing_to_learn() -> None:
+    """The noise of the single steps averages out: predictions move half as much, or less."""
+    assert pstdev(weights_that_predict(averaged=True)) < 0.5 * pstdev(weights_that_predict(averaged=False))
+
+
+def test_averaged_weights_follow_a_feature_that_turns() -> None:
+    """The average forgets: what held for the first examples does not weigh on it for good."""
+    learner = LinearLearner(("a",), learning_rate=0.2, l2=0.0, averaged=True)
+    for n in range(1_000):
+        learner.learn((float(n % 2),), float(n % 2))
+    assert learner.state().averages[0] > 0.5
+    for n in range(6_000):
+        learner.learn((float(n % 2),), float(1 - n % 2))
+    assert learner.state().averages[0] < -0.5
 
 
 def rate_after(labels_a_day: int, days: int) -> float:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.core.candidates import Floats
 from consumer.core.customer import Bought, Customer, encode_customer
 from consumer.core.items import ItemIndex
 from consumer.core.linear import LinearState
@@ -17,6 +18,7 @@ from consumer.core.preference import (
     PreferenceLearner,
     Ranker,
     _rank,
+    _Ranked,
     own_items,
     prior_state,
     recommend,
@@ -50,6 +52,11 @@ def visitor(session: Sequence[str] = (), history: Sequence[str] = ()) -> Custome
         session_weights=[1.0] * len(session),
         history=list(history),
     )
+
+
+def rows_of(ranked: _Ranked) -> Floats:
+    """All features of all candidates."""
+    return ranked.features.rows(np.arange(len(ranked.candidates)))
 
 
 def attempt(index: ItemIndex, customer: Customer, item: str, ranker: Ranker | None = None) -> TrainingExample:
@@ -100,12 +107,14 @@ def test_prediction_changes_nothing(index: ItemIndex, customer: Customer, item: 
 
 @given(indices(), customers)
 def test_features_are_bounded_and_scores_are_the_same_one_by_one(index: ItemIndex, customer: Customer) -> None:
-    """No scaler is needed, and a vectorised score has the same bits as the score of a single candidate."""
+    """No scaler is needed, and the scores of all are those of single candidates, up to rounding."""
     ranker = Ranker()
     ranked = _rank(index, ranker, customer)
-    assert ranked.rows.shape == (len(RANK_FEATURES), len(ranked.candidates))
-    assert ((ranked.rows >= 0.0) & (ranked.rows <= 1.0)).all()
-    assert [ranker.score(column) for column in ranked.rows.T.tolist()] == ranker.scores(ranked.rows).tolist()
+    rows = rows_of(ranked)
+    assert rows.shape == (len(RANK_FEATURES), len(ranked.candidates))
+    assert ((rows >= 0.0) & (rows <= 1.0)).all()
+    scores = ranker.scores(ranked.features)
+    assert scores.tolist() == pytest.approx([ranker.score(column) for column in rows.T.tolist()], abs=1e-12)
 
 
 def test_features_that_depend_on_the_session_come_again_where_it_holds() -> None:
@@ -113,21 +122,21 @@ def test_features_that_depend_on_the_session_come_again_where_it_holds() -> None
     index = index_of(*["ab"] * 3, "cb")
 
     def told(session: str) -> dict[str, list[float]]:
-        return dict(zip(RANK_FEATURES, _rank(index, Ranker(), visitor(session)).rows.tolist(), strict=True))
+        return dict(zip(RANK_FEATURES, rows_of(_rank(index, Ranker(), visitor(session))).tolist(), strict=True))
 
     alone, longer = told("a"), told("ca")
     assert alone["around_log|alone"] == alone["around_log"] != [0.0] * len(alone["around_log"])
     assert not any(longer["around_log|alone"])
     assert 0.0 < max(alone["near_log|rare"]) < max(alone["near_log"])
     index_of_many = index_of(*["ab"] * 150)
-    rows = dict(zip(RANK_FEATURES, _rank(index_of_many, Ranker(), visitor("a")).rows.tolist(), strict=True))
+    rows = dict(zip(RANK_FEATURES, rows_of(_rank(index_of_many, Ranker(), visitor("a"))).tolist(), strict=True))
     assert not any(rows["near_log|rare"])
 
 
 def test_an_item_that_is_usually_repeated_at_once_is_told_apart() -> None:
     """By the share of its sessions where it was, shrunk, and by how often it was just now."""
     index = index_of(*["aab"] * 5, *["ab"] * 5)
-    rows = dict(zip(RANK_FEATURES, _rank(index, Ranker(), visitor("baa")).rows.tolist(), strict=True))
+    rows = dict(zip(RANK_FEATURES, rows_of(_rank(index, Ranker(), visitor("baa"))).tolist(), strict=True))
     assert rows["last_item_usual"][:2] == [5 / 15, 0.0]
     assert rows["last_item_run"][:2] == [0.2, 0.0]
 
@@ -250,9 +259,10 @@ def test_a_step_with_the_weights_in_force_is_the_gradient(index: ItemIndex, cust
     assert example.rows == (actual is not None)
     if actual is not None and customer.session_items:
         shares = np.exp(ranked.scores - ranked.scores.max())
-        expected = (ranked.rows * shares).sum(axis=1) / shares.sum()
+        rows = rows_of(ranked)
+        expected = (rows * shares).sum(axis=1) / shares.sum()
         step = example.weight / (1 + exp(ranker.score(example.features))) * np.array(example.features)
-        assert step == pytest.approx(ranked.rows[:, actual] - expected, abs=1e-9)
+        assert step == pytest.approx(rows[:, actual] - expected, abs=1e-9)
         assert 1.0 <= example.weight < 4.0
 
 

@@ -129,3 +129,21 @@ def test_a_refusal_outlives_the_customer() -> None:
     task.take_outputs()
     stream.click("ann", T0 + 6 * 365 * DAY_MS + 1)
     assert not task.take_outputs().decisions
+
+
+def test_what_is_seen_while_an_objection_holds_stays_unknown() -> None:
+    """Not even after it is lifted, in the same visit: no history, no purchases remembered, nothing for the index."""
+    task = new_task()
+    stream = Stream(task)
+    stream.click("ann", T0, item_id="before")
+    tell(task, PrivacyEvent("objects", "ann", T0 + 1, "objection"))
+    stream.click("ann", T0 + 2, item_id="meanwhile")
+    stream.order("ann", T0 + 3, "bought-meanwhile")
+    tell(task, said(T0 + 4, granted=True))
+    stream.click("ann", T0 + 5, item_id="after")
+    task.advance_to(T0 + DAY_MS)
+    assert [session.items for session in task.take_outputs().sessions] == [("after",)]
+    customer = task.state.get("ann")
+    assert customer is not None
+    assert customer.history == ["before", "after"]
+    assert not customer.bought

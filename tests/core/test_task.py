@@ -22,7 +22,7 @@ from consumer.core.settings import (
 from consumer.core.task import ScoringTask
 from consumer.core.updates import new_customer
 from consumer.store.memory import MemoryState
-from schemas.events import ClickEvent, Context, PrivacyEvent
+from schemas.events import ClickEvent, Context, OrderLine, PrivacyEvent, PurchaseEvent
 from schemas.records import TrainingExample
 from tests.core.streams import SETTINGS, T0, Stream, new_task
 
@@ -73,7 +73,7 @@ def test_a_silent_customer_is_looked_at_again_and_labels_mature_at_the_horizon()
     stream.order("ann", T0)
     task.advance_to(T0 + 10 * DAY_MS)
     early = task.take_outputs().examples
-    assert {e.head for e in early if e.family == "churn"} == {"hazard"}
+    assert {e.head for e in early if e.family == "churn"} == {"hazard", "segment"}
     task.advance_to(T0 + 12 * DAY_MS + 1)
     assert "horizon" in {e.head for e in task.take_outputs().examples}
     assert all(e.matured_at <= task.stream_time_ms for e in early)
@@ -316,7 +316,7 @@ def test_a_customer_who_stays_for_decades_stops_nothing() -> None:
         assert stream.order("ann", half_year * 182 * DAY_MS, price=1e12) is None
     customer = task.state.get("ann")
     assert customer is not None
-    assert all(isfinite(value) for value in unpack_churn(churn_features(customer, customer.last_seen_ms + 1)))
+    assert all(isfinite(value) for value in unpack_churn(churn_features(customer, customer.last_seen_ms + 1, 90.0)))
 
 
 def test_an_order_outside_of_a_session_says_nothing_of_the_next() -> None:
@@ -345,7 +345,7 @@ def test_a_risk_that_nothing_was_decided_on_is_still_to_be_acted_on() -> None:
 def certain_churn(task: ScoringTask) -> bytes:
     """A churn model that has seen nobody come back."""
     learner = new_learner("churn", task.settings, task.catalogue)
-    features = unpack_churn(churn_features(new_customer("eve", T0), T0))
+    features = unpack_churn(churn_features(new_customer("eve", T0), T0, 90.0))
     for offset in range(100):
         learner.learn(
             offset,
@@ -452,3 +452,14 @@ def test_a_decision_without_a_choice_is_no_example() -> None:
     assert len(decision.eligible) == 1
     task.advance_to(T0 + 10 * DAY_MS)
     assert [e for e in task.take_outputs().examples if e.family == "policy"] == []
+
+
+def test_an_order_that_our_recommendation_led_to_counts_less_in_its_visit() -> None:
+    """Otherwise the index would learn its own recommendations as what visitors want."""
+    task = new_task()
+    Stream(task).click("ann", T0, item_id="seen")
+    lines = (OrderLine("recommended", 1, 5.0),)
+    task.step("purchases", 9, PurchaseEvent("p", "ann", T0 + 1, "order", "o", lines, decision_id="d"))
+    task.advance_to(T0 + DAY_MS)
+    visit = next(session for session in task.take_outputs().sessions if session.kind == "visit")
+    assert visit.weights == (1.0, task.settings.preference.caused_weight)

@@ -73,6 +73,17 @@ def test_what_our_recommendation_led_to_counts_less() -> None:
     assert customer.brands == {"zeta": 1}
 
 
+@pytest.mark.parametrize(("decision_id", "weight"), [(None, 4), ("d1", 2)])
+def test_an_order_that_our_recommendation_led_to_is_half_a_sign(decision_id: str | None, weight: int) -> None:
+    """Else what we recommend would become what the customer is said to like."""
+    task = new_task()
+    lines = (OrderLine("i1", brand="acme"),)
+    task.step("purchases", 0, PurchaseEvent("p1", "ann", T0, "order", "o1", lines, decision_id=decision_id))
+    customer = task.state.get("ann")
+    assert customer is not None
+    assert customer.brands == {"acme": weight}
+
+
 def test_who_objected_leaves_no_new_tastes() -> None:
     """Nothing is counted of a customer who objects to profiling."""
     stream = Stream(new_task())

@@ -129,7 +129,7 @@ def test_the_same_lines_give_the_same_run() -> None:
 
 def test_too_few_days_are_said_with_what_is_needed() -> None:
     """The message names the days there are and what to do."""
-    with pytest.raises(TooShort, match=r"30 days; .* shorter --within"):
+    with pytest.raises(TooShort, match=r"30 days from 2020-01-01 on; .* shorter --within"):
         run_audience(shop(n_days=30), SETTINGS, WITHIN_DAYS, 20)
 
 

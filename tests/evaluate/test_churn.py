@@ -189,6 +189,6 @@ def test_activity_and_purchases_coincide_in_a_file_of_orders() -> None:
 def test_too_few_days_are_an_error_that_says_how_many_are_needed() -> None:
     """Three horizons and four weeks, the first day included."""
     days_needed = 3 * HORIZON + 28 + 1
-    with pytest.raises(TooShort, match=f"span {days_needed - 1} days; .* needs {days_needed} "):
+    with pytest.raises(TooShort, match=f"span {days_needed - 1} days from .* needs {days_needed} "):
         run([("a", 0, 1.0), ("a", days_needed - 2, 1.0)])
     assert run([("a", 0, 1.0), ("a", days_needed - 1, 1.0)]).rows.counts.sum() <= 1

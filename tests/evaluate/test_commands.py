@@ -150,7 +150,8 @@ def test_skipped_rows_are_told_on_standard_error(nextbest: NextBest, tmp_path: P
     answer = nextbest("evaluate", "churn", path, *CHURN)
     n = len(path.read_text().splitlines())
     assert f"skipped 1 of {n - 1} rows: no customer_id (line {n - 1})" in answer.stderr
-    assert f"skipped 1 of {n - 1} rows: occurred_at is no time: 'someday' (line {n})" in answer.stderr
+    assert f"skipped 1 of {n - 1} rows: occurred_at is no time in ISO 8601" in answer.stderr
+    assert f"'someday' (line {n})" in answer.stderr
     whole = figures(nextbest("evaluate", "churn", orders, *CHURN))
     assert figures(answer) == whole | {"rows_skipped": 2}
 
@@ -181,3 +182,25 @@ def test_a_mistake_is_one_sentence_with_exit_code_2(
     assert words in answer.stderr
     assert answer.stderr.startswith("nextbest: ")
     assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize("command", ["churn", "basket"])
+def test_a_placeholder_for_an_unknown_date_is_a_mistake(
+    nextbest: NextBest, tmp_path: Path, orders: Path, command: str
+) -> None:
+    """Else a backtest would live through each day of eight thousand years."""
+    path = tmp_path / "orders.csv"
+    path.write_text(orders.read_text() + "c1,o1,9999-12-31,1,i1\n", encoding="utf-8")
+    answer = nextbest("evaluate", command, path)
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    assert "rows are dated from 2024-01-" in answer.stderr
+    assert "to 9999-12-31, over 100 years" in answer.stderr
+
+
+def test_a_file_without_a_row_that_counts_says_why(nextbest: NextBest, tmp_path: Path) -> None:
+    """Long enough, but whoever ordered was not looked at again in time."""
+    path = tmp_path / "orders.csv"
+    path.write_text("customer_id,occurred_at,amount\nc0,2024-01-01,1\nc0,2024-02-22,1\n", encoding="utf-8")
+    answer = nextbest("evaluate", "churn", path, "--horizon", "8d", "--every", "36500d")
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    assert "no row counts: the last day whose labels have matured is 2024-02-14" in answer.stderr

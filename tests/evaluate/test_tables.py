@@ -101,13 +101,14 @@ def test_bad_rows_are_counted_by_reason_with_their_lines(tmp_path: Path) -> None
     assert table.n_rows == 7
     assert dict(table.n_bad) == {
         "no customer_id": 1,
-        "occurred_at is no time": 1,
+        "occurred_at is no time in ISO 8601, nor in seconds or milliseconds since 1970": 1,
         "amount is no number of 0 or more": 2,
         "2 columns; the header has 3": 1,
     }
     lines = {reason: [bad.line for bad in bads] for reason, bads in table.examples.items()}
     assert lines["amount is no number of 0 or more"] == [6, 7]
-    assert "'yesterday'" in table.examples["occurred_at is no time"][0].message
+    messages = [bad.message for bads in table.examples.values() for bad in bads]
+    assert any("'yesterday'" in message for message in messages)
 
 
 def test_columns_of_other_names_are_mapped(tmp_path: Path) -> None:
@@ -124,6 +125,7 @@ def test_columns_of_other_names_are_mapped(tmp_path: Path) -> None:
         ("id,when,amount\n1,2,3\n", "no column customer_id, occurred_at; found id, when, amount; needed"),
         ("id,when,amount\n1,2,3\n", "--column customer_id=NAME"),
         ("customer_id,occurred_at,amount\na,b,3\n", "none of 1 rows can be used; 1 of them: occurred_at is no time"),
+        ("customer_id,occurred_at,amount\ra,2020-05-17,1\r", "lines end in carriage returns alone; save the file with"),
     ],
 )
 def test_a_file_that_is_of_no_use_is_one_clear_sentence(tmp_path: Path, text: str, words: str) -> None:
@@ -133,3 +135,41 @@ def test_a_file_that_is_of_no_use_is_one_clear_sentence(tmp_path: Path, text: st
     assert words in str(error.value)
     assert str(tmp_path / "orders.csv") in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("customer_id,occurred_at,amount\nÉva,2020-05-17,1\n".encode("latin-1"), "save the file as UTF-8"),
+        ("customer_id,occurred_at,amount\nÉva,2020-05-17,1\n".encode("utf-16"), "save the file as UTF-8"),
+    ],
+)
+def test_a_file_of_another_encoding_says_which_is_needed(tmp_path: Path, content: bytes, words: str) -> None:
+    """Spreadsheets save in others by default."""
+    path = tmp_path / "orders.csv"
+    path.write_bytes(content)
+    with pytest.raises(UnusableTable, match=words):
+        read_table(path, ["customer_id"], ["amount"])
+
+
+def test_where_semicolons_separate_a_comma_is_the_decimal_point(tmp_path: Path) -> None:
+    """So spreadsheets write it in half of the world; a comma and a point in one number are still a mistake."""
+    table = read(tmp_path, "customer_id;occurred_at;amount\na;2020-05-17;1,5\nb;2020-05-17;2.5\nc;2020-05-17;1.234,5\n")
+    assert [amount for _, _, amount in rows(table)] == [1.5, 2.5]
+    assert table.n_bad.total() == 1
+    assert len(read(tmp_path, 'customer_id,occurred_at,amount\na,2020-05-17,1\na,2020-05-17,"1,5"\n')) == 1
+
+
+def test_a_space_before_a_quote_does_not_hide_it(tmp_path: Path) -> None:
+    """Neither in the header nor in a row."""
+    table = read(tmp_path, '"customer_id", "occurred_at", "amount"\n"a, b", "2020-05-17", "1"\n')
+    assert [(name, amount) for name, _, amount in rows(table)] == [("a, b", 1.0)]
+
+
+def test_a_value_beyond_all_measure_costs_its_own_row_and_says_so(tmp_path: Path) -> None:
+    """A quoted value too long to be read, and an amount that no record could hold: two of them add up to no number."""
+    long = "x" * 200_000
+    text = f'customer_id,occurred_at,amount\n"{long}",2020-05-17,1\nb,2020-05-17,1e308\nc,2020-05-17,1e12\n'
+    table = read(tmp_path, text)
+    assert [name for name, _, _ in rows(table)] == ["c"]
+    assert set(table.n_bad) == {"a value is longer than 131,072 characters", "amount is over 1,000,000,000,000"}

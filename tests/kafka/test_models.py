@@ -6,11 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from consumer.commands import models as models_command
+from consumer.commands.errors import CommandError
+from consumer.config import Config
+from consumer.core.learner import Learner
 from consumer.core.prequential import Figures
 from consumer.core.settings import ChallengerSettings, ChurnSettings, CoreSettings, LearnerSettings
+from consumer.core.snapshot import ChallengerSpec, model_name
+from consumer.kafka import clients
+from consumer.kafka import models as models_topic
 from consumer.kafka.knowledge_follower import ModelsInTopic
+from consumer.kafka.log_reader import Stopping
 from consumer.kafka.model_publisher import ModelPublisher
 from consumer.kafka.model_records import (
     Comparison,
@@ -26,6 +34,7 @@ from consumer.kafka.models import CannotPromote, ModelRow, ModelsTopic, record_p
 from consumer.kafka.observer import Observer
 from consumer.kafka.rebuild import rebuild_models
 from consumer.kafka.recording import TopicRecording
+from consumer.kafka.topics import TopicsError
 from consumer.kafka.trainer import Trainer
 from consumer.replay.verify import verify
 from consumer.store.memory import MemoryState
@@ -43,11 +52,11 @@ TREE = ChallengerSettings("tree", model="tree.HoeffdingTreeClassifier", scaled=F
 
 
 def read(cluster: Cluster) -> ModelsTopic:
-    return ModelsTopic(cluster.kafka(), cluster.topics, lambda: False)
+    return ModelsTopic(cluster.kafka(), cluster.topics, cluster.core, catalogue(), lambda: False)
 
 
 def rows(cluster: Cluster) -> dict[str, ModelRow]:
-    return {row.model: row for row in read(cluster).rows(cluster.core, catalogue(), NOW_MS)}
+    return {row.model: row for row in read(cluster).rows(NOW_MS)}
 
 
 def models_used(cluster: Cluster) -> list[str]:
@@ -89,7 +98,7 @@ def test_a_challenger_learns_is_promoted_followed_by_the_workers_and_rolled_back
         produce(1)
         while seen.records < produced:
             yield False
-        promotion = read(cluster).promotion_of("faster", "it was better", cluster.core, catalogue(), NOW_MS)
+        promotion = read(cluster).promotion_of("faster", "it was better", NOW_MS)
         record_promotion(cluster.kafka(), cluster.topics, promotion)
         while "churn.faster" not in seen.versions:
             yield False
@@ -108,13 +117,13 @@ def test_a_challenger_learns_is_promoted_followed_by_the_workers_and_rolled_back
     assert found["churn.tree"].kind == TREE.model
     topic = read(cluster)
     with pytest.raises(CannotPromote, match="no form in plain data"):
-        topic.promotion_of("tree", "", cluster.core, catalogue(), NOW_MS)
+        topic.promotion_of("tree", "", NOW_MS)
     with pytest.raises(CannotPromote, match=r"no model forest.*churn\.faster"):
-        topic.promotion_of("forest", "", cluster.core, catalogue(), NOW_MS)
+        topic.promotion_of("forest", "", NOW_MS)
     with pytest.raises(CannotPromote, match="in force already"):
-        topic.promotion_of("churn.faster", "", cluster.core, catalogue(), NOW_MS)
+        topic.promotion_of("churn.faster", "", NOW_MS)
 
-    back = topic.rollback_of("churn", "it was not", cluster.core, catalogue(), NOW_MS)
+    back = topic.rollback_of("churn", "it was not", NOW_MS)
     assert (back.model, back.behind) == ("churn", ())
     record_promotion(cluster.kafka(), cluster.topics, back)
 
@@ -133,7 +142,7 @@ def test_a_challenger_learns_is_promoted_followed_by_the_workers_and_rolled_back
         assert hazard.own.all.n == hazard.in_force.all.n > 0
         assert hazard.own.all.log_loss != hazard.in_force.all.log_loss
     with pytest.raises(CannotPromote, match="nothing to roll back to"):
-        read(cluster).rollback_of("churn", "", cluster.core, catalogue(), NOW_MS)
+        read(cluster).rollback_of("churn", "", NOW_MS)
     assert models_used(cluster) == ["churn", "churn.faster", "churn"]
     with TopicRecording(cluster.kafka(), cluster.topics, Decoder(), cluster.core.time.max_ahead_ms) as recording:
         verdict = verify(recording, cluster.core, catalogue(), BUILD, MemoryState)
@@ -191,6 +200,56 @@ def run(cluster: Cluster, story: Callable[[Watcher], Iterator[bool]]) -> None:
     work_until(cluster, step)
 
 
+def publish(cluster: Cluster, *records: tuple[bytes, bytes]) -> None:
+    """Write to the models topic."""
+    publisher = ModelPublisher(clients.idempotent_producer(cluster.kafka()), cluster.topics.name("models"))
+    for key, data in records:
+        publisher.publish(key, data)
+    publisher.deliver(30.0)
+
+
+def snapshot(core: CoreSettings, name: str | None = None, offset: int = 9) -> tuple[bytes, bytes]:
+    """Return a snapshot of a churn model that has learned nothing up to `offset`."""
+    learner = Learner("churn", core, catalogue(), None, None if name is None else ChallengerSpec(name, {}))
+    learner.last_offset = offset
+    return f"{model_name('churn', name)}@{offset}".encode(), learner.snapshot()
+
+
+@pytest.mark.kafka
+def test_the_commands_answer_in_words_whatever_the_topic_holds(
+    kafka_bootstrap: str, unique_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No topic, an empty one, a model of other settings with a higher offset, and somebody else who promotes."""
+    cluster = Cluster(kafka_bootstrap, unique_prefix, tmp_path)
+    with pytest.raises(TopicsError, match="models is not there: run `nextbest topics create`"):
+        read(cluster)
+    cluster.create()
+    assert rows(cluster) == {}
+    with pytest.raises(CannotPromote, match="there are no challengers"):
+        read(cluster).promotion_of("faster", "", NOW_MS)
+    with pytest.raises(CannotPromote, match="nothing to roll back to"):
+        read(cluster).rollback_of("policy", "", NOW_MS)
+
+    other = replace(cluster.core, churn=ChurnSettings(horizon_days=77.0))
+    publish(cluster, snapshot(other, "a", offset=500))
+    assert not rows(cluster)["churn.a"].promotable
+    with pytest.raises(CannotPromote, match="other settings"):
+        read(cluster).promotion_of("a", "", NOW_MS)
+    publish(cluster, snapshot(cluster.core, "a"), snapshot(cluster.core, "b"))  # as a rebuild writes it
+    row = rows(cluster)["churn.a"]
+    assert (row.offset, row.promotable, row.refused) == (9, True, None)
+
+    mine, theirs = (read(cluster).promotion_of(name, f"{name} it is", NOW_MS) for name in ("a", "b"))
+    theirs = structs.replace(theirs, at_ms=NOW_MS + 5)
+    assert (mine.model, mine.offset) == ("churn.a", 9)
+    publish(cluster, encode_promotion(theirs))
+    monkeypatch.setattr(models_command, "_read", lambda _: read(cluster))
+    config = Config(kafka=cluster.kafka(), topics=cluster.topics)
+    with pytest.raises(CommandError, match=r"churn\.a is not in force: churn\.b .* b it is"):
+        models_command._record(config, mine)
+    assert rows(cluster)["churn.b"].role == "champion"
+
+
 def promotion(model: str, at_ms: int) -> Promotion:
     return Promotion(family="churn", model=model, offset=10, behind=(), at_ms=at_ms, why="")
 
@@ -227,8 +286,10 @@ def test_what_must_outlive_retention_is_what_is_in_force_and_where_rollbacks_lea
         models.note_snapshot(model, LatestSnapshot(f"{model}@5".encode(), b""))
     assert [record.key for record in models.to_keep("churn")] == [b"churn@5"]
     record = LatestSnapshot(b"promotion@churn", b"")
-    models.note_promotion(promotion("churn.a", 1), record)
-    assert [kept.key for kept in models.to_keep("churn")] == [b"promotion@churn", b"churn@5", b"churn.a@5"]
+    models.note_snapshot("churn.c", LatestSnapshot(b"churn.c@5", b""))
+    models.note_promotion(structs.replace(promotion("churn.a", 1), behind=("churn", "churn.b")), record)
+    kept = [each.key for each in models.to_keep("churn")]
+    assert kept == [b"promotion@churn", b"churn@5", b"churn.a@5", b"churn.b@5"]
     assert models.to_keep("preference") == []
 
 
@@ -275,15 +336,26 @@ def test_a_snapshot_is_published_again_by_its_age_in_the_topic_not_by_that_of_th
     assert written.keys == [b"churn@5"]
 
 
+def test_a_command_that_is_interrupted_while_it_reads_ends_as_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with a stack trace."""
+
+    def interrupted(*_: object) -> None:
+        raise Stopping
+
+    monkeypatch.setattr(models_topic, "ModelsTopic", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        models_command._read(Config())
+
+
 def test_the_list_shows_roles_ages_and_figures(capsys: pytest.CaptureFixture[str]) -> None:
     """One line a model and head; what is not known is a dash."""
     figures = Judged(all=Figures(1_200, 0.51234, 0.75), recent=Figures(800, 0.5, None))
     row = ModelRow(
         family="churn", model="churn.faster", role="challenger", kind="built-in", offset=90, examples=1_300,
-        from_offset=4, age_s=7_300.0, promotable=True, refused="it is damaged",
+        from_offset=4, age_s=7_300.0, promotable=True, refused="it is damaged", failed="it is nan",
         heads={"hazard": Comparison(own=figures, in_force=figures)},
     )  # fmt: skip
-    bare = ModelRow("policy", "policy", "champion", None, -1, None, None, 5.0, False, None, {})
+    bare = ModelRow("policy", "policy", "champion", None, -1, None, None, 5.0, False, None, None, {})
     models_command._print_table([row, bare])
     lines = capsys.readouterr().out.splitlines()
     shown = (
@@ -291,4 +363,4 @@ def test_the_list_shows_roles_ages_and_figures(capsys: pytest.CaptureFixture[str
     )
     assert " ".join(lines[1].split()) == shown
     assert lines[2].split()[:4] == ["policy", "policy", "champion", "–"]
-    assert lines[3] == "churn.faster: it is damaged"
+    assert lines[3:] == ["churn.faster: it is damaged", "churn.faster: it is nan"]

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.replay.quality import Quality, auc
+from consumer.evaluate.metrics import auc
+from consumer.replay.quality import Quality
 from schemas.records import Family, TrainingExample
 
 
@@ -63,7 +64,7 @@ def test_hits_count_within_the_first_twenty_only() -> None:
     """Rank 1 and 20 are hits, 21 and absence are not; MRR is over all that were asked for."""
     quality = Quality()
     for rank in (1, 20, 21, 0):
-        quality.add(example("preference", rank=rank, popularity_rank=0, history_rank=2))
+        quality.add(example("preference", head="next-item", rank=rank, popularity_rank=0, history_rank=2))
     preference = quality.preference()
     assert preference.n == 4
     assert preference.ours.hit_rate_at_20 == 0.5

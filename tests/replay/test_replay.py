@@ -5,6 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from consumer.core.segments import DEFAULT_THRESHOLDS
 from consumer.core.settings import DAY_MS, ChurnSettings, CoreSettings, PrivacySettings
 from consumer.replay.files import DEAD_LETTERS, DECISIONS, FILES, JOURNAL, MANIFEST, MODELS, OutputRefused
 from consumer.replay.inlet import recorded_partitions
@@ -318,3 +319,13 @@ def test_one_wrong_clock_in_json_lines_makes_nothing_else_late(tmp_path: Path) -
     summary = run_replay(path, tmp_path / "out", options=options)
     assert (summary.events, summary.late, sum(summary.bad_by_reason.values())) == (50, 0, 1)
     assert run_verify(tmp_path / "out").kind == "same"
+
+
+def test_the_summary_counts_who_moved_from_segment_to_segment(tmp_path: Path) -> None:
+    """Who comes again after a month was slipping in between, and the table says so."""
+    days = (0, 1, 2, 35, 36)
+    events = [click(f"c{n}", T0 + day * DAY_MS + n, "item_view", f"item-{day}") for day in days for n in range(3)]
+    summary = run_replay(write_recording(tmp_path / "month.jsonl", lines_of(events)), tmp_path / "out")
+    assert summary.segments.moves == {"new": {"slipping": 3}, "slipping": {"active": 3}}
+    assert summary.segments.thresholds == DEFAULT_THRESHOLDS
+    assert ("segments", "moves from new", "slipping 3") in summary_rows(summary)

@@ -282,7 +282,7 @@ def test_models_in_force_that_are_gone_are_not_verifiable(replayed_once: Path) -
     """Without the snapshot that scored, its decisions cannot be derived."""
 
     class WithoutModels(DirectoryRecording):
-        def snapshot(self, family: Family, offset: int) -> bytes | None:  # noqa: ARG002 - of the protocol
+        def snapshot(self, model: str, offset: int) -> bytes | None:  # noqa: ARG002 - of the protocol
             return None
 
     recording = WithoutModels(replayed_once / "out", read_rows)

@@ -99,7 +99,7 @@ privacies = st.builds(
 products = st.builds(
     Product, item_id=text, price=st.none() | money, margin=st.none() | st.floats(-1e12, 1e12), available=st.booleans()
 )
-arms = st.builds(EligibleArm, any_text, optional_text, optional_text, floats)
+arms = st.builds(EligibleArm, action=any_text, channel=optional_text, variant=optional_text, propensity=floats)
 decisions = st.builds(
     NextBestAction,
     content=st.lists(st.builds(Recommendation, any_text, floats, any_text), max_size=2).map(tuple),
