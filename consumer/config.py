@@ -271,6 +271,7 @@ _MAY_BE_ZERO = frozenset(
         *("port", "exploration", "exploration_growth", "action_budget_price", "fatigue_cost", "l2", "late_by_ms"),
         *("max_ahead_ms", "sample_share", "hold_out_share", "caused_weight", "min_compaction_lag_ms", "risk_threshold"),
         *("decide_every_ms", "nothing_floor", "propensity_floor", "heartbeat_ms", "drift_delta"),
+        *("basket_sample_share", "explore_share", "explore_items"),
     }
 )
 _SHARES = ("_share", "_floor", "_ratio", "_threshold", "_weight")

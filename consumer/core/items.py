@@ -12,7 +12,7 @@ floats, and ties go to the item seen last: slots, which depend on what was evict
 
 from array import array
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import count
 from math import log
 
 import numpy as np
@@ -34,7 +34,7 @@ from consumer.core.session_log import (
     SessionLog,
 )
 from consumer.core.settings import PreferenceSettings
-from consumer.core.sources import AROUND, NEAR, NEXT, TOGETHER, Neighbours, gains
+from consumer.core.sources import AHEAD, AROUND, NEXT, TOGETHER, Neighbours, gains
 from schemas.events import Product
 from schemas.records import Session
 
@@ -75,7 +75,7 @@ class ItemIndex:
         self._popularity = Popularity(min(POPULARITY_SESSIONS, self._max_sessions))
         self._products = Products(self._max_items, max(1, settings.blocked_items))
         self._logarithms = array("d", [0.0, 0.0])  # of every number of sessions that an item may be in
-        self._scratch = Scratch()
+        self._scratch, self._listing = Scratch(), Scratch()
 
     # -- size ------------------------------------------------------------------------------------------------------
 
@@ -236,24 +236,27 @@ class ItemIndex:
         last = slot_of.get(context[0], 0)  # where it is 0 there are no rules, and its column below is nobody's
         rules = self._log.latest(last, RULE_SESSIONS)
         are_neighbours = len(slots) == 1 and len(rules) == len(neighbours.matches)  # the latest sessions of one item
-        named = [neighbours.matches] if are_neighbours else [neighbours.matches, np.frombuffer(rules, dtype=np.int64)]
-        steps = self._log.steps(np.concatenate(named))
-        cut = int(steps.lengths[: len(neighbours.matches)].sum())
-        of_rules = slice(0 if are_neighbours else cut, len(steps.slots))
+        if are_neighbours:
+            steps = self._log.steps(neighbours.matches)
+            of_rules, at_once = slice(len(steps.slots)), steps.at_once
+        else:
+            n = len(neighbours.matches)
+            steps = self._log.steps(np.concatenate((neighbours.matches, np.frombuffer(rules, dtype=np.int64))))
+            of_rules, at_once = slice(int(steps.lengths[:n].sum()), len(steps.slots)), steps.at_once[n:]
         distinct, places = self._scratch.columns(steps.slots)
         previous = slot_of.get(context[1], -1) if len(context) > 1 else -1
         found = gains(steps, places, len(distinct), neighbours, of_rules, previous)
         found[AROUND:, (distinct == last).argmax()] = 0.0
         n_with = np.frombuffer(self._log.n_with, dtype=np.uint32).take(distinct)
         found[TOGETHER] *= log(1 + self._log.n_held) - np.frombuffer(self._logarithms).take(n_with)
-        n_at_once = np.count_nonzero(steps.at_once[of_rules][steps.distances[of_rules] == 0])
-        return Scores(distinct, found, self._log.n_with[last], n_at_once / (len(rules) + _HARDLY_REPEATED))
+        repeated = np.count_nonzero(at_once) / (len(rules) + _HARDLY_REPEATED)
+        return Scores(distinct, found, self._log.n_with[last], repeated)
 
     def _neighbours_of(self, slots: list[int], weights: list[int]) -> Neighbours:
         """Return the sessions that share the greatest weight of items with the context, ties to the more recent."""
         n = self._neighbours
         if len(slots) == 1:
-            nearest: Ints = np.array(self._log.latest(slots[0], n), dtype=np.int64)
+            nearest = np.frombuffer(self._log.latest(slots[0], n), dtype=np.int64)
             similarity = np.full(len(nearest), weights[0])
             return Neighbours(nearest, similarity, similarity)
         postings = [self._log.latest(slot, self._sessions_per_item) for slot in slots]
@@ -262,7 +265,9 @@ class ItemIndex:
         packed.sort()
         # A run is a session; its last match is that of the greatest weight.
         starts = packed >> START_SHIFT
-        last = np.append((starts[1:] != starts[:-1]).nonzero()[0], len(packed) - 1)
+        is_last = np.ones(len(starts), dtype=np.bool_)
+        np.not_equal(starts[1:], starts[:-1], out=is_last[:-1])
+        last = is_last.nonzero()[0]
         sums = ((packed >> POSITION_BITS) & WEIGHT_MASK).cumsum()[last]
         sums[1:] -= sums[:-1].copy()
         # Sessions ascend, so their place among the runs makes each key unique: the choice doesn't depend on the method.
@@ -274,24 +279,26 @@ class ItemIndex:
         return Neighbours(matches, keys >> 32, (matches >> POSITION_BITS) & WEIGHT_MASK)
 
     def _most_promising(self, scores: Scores) -> Ints:
-        """Return the columns of the items that the sources speak for most, at most SCORED."""
+        """Return the slots of the items that the sources speak for most, at most SCORED."""
         n = len(scores.slots)
         if n <= SCORED:
-            return np.arange(n)
-        largest = scores.values.max(axis=1)
-        promise = scores.values[TOGETHER] / max(largest[TOGETHER], 1.0)
-        for source in (NEAR, AROUND, NEXT):
-            if largest[source]:
-                promise += scores.values[source] / largest[source]
+            return scores.slots
+        values = scores.values[: NEXT + 1]
+        largest = np.maximum(values.max(axis=1), 1.0)
+        largest[AHEAD] = np.inf  # says little that the others don't
+        promise = (values / largest[:, np.newaxis]).sum(axis=0)
         least = np.partition(promise, n - SCORED)[n - SCORED]
-        best: Ints = (promise >= least).nonzero()[0]
-        return best if len(best) <= SCORED else self._latest_first(best, promise[best], scores.slots[best])[:SCORED]
+        best = (promise >= least).nonzero()[0]
+        slots: Ints = scores.slots.take(best)
+        return slots if len(best) <= SCORED else slots[self._latest_first(promise.take(best), slots, SCORED)]
 
-    def _latest_first(self, columns: Ints, scores: Floats, slots: Ints) -> Ints:
-        """Return `columns` by falling score, ties to the item seen last."""
+    def _latest_first(self, scores: Floats, slots: Ints, n: int) -> Ints:
+        """Return the places of the `n` largest `scores`, largest first, ties to the item of `slots` seen last."""
+        if not n:
+            return NOTHING.slots
         seen = np.frombuffer(self._popularity.seen, dtype=np.int64).take(slots)
-        ordered: Ints = columns[np.lexsort((seen, scores))[::-1]]
-        return ordered
+        places: Ints = np.lexsort((seen, scores))[: -n - 1 : -1]
+        return places
 
     def candidates(self, context: Sequence[str], own: Sequence[str] = (), category: str | None = None) -> Candidates:
         """Return what could come next.
@@ -302,45 +309,44 @@ class ItemIndex:
         scores = self.scores(context)
         popularity = self._popularity
         popular = popularity.top(POPULAR)
-        slot_of, own_slots, unknown = self._slot_of, [], []
-        for item_id in dict.fromkeys(own):
-            slot = slot_of.get(item_id, 0)
-            if not slot:
-                unknown.append(item_id)
-                slot = -len(unknown)
-            own_slots.append(slot)
+        slot_of = self._slot_of
+        own = list(dict.fromkeys(own))
+        own_slots = [slot_of.get(item_id, 0) for item_id in own]
+        unknown: list[str] = []
+        if 0 in own_slots:
+            unknown = [item_id for item_id, slot in zip(own, own_slots, strict=True) if not slot]
+            numbers = count(-1, -1)
+            own_slots = [slot or next(numbers) for slot in own_slots]
         listed = [
             np.array(own_slots, dtype=np.int64),
-            scores.slots.take(self._most_promising(scores)),
+            self._most_promising(scores),
             popular,
             popularity.top_in(category, IN_CATEGORY) if category is not None else NOTHING.slots,
         ]
-        self._scratch.reserve(len(self._ids) + len(unknown))
+        self._listing.reserve(len(self._ids) + len(unknown))
         found = Candidates(self._ids, slot_of, unknown)
-        found.slots, columns = self._scratch.columns(np.concatenate(listed))
-        a, b, c = accumulate(map(len, listed[:3]))
-        found.n_own = a
+        found.slots, columns = self._listing.columns(np.concatenate(listed))
+        found.n_own = len(own_slots)
+        b = found.n_own + len(listed[1])
+        c = b + len(popular)
         found.top_popular, found.top_category = columns[b:c], columns[c:]
-        found.sources = self._scratch.look_up(scores.slots, scores.values, found.slots)
-        found.support, found.repeated = scores.support, scores.repeated
-        self._rank_together(found, context, own)
         known = np.maximum(found.slots, 0) if unknown else found.slots
+        found.sources = self._scratch.look_up(scores.slots, scores.values, known)
+        found.support, found.repeated = scores.support, scores.repeated
+        asked = [own.index(item_id) if item_id in own else found.find(item_id) for item_id in context]
+        self._rank_together(found, known, [column for column in asked if column is not None])
         largest = popularity.counts[popular[0]] if len(popular) else 1
         found.popularity = np.frombuffer(popularity.counts, dtype=np.int64).take(known) / largest
         found.categories = np.frombuffer(popularity.category_numbers, dtype=np.int64).take(known)
         return found
 
-    def _rank_together(self, found: Candidates, context: Sequence[str], own: Sequence[str]) -> None:
-        """Fill in what goes together with `context`, without the items of `context` themselves, and its ranking."""
+    def _rank_together(self, found: Candidates, known: Ints, asked: list[int]) -> None:
+        """Fill in what goes together, without the columns `asked` about, and its ranking. `known`: slots, or 0."""
         found.together = found.sources[TOGETHER].copy()
-        columns_of = {item_id: column for column, item_id in enumerate(dict.fromkeys(own))}
-        for item_id in context:
-            column = columns_of[item_id] if item_id in columns_of else found.find(item_id)
-            if column is not None:
-                found.together[column] = 0.0
-        scored = found.together.nonzero()[0]
-        ranked = self._latest_first(scored, found.together.take(scored), found.slots.take(scored))
-        found.top_together = ranked[:RANKED]
+        for column in asked:
+            found.together[column] = 0.0
+        n = min(RANKED, int(np.count_nonzero(found.together)))
+        found.top_together = self._latest_first(found.together, known, n)
 
 
 def _begin_of_last(items: Sequence[str], n: int) -> int:

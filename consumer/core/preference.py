@@ -16,7 +16,15 @@ from consumer.core.customer import Customer
 from consumer.core.hashing import name_of
 from consumer.core.items import CONTEXT_ITEMS, ItemIndex
 from consumer.core.linear import LinearLearner, LinearScorer, LinearState
-from consumer.core.rank_features import RANK_FEATURES, SOURCE_OF, rank_features
+from consumer.core.rank_features import (
+    N_OF_ALL,
+    PLAIN_FEATURES,
+    PLAIN_OF,
+    RANK_FEATURES,
+    SOURCE_OF,
+    RankFeatures,
+    rank_features,
+)
 from consumer.core.settings import LearnerSettings, PreferenceSettings
 from schemas.records import Recommendation, TrainingExample
 
@@ -48,7 +56,7 @@ PRIOR_WEIGHTS: dict[str, float] = {
     "ahead_log": 0.8,
     "around_log": 0.8,
     "next_log": 0.2,
-    "after_odds": 0.4,
+    "next_odds": 0.4,
     "pair_odds": 1.3,
     "around_log|alone": 1.3,
     "next_log|alone": -0.1,
@@ -81,9 +89,10 @@ PRIOR_WEIGHTS: dict[str, float] = {
     "session_again|rare": 0.2,
     "session_again|alone": 0.2,
 }
-FEATURE_SET = name_of("rank-features", "2", *RANK_FEATURES)
+FEATURE_SET = name_of("rank-features", "3", *RANK_FEATURES)
 _SOURCES: tuple[str, ...] = tuple(dict.fromkeys(SOURCE_OF))
-_SOURCE_STARTS = [SOURCE_OF.index(source) for source in _SOURCES]  # one stretch each
+_PLAIN_SOURCES = [SOURCE_OF[RANK_FEATURES.index(name)] for name in PLAIN_FEATURES]
+_SOURCE_STARTS = [_PLAIN_SOURCES.index(source) for source in _SOURCES]  # one stretch each
 
 
 def prior_state(settings: LearnerSettings) -> LinearState:
@@ -114,7 +123,7 @@ class Ranker:
         self._scorer = LinearScorer(state)
         if state.names != RANK_FEATURES:
             raise ValueError("the ranker's state has other features than this build")
-        self._weights: Floats = np.array(state.weights)[:, np.newaxis]
+        self._weights: Floats = np.array(state.weights)
 
     @classmethod
     def from_state(cls, state: LinearState) -> "Ranker":
@@ -125,20 +134,36 @@ class Ranker:
         """Return the score of one candidate: the higher the better."""
         return self._scorer.logit(features)
 
-    def scores(self, rows: Floats) -> Floats:
-        """Return the score of each column of `rows`, a row a feature; bit for bit what `score` returns."""
-        # Feature by feature in their order: a matrix product would round differently, and so does a sum over a single
-        # column, which is taken for a row.
-        weighted = self._weights * rows
-        total: Floats = weighted.sum(axis=0) if weighted.shape[1] > 1 else np.add.accumulate(weighted, axis=0)[-1]
+    def plain_weights(self, features: RankFeatures) -> Floats:
+        """Return the weights of the plain features, shape (len(PLAIN_FEATURES), 1), with those under conditions."""
+        weights: Floats = np.empty((len(PLAIN_FEATURES), 1))
+        weights[:, 0] = np.bincount(PLAIN_OF, self._weights * features.holds)
+        return weights
+
+    def scores(self, features: RankFeatures) -> Floats:
+        """Return the score of each candidate; up to rounding what `score` returns for its row."""
+        weights = self.plain_weights(features)
+        total = _sum_rows(weights[:N_OF_ALL] * features.of_all)
+        n_own = features.of_own.shape[1]
+        if n_own:
+            total[:n_own] += _sum_rows(weights[N_OF_ALL:] * features.of_own)
         total += 0.0  # no -0.0
         return total
 
-    def why(self, rows: Floats) -> list[str]:
-        """Return for each column of `rows` which of the sources that know the item added most to its score."""
-        gains = np.add.reduceat(self._weights * rows, _SOURCE_STARTS, axis=0)
+    def why(self, features: RankFeatures, columns: Ints) -> list[str]:
+        """Return for each of `columns` which of the sources that know the item added most to its score."""
+        rows = features.plain(columns)
         known = np.maximum.reduceat(rows, _SOURCE_STARTS, axis=0) > 0.0
-        return [_SOURCES[at] for at in np.argmax(np.where(known, gains, -np.inf), axis=0).tolist()]
+        rows *= self.plain_weights(features)
+        gains = np.add.reduceat(rows, _SOURCE_STARTS, axis=0)
+        return [_SOURCES[at] for at in np.where(known, gains, -np.inf).argmax(axis=0).tolist()]
+
+
+def _sum_rows(rows: Floats) -> Floats:
+    """Return the sum of all rows, added in their order: a matrix product would round differently on other machines."""
+    # So does a sum over a single column, which is taken for a row.
+    total: Floats = rows.sum(axis=0) if rows.shape[1] > 1 else np.add.accumulate(rows, axis=0)[-1]
+    return total
 
 
 class PreferenceLearner:
@@ -180,16 +205,14 @@ class PreferenceLearner:
 
 class _Ranked(NamedTuple):
     candidates: Candidates
-    rows: Floats  # a row a feature, a column a candidate
+    features: RankFeatures
     scores: Floats
     order: Ints  # columns, best first
 
 
 def own_items(customer: Customer, limit: int) -> list[str]:
     """Return the customer's own distinct items, most recent first, those of the current session included."""
-    seen = dict.fromkeys(reversed(customer.session_items))
-    seen.update(dict.fromkeys(reversed(customer.history)))
-    return list(seen)[:limit]
+    return list(dict.fromkeys([*customer.session_items[::-1], *customer.history[::-1]]))[:limit]
 
 
 def _rank(index: ItemIndex, ranker: Ranker, customer: Customer) -> _Ranked:
@@ -199,20 +222,26 @@ def _rank(index: ItemIndex, ranker: Ranker, customer: Customer) -> _Ranked:
     if category is None and customer.session_categories:
         category = customer.session_categories[-1]
     candidates = index.candidates(own[:n_context], own, category)
-    rows = rank_features(index, customer, own, category, candidates)
+    features = rank_features(index, customer, own, category, candidates)
     # Of someone unknown only popularity speaks; learned weights rest on comparisons in which more was known.
-    scores = ranker.scores(rows) if own else candidates.popularity
-    return _Ranked(candidates, rows, scores, _best_first(scores, candidates))
+    scores = ranker.scores(features) if own else candidates.popularity
+    return _Ranked(candidates, features, scores, _best_first(scores, candidates))
 
 
 def _best_first(scores: Floats, candidates: Candidates) -> Ints:
     """Return the columns by falling score, ties by item id."""
     order: Ints = (-scores).argsort(kind="stable")
     ordered = scores[order]
-    if np.count_nonzero(ordered[1:] == ordered[:-1]):
-        listed: list[float] = scores.tolist()
-        ids = candidates.ids(range(len(candidates)))
-        order = np.array(sorted(range(len(ids)), key=lambda column: (-listed[column], ids[column])))
+    as_next = ordered[1:] == ordered[:-1]
+    if np.count_nonzero(as_next):
+        is_tied = np.zeros(len(order), dtype=np.bool_)
+        is_tied[1:] = as_next
+        is_tied[:-1] |= as_next
+        places = is_tied.nonzero()[0]
+        tied = order[places]
+        falling: list[float] = (-scores[tied]).tolist()
+        columns: list[int] = tied.tolist()
+        order[places] = [column for *_, column in sorted(zip(falling, candidates.ids(tied), columns, strict=True))]
     return order
 
 
@@ -244,7 +273,7 @@ def recommend(
             break
     columns = ranked.order[places[: max(0, limit)]]
     scores: list[float] = ranked.scores[columns].tolist()
-    sources = ranker.why(ranked.rows[:, columns]) if len(columns) else []
+    sources = ranker.why(ranked.features, columns) if len(columns) else []
     return [Recommendation(item_id, score, why) for item_id, score, why in zip(ids, scores, sources, strict=False)]
 
 
@@ -299,10 +328,10 @@ def _compared(ranked: _Ranked, actual: int) -> tuple[tuple[float, ...], float]:
     pool = ranked.order[: POOL + 1]
     if actual not in pool:
         pool = np.append(pool[:POOL], actual)
-    scores, rows = ranked.scores[pool], ranked.rows[:, pool]
+    scores, rows = ranked.scores[pool], ranked.features.rows(pool)
     shares: list[float] = [exp(score) for score in (scores - scores.max()).tolist()]
     expected = np.add.accumulate(rows * np.array(shares), axis=1)[:, -1] / sum(shares)
-    difference = ranked.rows[:, actual] - expected
+    difference = rows[:, int((pool == actual).argmax())] - expected
     mean_score = sum(share * score for share, score in zip(shares, scores.tolist(), strict=True)) / sum(shares)
     return tuple(difference.tolist()), 1.0 + exp(min(1.0, float(ranked.scores[actual]) - mean_score))
 

@@ -25,22 +25,24 @@ class Scratch:
             self._places = np.zeros(2 * size, dtype=np.int64)
 
     def look_up(self, slots: Ints, values: Floats, wanted: Ints) -> Floats:
-        """Return the columns that `values` has for each of `wanted`, 0 for those not among `slots` (distinct)."""
-        places = self._places
-        places[wanted] = -1
-        places[slots] = self._upto(len(slots))
-        at = places.take(wanted)
-        found: Floats = values.take(at, axis=1) if len(slots) else np.zeros((len(values), len(at)))
-        found[:, at < 0] = 0.0
+        """Return the columns that `values` has for each of `wanted`, 0 for those not among `slots`.
+
+        `slots` are the distinct ones that `columns` returned last.
+        """
+        if not len(slots):
+            return np.zeros((len(values), len(wanted)))
+        at = self._places.take(wanted)
+        found: Floats = values.take(at, axis=1, mode="clip")
+        found *= slots.take(at, mode="clip") == wanted
         return found
 
     def columns(self, slots: Ints) -> tuple[Ints, Ints]:
         """Return the distinct `slots` in the order in which they come first, and where among them each stands."""
         places, numbers = self._places, self._upto(len(slots))
         places[slots[::-1]] = numbers[::-1]  # of several values for one slot the last assigned remains
-        first = places.take(slots)
-        is_new = first == numbers
-        return slots[is_new], (is_new.cumsum() - 1).take(first)
+        distinct = slots.take((places.take(slots) == numbers).nonzero()[0])
+        places[distinct] = numbers[: len(distinct)]
+        return distinct, places.take(slots)
 
     def _upto(self, n: int) -> Ints:
         if n > len(self._numbers):

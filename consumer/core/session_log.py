@@ -37,7 +37,7 @@ class Steps(NamedTuple):
     units: Ints  # weight in 32nds, a value a step
     distances: Ints  # steps after the matched one (before it: negative), a value a step
     lengths: Ints  # steps of the session, a value a match
-    at_once: Ints  # not 0 where the item was repeated at once, a value a step
+    at_once: Ints  # not 0 where the matched step was repeated at once, a value a match
 
 
 class SessionLog:
@@ -177,7 +177,7 @@ class SessionLog:
     def steps(self, matches: Ints) -> Steps:
         """Return all steps of the sessions of `matches`."""
         at = (matches >> START_SHIFT) & self._mask
-        lengths = self._words[at + 1].astype(np.int64)
+        lengths = self._words.take(at + 1).astype(np.int64)
         ends = lengths.cumsum()
         n = int(ends[-1]) if len(ends) else 0
         if n > len(self._numbers):
@@ -185,6 +185,7 @@ class SessionLog:
         at += _HEADER_WORDS
         places = (at - ends + lengths).repeat(lengths)
         places += self._numbers[:n]
-        words = self._words[places].astype(np.int64)
-        places -= (at + (matches & _POSITION_MASK)).repeat(lengths)
-        return Steps(words >> 8, words & UNITS, places, lengths, words & AT_ONCE)
+        words = self._words.take(places).astype(np.int64)
+        at += matches & _POSITION_MASK
+        places -= at.repeat(lengths)
+        return Steps(words >> 8, words & UNITS, places, lengths, self._words.take(at) & AT_ONCE)

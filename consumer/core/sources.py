@@ -18,14 +18,13 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 # Rows of what `gains` returns. Similar sessions: broadly, near the latest item shared, and after it. Sessions of the
-# last item: around it, directly after it, after it at any distance, and directly after the last two items.
-TOGETHER, NEAR, AHEAD, AROUND, NEXT, AFTER, PAIR = range(7)
-N_SOURCES = 7
+# last item: around it, directly after it, and directly after the last two items.
+TOGETHER, NEAR, AHEAD, AROUND, NEXT, PAIR = range(6)
+N_SOURCES = 6
 WEIGHT_BITS = 12  # of 1, the weight of the current session's latest item
 
 _FULL = 1023.0
 ONE_NEXT = float(UNIT)  # what one session of weight 1 adds to NEXT and PAIR
-ONE_AFTER = _FULL * UNIT  # … and to AFTER and AROUND, for the item directly after
 _DISTANCES = range(-MAX_STEPS, MAX_STEPS + 1)
 
 
@@ -39,7 +38,7 @@ _SIMILAR = _by_distance(
     [2.0 ** (-0.72 * abs(d)) for d in _DISTANCES],  # e^(-|d| / 2)
     [1 / d if d > 0 else 0.0 for d in _DISTANCES],
 )
-_RULES = _by_distance([1 / abs(d) if d else 0.0 for d in _DISTANCES], [1 / d if d > 0 else 0.0 for d in _DISTANCES])
+_AROUND: Floats = _by_distance([1 / abs(d) if d else 0.0 for d in _DISTANCES])[0]
 _INVERSE_ROOT: Ints = np.array([0] + [round(256 / n**0.5) for n in range(1, MAX_STEPS + 1)], dtype=np.int64)
 
 
@@ -60,22 +59,20 @@ def gains(steps: Steps, places: Ints, n_places: int, neighbours: Neighbours, of_
     """
     found: Floats = np.empty((N_SOURCES, n_places))
     units = steps.units.astype(np.float64)
-    n = len(neighbours.matches)
-    lengths = steps.lengths[:n]
-    cut = int(lengths.sum())
+    lengths = steps.lengths[: len(neighbours.matches)]
     similarity, nearest = neighbours.similarity, neighbours.nearest
     near = (similarity * nearest >> WEIGHT_BITS) * nearest * _INVERSE_ROOT.take(lengths) >> WEIGHT_BITS
     ahead = similarity * similarity >> WEIGHT_BITS
     weights = np.array((similarity, near, ahead), dtype=np.float64).repeat(lengths, axis=1)
+    cut = weights.shape[1]
     weights *= _SIMILAR.take(steps.distances[:cut], axis=1)
     weights *= units[:cut]
-    for source, row in zip((TOGETHER, NEAR, AHEAD), weights, strict=True):
-        found[source] = np.bincount(places[:cut], row, n_places)
+    columns = places[:cut]
+    found[TOGETHER] = np.bincount(columns, weights[0], n_places)
+    found[NEAR] = np.bincount(columns, weights[1], n_places)
+    found[AHEAD] = np.bincount(columns, weights[2], n_places)
     columns, distances, units = places[of_rules], steps.distances[of_rules], units[of_rules]
-    weights = _RULES.take(distances, axis=1)
-    weights *= units
-    found[AROUND] = np.bincount(columns, weights[0], n_places)
-    found[AFTER] = np.bincount(columns, weights[1], n_places)
+    found[AROUND] = np.bincount(columns, _AROUND.take(distances) * units, n_places)
     is_next = (distances == 1).nonzero()[0]
     found[NEXT] = np.bincount(columns.take(is_next), units.take(is_next), n_places)
     if previous >= 0:  # two steps on from the previous item, where that stood directly before the last one
