@@ -24,9 +24,9 @@ import numpy as np
 from river import linear_model, preprocessing
 
 from benchmarks.budgets import N_FEATURES, UNIT_REPEATS, unit_s
-from consumer.core.customer import Customer
-from consumer.core.items import ItemIndex
-from consumer.core.preference import Ranker, recommend, try_next_item
+from consumer.core.customer.customer import Customer
+from consumer.core.preference.items import ItemIndex
+from consumer.core.preference.preference import Ranker, recommend, try_next_item
 from consumer.core.settings import PreferenceSettings
 from schemas.records import Session
 

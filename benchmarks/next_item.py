@@ -29,11 +29,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.session_baselines import NEIGHBOURS, Method, TrainSession, published
-from consumer.core import updates
-from consumer.core.customer import Customer
+from consumer.core.customer import updates
+from consumer.core.customer.customer import Customer
 from consumer.core.hashing import uniform
-from consumer.core.items import ItemIndex
-from consumer.core.preference import PreferenceLearner, Ranker, own_items, recommend, try_next_item
+from consumer.core.preference.items import ItemIndex
+from consumer.core.preference.preference import PreferenceLearner, Ranker, own_items, recommend, try_next_item
 from consumer.core.settings import CoreSettings
 from schemas.events import ClickEvent
 from schemas.records import Session, TrainingExample

@@ -130,7 +130,7 @@ class SessionNeighbours:
         postings = [data.sessions_of[item] for item in steps]
         weights = np.array([self._position_weight(ago, length) for ago in steps.values()])
         sessions, places = np.unique(np.concatenate(postings), return_inverse=True)
-        similarity = np.bincount(places, weights.repeat([len(each) for each in postings]))
+        similarity: Floats = np.bincount(places, weights.repeat([len(each) for each in postings])).astype(np.float64)
         sessions, similarity = sessions[-settings.sample_size :], similarity[-settings.sample_size :]
         if settings.similarity == "cosine":
             similarity = similarity / np.sqrt(data.lengths[sessions])

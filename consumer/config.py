@@ -23,7 +23,7 @@ from typing import Any, Literal, get_args, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from consumer.core.gates import is_zone
+from consumer.core.decision.gates import is_zone
 from consumer.core.settings import (
     AudienceSettings,
     ChallengerSettings,

@@ -4,11 +4,11 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from consumer.core.base_rate import BaseRate
-from consumer.core.drift import Drift
-from consumer.core.preference import NEXT_ITEM
-from consumer.core.segment_learner import SEGMENT
-from consumer.core.segments import transitions
+from consumer.core.churn.base_rate import BaseRate
+from consumer.core.customer.segment_learner import SEGMENT
+from consumer.core.customer.segments import transitions
+from consumer.core.learning.drift import Drift
+from consumer.core.preference.preference import NEXT_ITEM
 from consumer.kafka.observer import CommittedTask, Observer
 from consumer.telemetry.metrics import Metrics
 from schemas.records import Family, TrainingExample

@@ -4,8 +4,8 @@ from math import log
 
 import pytest
 
-from consumer.core.drift import Drift
 from consumer.core.journal import OpenCommit, TaskRecord
+from consumer.core.learning.drift import Drift
 from consumer.core.settings import DAY_MS
 from consumer.kafka.observer import CommittedTask
 from consumer.observing import MetricsObserver

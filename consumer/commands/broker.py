@@ -109,8 +109,8 @@ def check(
     transactions: Annotated[bool, typer.Option(help="Also start and abort an empty transaction.")] = True,
 ) -> None:
     """Try connection, topics, partition counts and configuration, and say what to do. Changes nothing."""
-    from consumer.core.challenger import new_challenger
-    from consumer.core.river_classifier import UnknownModel
+    from consumer.core.learning.challenger import new_challenger
+    from consumer.core.learning.river_classifier import UnknownModel
     from consumer.kafka.check import Finding
     from consumer.kafka.check import check as look
 

@@ -10,10 +10,10 @@ FAILURE = 1  # exit code: what the cluster, the data or the machine did
 FOR_PEOPLE = (
     ("consumer.config", "ConfigError", MISTAKE),
     ("consumer.commands.errors", "CommandError", MISTAKE),
-    ("consumer.core.catalogue", "CatalogueError", MISTAKE),
+    ("consumer.core.decision.catalogue", "CatalogueError", MISTAKE),
     ("consumer.core.journal", "RefusedTaskRecord", MISTAKE),
-    ("consumer.core.river_classifier", "UnknownModel", MISTAKE),
-    ("consumer.core.snapshot", "RefusedSnapshot", MISTAKE),
+    ("consumer.core.learning.river_classifier", "UnknownModel", MISTAKE),
+    ("consumer.core.learning.snapshot", "RefusedSnapshot", MISTAKE),
     ("consumer.store.lmdb_state", "StoreInUse", MISTAKE),
     ("consumer.evaluate.baselines.trees", "MissingExtra", MISTAKE),
     ("consumer.kafka.check", "ClusterAway", FAILURE),

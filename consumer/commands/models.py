@@ -9,7 +9,7 @@ from consumer.commands.common import ConfigOption, catalogue_of, configured, pro
 
 if TYPE_CHECKING:
     from consumer.config import Config
-    from consumer.core.prequential import Figures
+    from consumer.core.learning.prequential import Figures
     from consumer.kafka.model_records import Promotion
     from consumer.kafka.models import ModelRow, ModelsTopic
 
@@ -80,7 +80,7 @@ def rebuild(config: ConfigOption = None) -> None:
     """
     from consumer.commands.broker import codec_of
     from consumer.commands.errors import CommandError
-    from consumer.core.river_classifier import UnknownModel
+    from consumer.core.learning.river_classifier import UnknownModel
     from consumer.kafka.log_reader import Stopping
     from consumer.kafka.rebuild import rebuild_models
 

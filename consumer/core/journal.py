@@ -9,7 +9,7 @@ from struct import Struct
 
 import msgspec
 
-from consumer.core.budget import Spending
+from consumer.core.decision.budget import Spending
 from consumer.core.intake import Rejection
 from consumer.core.merge import MergeRecord
 from consumer.core.settings import CoreSettings

@@ -21,11 +21,12 @@ from time import perf_counter
 import msgspec
 import numpy as np
 
-from consumer.core import audience, updates
-from consumer.core.audience import customer_part
-from consumer.core.audience_model import AudienceLearner, AudienceScorer, predict_pair
-from consumer.core.customer import Customer
+from consumer.core.customer import updates
+from consumer.core.customer.customer import Customer
 from consumer.core.hashing import digest64
+from consumer.core.preference import audience
+from consumer.core.preference.audience import customer_part
+from consumer.core.preference.audience_model import AudienceLearner, AudienceScorer, predict_pair
 from consumer.core.settings import DAY_MS, CoreSettings
 from consumer.evaluate.metrics import Floats, Ints, auc_within, lift, log_loss
 from schemas.events import OrderLine, PurchaseEvent

@@ -20,11 +20,11 @@ from time import perf_counter
 import msgspec
 import numpy as np
 
-from consumer.core import updates
-from consumer.core.basket import BasketLearner, BasketRanker, recommend_basket, try_next_basket
-from consumer.core.basket_index import BasketIndex
-from consumer.core.customer import Customer
+from consumer.core.customer import updates
+from consumer.core.customer.customer import Customer
 from consumer.core.hashing import digest64, uniform
+from consumer.core.preference.basket import BasketLearner, BasketRanker, recommend_basket, try_next_basket
+from consumer.core.preference.basket_index import BasketIndex
 from consumer.core.settings import DAY_MS, CoreSettings
 from consumer.evaluate.metrics import Floats, Ints
 from consumer.evaluate.sampling import learned_share

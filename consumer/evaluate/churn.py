@@ -30,14 +30,15 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from consumer.core import churn, updates
-from consumer.core.base_rate import BaseRate
-from consumer.core.catalogue import Catalogue
-from consumer.core.customer import Customer
-from consumer.core.features import CHURN_FEATURES, unpack_churn
+from consumer.core.churn import churn
+from consumer.core.churn.base_rate import BaseRate
+from consumer.core.churn.features import CHURN_FEATURES, unpack_churn
+from consumer.core.customer import updates
+from consumer.core.customer.customer import Customer
+from consumer.core.decision.catalogue import Catalogue
 from consumer.core.hashing import digest64
 from consumer.core.knowledge import Knowledge
-from consumer.core.learner import new_learner
+from consumer.core.learning.learner import new_learner
 from consumer.core.settings import DAY_MS, CoreSettings
 from consumer.evaluate.metrics import Floats, Ints, RankingFigures, ranking_figures
 from schemas.events import PurchaseEvent
@@ -225,7 +226,7 @@ def _place(customer_id: str) -> tuple[int, str]:
 def _any_catalogue() -> Catalogue:
     """Return the catalogue that comes along: a learner asks for one, though that of churn makes nothing of it."""
     return Catalogue.from_mapping(
-        tomllib.loads(files("consumer.core").joinpath("catalogue_default.toml").read_text(encoding="utf-8"))
+        tomllib.loads(files("consumer.core.decision").joinpath("catalogue_default.toml").read_text(encoding="utf-8"))
     )
 
 

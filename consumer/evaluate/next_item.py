@@ -20,10 +20,10 @@ from time import perf_counter, perf_counter_ns
 import msgspec
 import numpy as np
 
-from consumer.core import updates
+from consumer.core.customer import updates
 from consumer.core.hashing import uniform
-from consumer.core.items import ItemIndex
-from consumer.core.preference import PreferenceLearner, Ranker, recommend, try_next_item
+from consumer.core.preference.items import ItemIndex
+from consumer.core.preference.preference import PreferenceLearner, Ranker, recommend, try_next_item
 from consumer.core.settings import CoreSettings
 from consumer.evaluate.metrics import (
     Exposure,

@@ -8,10 +8,10 @@ from typing import Any
 from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 
-from consumer.core.catalogue import Catalogue
-from consumer.core.challenger import Challenger, comparable, new_challenger, restored_challenger
+from consumer.core.decision.catalogue import Catalogue
+from consumer.core.learning.challenger import Challenger, comparable, new_challenger, restored_challenger
+from consumer.core.learning.snapshot import model_name
 from consumer.core.settings import BUILT_IN, ChallengerSettings, CoreSettings
-from consumer.core.snapshot import model_name
 from consumer.kafka.clients import log
 from consumer.kafka.elected import ElectedReader, Folding
 from consumer.kafka.knowledge_follower import ModelsInTopic

@@ -10,7 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from consumer.core.knowledge import Knowledge
-from consumer.core.snapshot import RefusedSnapshot, family_of
+from consumer.core.learning.snapshot import RefusedSnapshot, family_of
 from consumer.kafka.clients import log
 from consumer.kafka.log_reader import PARTITION_EOF, end_offsets, raise_or_log, read_to
 from consumer.kafka.model_records import LatestSnapshot, Promotion, UnreadableRecord, decode_promotion, kind_of

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
-from consumer.core.catalogue import Catalogue
-from consumer.core.challenger import latest_label_ms
+from consumer.core.decision.catalogue import Catalogue
+from consumer.core.learning.challenger import latest_label_ms
+from consumer.core.learning.snapshot import RefusedSnapshot, decode_snapshot, family_of, model_name
 from consumer.core.settings import BUILT_IN, CoreSettings
-from consumer.core.snapshot import RefusedSnapshot, decode_snapshot, family_of, model_name
 from consumer.kafka import clients
 from consumer.kafka.check import require_topic
 from consumer.kafka.knowledge_follower import ModelsInTopic

@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from consumer.core.drift import Drift
 from consumer.core.intake import Rejection
 from consumer.core.journal import ClosedCommit
+from consumer.core.learning.drift import Drift
 from schemas.records import Family, TrainingExample
 
 

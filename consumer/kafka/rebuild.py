@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
-from consumer.core.catalogue import Catalogue
-from consumer.core.challenger import learner_of, new_challenger, spec_of
-from consumer.core.learner import Learner, new_learner
+from consumer.core.decision.catalogue import Catalogue
+from consumer.core.learning.challenger import learner_of, new_challenger, spec_of
+from consumer.core.learning.learner import Learner, new_learner
+from consumer.core.learning.snapshot import model_name
 from consumer.core.settings import BUILT_IN, ChallengerSettings, CoreSettings
-from consumer.core.snapshot import model_name
 from consumer.kafka import clients
 from consumer.kafka.clients import log
 from consumer.kafka.log_reader import end_offsets, read_to

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from consumer.core.budget import equal_share
-from consumer.core.catalogue import Catalogue
+from consumer.core.decision.budget import equal_share
+from consumer.core.decision.catalogue import Catalogue
 from consumer.core.journal import settings_digest
 from consumer.core.knowledge import Knowledge
-from consumer.core.river_classifier import UnknownModel
+from consumer.core.learning.river_classifier import UnknownModel
 from consumer.core.settings import DAY_MS, ChallengerSettings, CoreSettings
 from consumer.kafka import clients
 from consumer.kafka.challengers import GROUP_SUFFIX, AllLearning, ChallengerTrainer

@@ -1,6 +1,6 @@
 """Judging models by the examples that their trainers fold in."""
 
-from consumer.core.prequential import Prequential
+from consumer.core.learning.prequential import Prequential
 from consumer.kafka.model_records import Comparison, Judged, Score
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from consumer.core.working_set import CommittedState
+from consumer.core.customer.working_set import CommittedState
 from consumer.store.lmdb_state import FolderLock, LmdbState
 from consumer.store.memory import MemoryState
 

@@ -12,12 +12,12 @@ from typing import Any, Protocol
 from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 
-from consumer.core.catalogue import Catalogue
-from consumer.core.challenger import comparable
-from consumer.core.drift import Drift
-from consumer.core.learner import Learner, new_learner, restore_learner
+from consumer.core.decision.catalogue import Catalogue
+from consumer.core.learning.challenger import comparable
+from consumer.core.learning.drift import Drift
+from consumer.core.learning.learner import Learner, new_learner, restore_learner
+from consumer.core.learning.snapshot import RefusedSnapshot
 from consumer.core.settings import BUILT_IN, CoreSettings
-from consumer.core.snapshot import RefusedSnapshot
 from consumer.kafka.elected import ElectedReader
 from consumer.kafka.knowledge_follower import ModelsInTopic
 from consumer.kafka.model_publisher import ModelPublisher

@@ -5,9 +5,9 @@ from math import log
 
 import msgspec
 
-from consumer.core.base_rate import BaseRate
-from consumer.core.preference import NEXT_ITEM
-from consumer.core.segment_learner import SEGMENT
+from consumer.core.churn.base_rate import BaseRate
+from consumer.core.customer.segment_learner import SEGMENT
+from consumer.core.preference.preference import NEXT_ITEM
 from consumer.evaluate.metrics import auc
 from schemas.records import TrainingExample
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from consumer.core.segments import SEGMENTS, Thresholds
+from consumer.core.customer.segments import SEGMENTS, Thresholds
 from consumer.core.settings import DAY_MS, CoreSettings
 from consumer.replay.quality import ChurnQuality, Outcomes, PreferenceQuality
 from consumer.replay.training import NotedDrift

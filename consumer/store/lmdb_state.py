@@ -31,7 +31,7 @@ from typing import TypeVar
 
 import lmdb
 
-from consumer.core.customer import scheduled_ms_of
+from consumer.core.customer.customer import scheduled_ms_of
 
 FORMAT = 1
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from consumer.core.customer import scheduled_ms_of
+from consumer.core.customer.customer import scheduled_ms_of
 
 _BUCKET_MS = 3_600_000  # timers are kept in buckets of an hour, so that a range is found without sorting all of them
 

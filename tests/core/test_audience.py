@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core import audience, updates
-from consumer.core.audience import AGAIN, AUDIENCE_FEATURES, FIRST, UNSURE, kind_of, note_purchase
-from consumer.core.audience_model import AudienceLearner, AudienceScorer, AudienceState, predict_pair
-from consumer.core.customer import Customer, decode_customer, encode_customer
+from consumer.core.customer import updates
+from consumer.core.customer.customer import Customer, decode_customer, encode_customer
+from consumer.core.preference import audience
+from consumer.core.preference.audience import AGAIN, AUDIENCE_FEATURES, FIRST, UNSURE, kind_of, note_purchase
+from consumer.core.preference.audience_model import AudienceLearner, AudienceScorer, AudienceState, predict_pair
 from consumer.core.settings import DAY_MS, AudienceSettings, CoreSettings, LearnerSettings
 from schemas.records import TrainingExample
 

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.core.audience import HEAD
-from consumer.core.audience_model import AudienceLearner, AudienceScorer
-from consumer.core.budget import Budget
-from consumer.core.catalogue import Catalogue, CatalogueError
-from consumer.core.decide import Moment, decide_for
-from consumer.core.gates import ContactHistory, allowed_arms, local_time, zone_of
+from consumer.core.decision.budget import Budget
+from consumer.core.decision.catalogue import Catalogue, CatalogueError
+from consumer.core.decision.decide import Moment, decide_for
+from consumer.core.decision.gates import ContactHistory, allowed_arms, local_time, zone_of
+from consumer.core.decision.policy import DecisionRequest
 from consumer.core.knowledge import Knowledge
-from consumer.core.learner import new_learner, restore_learner
-from consumer.core.policy import DecisionRequest
+from consumer.core.learning.learner import new_learner, restore_learner
+from consumer.core.preference.audience import HEAD
+from consumer.core.preference.audience_model import AudienceLearner, AudienceScorer
 from consumer.core.settings import DAY_MS, AudienceSettings, LearnerSettings
 from consumer.core.task import ScoringTask
 from schemas.events import OrderLine, PrivacyEvent, PurchaseEvent

@@ -7,9 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core import basket as basket_module
-from consumer.core import decide as decide_module
-from consumer.core.basket import (
+from consumer.core.customer.bought import note_bought
+from consumer.core.customer.customer import Customer, encode_customer
+from consumer.core.decision import decide as decide_module
+from consumer.core.decision.decide import Moment
+from consumer.core.knowledge import Knowledge
+from consumer.core.learning.learner import new_learner, restore_learner
+from consumer.core.learning.linear import LinearState
+from consumer.core.preference import basket as basket_module
+from consumer.core.preference.basket import (
     BASKET,
     BASKET_FEATURES,
     FEATURE_SET,
@@ -19,13 +25,7 @@ from consumer.core.basket import (
     recommend_basket,
     try_next_basket,
 )
-from consumer.core.basket_index import SEASON_BASKETS, BasketIndex, Season
-from consumer.core.bought import note_bought
-from consumer.core.customer import Customer, encode_customer
-from consumer.core.decide import Moment
-from consumer.core.knowledge import Knowledge
-from consumer.core.learner import new_learner, restore_learner
-from consumer.core.linear import LinearState
+from consumer.core.preference.basket_index import SEASON_BASKETS, BasketIndex, Season
 from consumer.core.settings import DAY_MS, CoreSettings, LearnerSettings, PreferenceSettings
 from schemas.events import OrderLine, PrivacyEvent, Product, PurchaseEvent
 from schemas.records import Coordinates, Recommendation, Session, TrainingExample

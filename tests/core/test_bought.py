@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.bought import by_usage, due_items, note_bought, schedule_replenishment
-from consumer.core.customer import Bought, Customer, decode_customer, encode_customer
+from consumer.core.customer.bought import by_usage, due_items, note_bought, schedule_replenishment
+from consumer.core.customer.customer import Bought, Customer, decode_customer, encode_customer
 from consumer.core.settings import DAY_MS
 from schemas.events import PrivacyEvent
 from schemas.records import NextBestAction

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from consumer.core.budget import Budget, equal_share
+from consumer.core.decision.budget import Budget, equal_share
 from consumer.core.settings import DAY_MS, PolicySettings
 from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_task
 

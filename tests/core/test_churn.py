@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.core import churn
-from consumer.core.customer import Customer
-from consumer.core.features import CHURN_FEATURES, churn_features, new_counters
-from consumer.core.linear import sigmoid
+from consumer.core.churn import churn
+from consumer.core.churn.features import CHURN_FEATURES, churn_features, new_counters
+from consumer.core.customer.customer import Customer
+from consumer.core.customer.updates import apply_purchase, new_customer
+from consumer.core.learning.linear import sigmoid
 from consumer.core.settings import DAY_MS, ChurnSettings, CoreSettings, LearnerSettings
-from consumer.core.updates import apply_purchase, new_customer
 from schemas.events import PurchaseEvent
 from schemas.records import TrainingExample
 from tests.core.streams import Stream, new_task

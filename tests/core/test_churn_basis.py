@@ -5,11 +5,11 @@ from math import fsum, isclose, isfinite
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.churn_basis import CHURN_TERMS, Silence, by_feature, churn_terms
-from consumer.core.customer import Customer
-from consumer.core.features import CHURN_FEATURES, churn_features, unpack_churn
+from consumer.core.churn.churn_basis import CHURN_TERMS, Silence, by_feature, churn_terms
+from consumer.core.churn.features import CHURN_FEATURES, churn_features, unpack_churn
+from consumer.core.customer.customer import Customer
+from consumer.core.customer.updates import apply_click, apply_purchase, new_customer
 from consumer.core.settings import DAY_MS, ChurnSettings, CoreSettings
-from consumer.core.updates import apply_click, apply_purchase, new_customer
 from schemas.events import ClickEvent, PurchaseEvent
 
 SETTINGS = CoreSettings(churn=ChurnSettings(horizon_days=30.0))

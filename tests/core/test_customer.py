@@ -7,8 +7,14 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.customer import EVENT_DIGEST_SIZE, Customer, PendingDecision, decode_customer, encode_customer
-from consumer.core.words import LONGEST_WORD, remembered
+from consumer.core.customer.customer import (
+    EVENT_DIGEST_SIZE,
+    Customer,
+    PendingDecision,
+    decode_customer,
+    encode_customer,
+)
+from consumer.core.customer.words import LONGEST_WORD, remembered
 from schemas.events import Context, Product
 from tests.core.streams import SETTINGS, T0, Stream, new_task
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from river import drift
 
-from consumer.core.drift import (
+from consumer.core.learning.drift import (
     FEATURE_EXAMPLES,
     LOSS,
     REST_EXAMPLES,

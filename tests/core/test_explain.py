@@ -6,11 +6,18 @@ from math import fsum
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.catalogue import Catalogue
-from consumer.core.explain import FAMILY_WORDS, ChurnPrediction, by_family, churn_reasons, decision_reasons, explain
-from consumer.core.features import CHURN_FAMILIES, CHURN_FEATURES
-from consumer.core.linear import LinearScorer, LinearState, sigmoid
-from consumer.core.policy import Choice, RewardScorer, decide
+from consumer.core.churn.features import CHURN_FAMILIES, CHURN_FEATURES
+from consumer.core.decision.catalogue import Catalogue
+from consumer.core.decision.explain import (
+    FAMILY_WORDS,
+    ChurnPrediction,
+    by_family,
+    churn_reasons,
+    decision_reasons,
+    explain,
+)
+from consumer.core.decision.policy import Choice, RewardScorer, decide
+from consumer.core.learning.linear import LinearScorer, LinearState, sigmoid
 from consumer.core.settings import CoreSettings, PolicySettings
 from tests.core.decisions import SETTINGS, a_customer, a_request, changed, small_mapping
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from consumer.core.exploration import explore
+from consumer.core.decision.exploration import explore
 from schemas.records import Recommendation
 
 RANKED = [Recommendation(item_id, 1.0 / place, "next") for place, item_id in enumerate("abcdefg", start=1)]

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.catalogue import Catalogue, Channel
-from consumer.core.customer import Contact
-from consumer.core.gates import (
+from consumer.core.customer.customer import Contact
+from consumer.core.decision.catalogue import Catalogue, Channel
+from consumer.core.decision.gates import (
     GATES,
     Allowed,
     ContactHistory,

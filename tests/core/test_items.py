@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core import items, popularity
-from consumer.core.candidates import Candidates
-from consumer.core.items import ItemIndex
+from consumer.core.preference import items, popularity
+from consumer.core.preference.candidates import Candidates
+from consumer.core.preference.items import ItemIndex
+from consumer.core.preference.sources import AHEAD, AROUND, N_SOURCES, NEAR, NEXT, PAIR, TOGETHER
 from consumer.core.settings import PreferenceSettings
-from consumer.core.sources import AHEAD, AROUND, N_SOURCES, NEAR, NEXT, PAIR, TOGETHER
 from schemas.events import Product
 from schemas.records import Session
 

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from consumer.core.churn import HAZARD, HORIZON, ChurnLearner
-from consumer.core.drift import LOSS, REST_EXAMPLES, Drift
+from consumer.core.churn.churn import HAZARD, HORIZON, ChurnLearner
 from consumer.core.knowledge import Knowledge
-from consumer.core.learner import Learner, new_learner, restore_learner
+from consumer.core.learning.drift import LOSS, REST_EXAMPLES, Drift
+from consumer.core.learning.learner import Learner, new_learner, restore_learner
+from consumer.core.learning.snapshot import ChallengerSpec, RefusedSnapshot, decode_snapshot, encode_snapshot
 from consumer.core.settings import DAY_MS, ChurnSettings
-from consumer.core.snapshot import ChallengerSpec, RefusedSnapshot, decode_snapshot, encode_snapshot
 from schemas.records import FAMILIES, Family, TrainingExample
 from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_task
 

@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.linear import LinearLearner, LinearScorer, LinearState, sigmoid
+from consumer.core.learning.linear import LinearLearner, LinearScorer, LinearState, sigmoid
 
 NAMES = ("a", "b", "c")
 value = st.floats(-1e3, 1e3, width=32)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.core.catalogue import NOTHING, TRIGGERS, Catalogue
-from consumer.core.customer import Contact
-from consumer.core.gates import Allowed
-from consumer.core.hashing import uniform
-from consumer.core.policy import (
+from consumer.core.customer.customer import Contact
+from consumer.core.customer.segments import SEGMENTS
+from consumer.core.decision.catalogue import NOTHING, TRIGGERS, Catalogue
+from consumer.core.decision.gates import Allowed
+from consumer.core.decision.policy import (
     CROSS_FEATURES,
     REWARD_FEATURES,
     Choice,
@@ -26,7 +26,7 @@ from consumer.core.policy import (
     reward_feature_set,
     reward_features,
 )
-from consumer.core.segments import SEGMENTS
+from consumer.core.hashing import uniform
 from consumer.core.settings import DAY_MS, CoreSettings, PolicySettings
 from schemas.records import TrainingExample
 from tests.core.decisions import NOON_MS, SETTINGS, a_customer, a_request, changed, small_mapping

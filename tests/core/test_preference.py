@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.candidates import Floats
-from consumer.core.customer import Bought, Customer, encode_customer
-from consumer.core.items import ItemIndex
-from consumer.core.linear import LinearState
-from consumer.core.preference import (
+from consumer.core.customer.customer import Bought, Customer, encode_customer
+from consumer.core.learning.linear import LinearState
+from consumer.core.preference.candidates import Floats
+from consumer.core.preference.items import ItemIndex
+from consumer.core.preference.preference import (
     FEATURE_SET,
     PreferenceLearner,
     Ranker,
@@ -24,7 +24,7 @@ from consumer.core.preference import (
     recommend,
     try_next_item,
 )
-from consumer.core.rank_features import RANK_FEATURES
+from consumer.core.preference.rank_features import RANK_FEATURES
 from consumer.core.settings import LearnerSettings, PreferenceSettings
 from schemas.events import Product
 from schemas.records import Recommendation, Session, TrainingExample

@@ -5,11 +5,11 @@ from itertools import count, permutations
 
 import pytest
 
-from consumer.core.customer import Customer, decode_customer, encode_customer
-from consumer.core.gates import has_consent
+from consumer.core.customer.customer import Customer, decode_customer, encode_customer
+from consumer.core.customer.updates import apply_privacy, new_customer
+from consumer.core.decision.gates import has_consent
 from consumer.core.settings import DAY_MS
 from consumer.core.task import ScoringTask
-from consumer.core.updates import apply_privacy, new_customer
 from schemas.events import PrivacyEvent
 from tests.core.streams import T0, Stream, new_task
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.products import Products
+from consumer.core.preference.products import Products
 from schemas.events import Product
 
 records = st.builds(

@@ -3,7 +3,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.quantiles import MAX_BUCKET, Histogram, add_value, flat, from_flat, halve, n_values, quantile
+from consumer.core.customer.quantiles import (
+    MAX_BUCKET,
+    Histogram,
+    add_value,
+    flat,
+    from_flat,
+    halve,
+    n_values,
+    quantile,
+)
 
 values = st.lists(st.floats(0, 1e9), min_size=1, max_size=200)
 

@@ -7,11 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.customer import Customer
-from consumer.core.knowledge import Knowledge
-from consumer.core.learner import new_learner, restore_learner
-from consumer.core.quantiles import Histogram, add_value
-from consumer.core.segment_learner import (
+from consumer.core.customer.customer import Customer
+from consumer.core.customer.quantiles import Histogram, add_value
+from consumer.core.customer.segment_learner import (
     MAX_STEP,
     MIN_SAMPLES,
     SAMPLE_FIELDS,
@@ -21,9 +19,11 @@ from consumer.core.segment_learner import (
     derive,
     sample_of,
 )
-from consumer.core.segments import DEFAULT_THRESHOLDS, Thresholds
+from consumer.core.customer.segments import DEFAULT_THRESHOLDS, Thresholds
+from consumer.core.customer.tastes import UNKNOWN_BANDS
+from consumer.core.knowledge import Knowledge
+from consumer.core.learning.learner import new_learner, restore_learner
 from consumer.core.settings import DAY_MS
-from consumer.core.tastes import UNKNOWN_BANDS
 from schemas.records import TrainingExample
 from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_task
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.customer import Customer
-from consumer.core.segments import (
+from consumer.core.customer.customer import Customer
+from consumer.core.customer.segments import (
     DEFAULT_THRESHOLDS,
     SEGMENTS,
     Thresholds,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core import session_log
-from consumer.core.session_log import UNITS, SessionLog
+from consumer.core.preference import session_log
+from consumer.core.preference.session_log import UNITS, SessionLog
 
 N_SLOTS = 6
 rows = st.lists(st.integers(1, N_SLOTS - 1).map(lambda slot: slot << 8 | slot), min_size=1, max_size=20)

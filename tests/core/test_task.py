@@ -7,9 +7,10 @@ from math import isfinite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.core.churn import feature_set
-from consumer.core.features import churn_features, unpack_churn
-from consumer.core.learner import new_learner
+from consumer.core.churn.churn import feature_set
+from consumer.core.churn.features import churn_features, unpack_churn
+from consumer.core.customer.updates import new_customer
+from consumer.core.learning.learner import new_learner
 from consumer.core.settings import (
     DAY_MS,
     HOUR_MS,
@@ -20,7 +21,6 @@ from consumer.core.settings import (
     TimeSettings,
 )
 from consumer.core.task import ScoringTask
-from consumer.core.updates import new_customer
 from consumer.store.memory import MemoryState
 from schemas.events import ClickEvent, Context, OrderLine, PrivacyEvent, PurchaseEvent
 from schemas.records import TrainingExample

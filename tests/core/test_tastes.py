@@ -6,10 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.customer import Customer, decode_customer, encode_customer
-from consumer.core.gates import ContactHistory, allowed_arms, local_hour, local_time, zone_of
-from consumer.core.settings import DAY_MS, HOUR_MS
-from consumer.core.tastes import (
+from consumer.core.customer.customer import Customer, decode_customer, encode_customer
+from consumer.core.customer.tastes import (
     DAY_PARTS,
     UNKNOWN_BANDS,
     PriceBands,
@@ -20,6 +18,8 @@ from consumer.core.tastes import (
     taste_words,
     tastes_of,
 )
+from consumer.core.decision.gates import ContactHistory, allowed_arms, local_hour, local_time, zone_of
+from consumer.core.settings import DAY_MS, HOUR_MS
 from schemas.codec import JsonEncoder
 from schemas.events import Context, OrderLine, Product, PurchaseEvent
 from schemas.records import Tastes

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.customer import CorruptState, Customer, decode_customer, encode_customer
-from consumer.core.working_set import TIMER_WINDOW_MS, WorkingSet
+from consumer.core.customer.customer import CorruptState, Customer, decode_customer, encode_customer
+from consumer.core.customer.working_set import TIMER_WINDOW_MS, WorkingSet
 from consumer.store.memory import MemoryState
 
 

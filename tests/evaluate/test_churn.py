@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.core import churn
-from consumer.core.churn import ChurnEstimate, ChurnLearner
-from consumer.core.customer import Customer
+from consumer.core.churn import churn
+from consumer.core.churn.churn import ChurnEstimate, ChurnLearner
+from consumer.core.customer.customer import Customer
 from consumer.core.hashing import digest64
 from consumer.core.settings import DAY_MS, CoreSettings, Signal
 from consumer.evaluate.churn import ChurnRun, Orders, TooShort, counted, figures_of, run_churn

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.core.items import ItemIndex
+from consumer.core.preference.items import ItemIndex
 from consumer.core.settings import CoreSettings
 from consumer.evaluate.next_item import (
     NextItemRun,

@@ -10,9 +10,9 @@ import pytest
 from confluent_kafka import TopicPartition
 from msgspec import structs
 
-from consumer.core.challenger import new_challenger
+from consumer.core.learning.challenger import new_challenger
+from consumer.core.learning.snapshot import decode_snapshot
 from consumer.core.settings import BUILT_IN, ChallengerSettings, CoreSettings
-from consumer.core.snapshot import decode_snapshot
 from consumer.kafka import challengers, clients
 from consumer.kafka.challengers import ChallengerTrainer
 from consumer.kafka.elected import ElectedReader

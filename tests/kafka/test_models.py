@@ -11,10 +11,10 @@ from msgspec import structs
 from consumer.commands import models as models_command
 from consumer.commands.errors import CommandError
 from consumer.config import Config
-from consumer.core.learner import Learner
-from consumer.core.prequential import Figures
+from consumer.core.learning.learner import Learner
+from consumer.core.learning.prequential import Figures
+from consumer.core.learning.snapshot import ChallengerSpec, model_name
 from consumer.core.settings import ChallengerSettings, ChurnSettings, CoreSettings, LearnerSettings
-from consumer.core.snapshot import ChallengerSpec, model_name
 from consumer.kafka import clients
 from consumer.kafka import models as models_topic
 from consumer.kafka.knowledge_follower import ModelsInTopic

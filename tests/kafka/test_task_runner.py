@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.core.budget import Spending
+from consumer.core.decision.budget import Spending
 from consumer.core.intake import Rejection
 from consumer.core.journal import TaskRecord, settings_digest
 from consumer.core.knowledge import Knowledge

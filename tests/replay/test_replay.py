@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from consumer.core.segments import DEFAULT_THRESHOLDS
+from consumer.core.customer.segments import DEFAULT_THRESHOLDS
 from consumer.core.settings import DAY_MS, ChurnSettings, CoreSettings, PrivacySettings
 from consumer.replay.files import DEAD_LETTERS, DECISIONS, FILES, JOURNAL, MANIFEST, MODELS, OutputRefused
 from consumer.replay.inlet import recorded_partitions

@@ -2,9 +2,9 @@
 
 from msgspec import structs
 
-from consumer.core.churn import HAZARD, feature_set
-from consumer.core.drift import LOSS
-from consumer.core.features import CHURN_FEATURES
+from consumer.core.churn.churn import HAZARD, feature_set
+from consumer.core.churn.features import CHURN_FEATURES
+from consumer.core.learning.drift import LOSS
 from consumer.core.settings import CoreSettings
 from consumer.replay.training import Trainers
 from schemas.records import TrainingExample

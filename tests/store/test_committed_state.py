@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consumer.core.customer import Customer, encode_customer, scheduled_ms_of
+from consumer.core.customer.customer import Customer, encode_customer, scheduled_ms_of
 from consumer.store.lmdb_state import LmdbState
 from consumer.store.memory import MemoryState
 

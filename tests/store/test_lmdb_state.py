@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.core.customer import Customer, encode_customer
+from consumer.core.customer.customer import Customer, encode_customer
 from consumer.store import lmdb_state
 from consumer.store.lmdb_state import FolderLock, LmdbState, StoreInUse
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 # Commit n holds the customers 0..n with a spend of n, so a torn commit would show.
 WRITER = """
 import sys
-from consumer.core.customer import Customer, encode_customer
+from consumer.core.customer.customer import Customer, encode_customer
 from consumer.store.lmdb_state import LmdbState
 state = LmdbState(sys.argv[1], 1 << 20, "g/t/0")
 n = state.changelog_offset()

@@ -1,0 +1,229 @@
+"""How an event changes what is remembered of a customer. One function a kind of event; every list is bounded."""
+
+from consumer.core.churn.features import add_to_counter, new_counters, note_order_rhythm
+from consumer.core.customer.bought import note_bought, schedule_replenishment
+from consumer.core.customer.customer import (
+    CARTS,
+    DISMISSALS,
+    EMPTY_SEARCHES,
+    IMPRESSIONS,
+    ORDERS,
+    REFUNDS,
+    RESPONSES,
+    SESSIONS,
+    SPEND,
+    SUPPORT,
+    TROUBLE,
+    VIEWS,
+    Customer,
+)
+from consumer.core.customer.words import remembered
+from consumer.core.settings import DAY_MS, CoreSettings
+from schemas.events import ClickEvent, Context, PrivacyEvent, PurchaseEvent
+
+AFFINITY_DECAY = 0.95  # of every category affinity, at each addition
+BOUGHT_WEIGHT = 2.0  # of an item in a session that was bought rather than looked at
+_EVERY = "*"
+
+_COUNTED = {
+    "item_view": VIEWS,
+    "cart_add": CARTS,
+    "error": TROUBLE,
+    "support_contact": SUPPORT,
+    "action_impression": IMPRESSIONS,
+    "action_click": RESPONSES,
+    "action_dismissal": DISMISSALS,
+}
+
+
+def new_customer(customer_id: str, at_ms: int) -> Customer:
+    """Return a customer first met at `at_ms`."""
+    return Customer(customer_id, first_seen_ms=at_ms, last_seen_ms=at_ms, counters=new_counters())
+
+
+def note_context(customer: Customer, context: Context) -> None:
+    """Remember where the customer was met last."""
+    time_zone, device, country = context.time_zone, context.device, context.country
+    if time_zone and time_zone != customer.time_zone:
+        customer.time_zone = remembered(time_zone)
+    if device and device != customer.device:
+        customer.device = remembered(device)
+    if country and country != customer.country:
+        customer.country = remembered(country)
+
+
+def open_session(customer: Customer, session_id: str | None, at_ms: int) -> None:
+    """Start a session; the previous one has been closed."""
+    customer.session_id = session_id or ""
+    customer.session_started_ms = customer.session_last_ms = at_ms
+    add_to_counter(customer, SESSIONS, at_ms)
+
+
+def clear_session(customer: Customer) -> None:
+    """Forget the session that ended. The cart outlives it."""
+    customer.session_id = ""
+    customer.session_started_ms = customer.session_last_ms = 0
+    customer.session_items = []
+    customer.session_categories = []
+    customer.session_weights = []
+    customer.session_carted = customer.session_bought = False
+
+
+def apply_click(customer: Customer, event: ClickEvent, category: str | None, settings: CoreSettings) -> None:
+    """Count a click event, and remember the item it is about."""
+    kind, at_ms = event.kind, event.occurred_at
+    counter = _COUNTED.get(kind)
+    if counter is not None:
+        add_to_counter(customer, counter, at_ms)
+    elif kind == "search" and event.n_results == 0:
+        add_to_counter(customer, EMPTY_SEARCHES, at_ms)
+    item_id = event.item_id
+    if item_id is None or kind not in {"item_view", "cart_add", "cart_remove", "wishlist"}:
+        return
+    if kind == "cart_remove":
+        if item_id in customer.cart:
+            customer.cart.remove(item_id)
+        return
+    weight = settings.preference.caused_weight if event.decision_id is not None else 1.0
+    _remember_item(customer, item_id, category, weight, settings)
+    if kind == "cart_add":
+        customer.session_carted = True
+        if item_id not in customer.cart:
+            customer.cart.append(item_id)
+            del customer.cart[: -settings.state.cart_items]
+
+
+def apply_purchase(customer: Customer, event: PurchaseEvent, settings: CoreSettings) -> None:
+    """Count an order, a refund or a failed payment."""
+    at_ms = event.occurred_at
+    if event.kind == "refund":
+        add_to_counter(customer, REFUNDS, at_ms)
+        return
+    if event.kind == "payment_failed":
+        add_to_counter(customer, TROUBLE, at_ms)
+        return
+    add_to_counter(customer, ORDERS, at_ms)
+    add_to_counter(customer, SPEND, at_ms, event.total)
+    customer.spend += event.total
+    note_order_rhythm(customer, at_ms, event.total, settings.churn.horizon_days)
+    _note_order_gap(customer, at_ms)
+    if customer.session_started_ms:
+        customer.session_bought = True
+    if not customer.objected:
+        note_bought(customer, [line.item_id for line in event.lines], at_ms // DAY_MS, settings.state.bought_items)
+    weight = settings.preference.caused_weight if event.decision_id is not None else BOUGHT_WEIGHT
+    for line in event.lines:
+        if customer.session_started_ms:
+            category = line.category and remembered(line.category)
+            _remember_item(customer, line.item_id, category, weight, settings)
+        if line.item_id in customer.cart:
+            customer.cart.remove(line.item_id)
+    if not customer.objected:
+        schedule_replenishment(customer, at_ms)
+
+
+def apply_privacy(customer: Customer, event: PrivacyEvent, limit: int) -> None:
+    """Remember consent by channel and purpose, or an objection. What was said later counts, whenever it arrives.
+
+    A refusal takes back every earlier consent that it covers: who withdraws all of it has withdrawn that to one
+    channel too. A consent to everything lifts an objection, and leaves narrower refusals in force.
+    """
+    said_ms = event.occurred_at
+    if event.kind == "objection":
+        customer.objected = True
+        customer.objected_ms = max(customer.objected_ms, said_ms)
+        _stop_profiling(customer)
+        return
+    channel, purpose, granted = event.channel or _EVERY, event.purpose or _EVERY, bool(event.granted)
+    consents, consent_ms = customer.consents, customer.consent_ms
+    if granted and any(
+        said_ms < consent_ms.get(wider, 0) and not consents[wider]
+        for wider in (f"{c}:{p}" for c in (channel, _EVERY) for p in (purpose, _EVERY))
+        if wider in consents
+    ):
+        return
+    pair = f"{channel}:{purpose}"
+    if said_ms < consent_ms.get(pair, 0):
+        return
+    if granted and pair == "*:*" and said_ms >= customer.objected_ms:
+        customer.objected = False
+    if not granted:
+        for other in [other for other in consents if consents[other] and _covers(channel, purpose, other)]:
+            if consent_ms.get(other, 0) <= said_ms:
+                _forget_consent(customer, other)
+    _forget_consent(customer, pair)
+    consents[pair] = granted
+    consent_ms[pair] = said_ms
+    if len(consents) > limit:  # the oldest consent; a refusal is given up last of all
+        _forget_consent(customer, min(consents, key=lambda each: (not consents[each], consent_ms.get(each, 0), each)))
+
+
+def _stop_profiling(customer: Customer) -> None:
+    """Predict and learn nothing more of who objected. What the shop needs to keep its word is kept."""
+    customer.session_items, customer.session_categories, customer.session_weights = [], [], []
+    customer.pending_churn = []
+    customer.pending_audience = []
+    customer.pending_decisions = []
+    customer.next_tick_ms = customer.replenish_ms = 0
+    customer.replenish_item = ""
+
+
+def _covers(channel: str, purpose: str, pair: str) -> bool:
+    """Return whether what is said of `channel` and `purpose` is said of `pair` too."""
+    return (channel == _EVERY or pair.startswith(f"{channel}:")) and (purpose == _EVERY or pair.endswith(f":{purpose}"))
+
+
+def _forget_consent(customer: Customer, pair: str) -> None:
+    customer.consents.pop(pair, None)
+    customer.consent_ms.pop(pair, None)
+
+
+def refusals_alone(customer: Customer, at_ms: int) -> Customer | None:
+    """Return what must outlive a customer who is forgotten: what was refused or objected to. None where nothing was."""
+    refused = {pair: False for pair, granted in customer.consents.items() if not granted}
+    if not refused and not customer.objected:
+        return None
+    left = new_customer(customer.customer_id, at_ms)
+    left.origin_topic, left.origin_offset = customer.origin_topic, customer.origin_offset
+    left.objected, left.objected_ms = customer.objected, customer.objected_ms
+    left.consents = refused
+    left.consent_ms = {pair: customer.consent_ms.get(pair, 0) for pair in refused}
+    return left
+
+
+def _note_order_gap(customer: Customer, at_ms: int) -> None:
+    if customer.n_orders:
+        gap_ms = max(0, at_ms - customer.last_order_ms)
+        customer.longest_gap_days = max(customer.longest_gap_days, round(gap_ms / DAY_MS))
+    else:
+        customer.first_order_ms = at_ms
+    customer.n_orders += 1
+    customer.last_order_ms = max(customer.last_order_ms, at_ms)
+
+
+def _remember_item(
+    customer: Customer, item_id: str, category: str | None, weight: float, settings: CoreSettings
+) -> None:
+    if customer.objected:  # an objection may be lifted later; what was seen while it held stays unknown
+        return
+    limits = settings.state
+    history = customer.history
+    if item_id in history:
+        history.remove(item_id)
+    history.append(item_id)
+    del history[: -limits.history_items]
+    customer.session_items.append(item_id)
+    customer.session_categories.append(category)
+    customer.session_weights.append(weight)
+    if len(customer.session_items) > limits.session_items:
+        del customer.session_items[0], customer.session_categories[0], customer.session_weights[0]
+    if category is not None:
+        _like_category(customer.categories, category, weight, limits.categories)
+
+
+def _like_category(categories: dict[str, float], category: str, weight: float, limit: int) -> None:
+    for name in categories:
+        categories[name] *= AFFINITY_DECAY
+    categories[category] = categories.get(category, 0.0) + weight
+    if len(categories) > limit:
+        del categories[min(categories, key=lambda name: (categories[name], name))]

@@ -1,0 +1,1 @@
+"""How models learn, are compared, and are kept as plain data."""
