@@ -114,7 +114,8 @@ class TrainingExample(msgspec.Struct, frozen=True):
     What was predicted when the features were taken comes along, so that quality is measured prequentially from
     this topic alone:
 
-    - churn: `head` is ``horizon`` or ``hazard``; `predicted` the probability; `label` 1 for churned.
+    - churn: `head` is ``horizon`` or ``hazard``, of customers who never ordered ``first-horizon`` or ``first-hazard``;
+      `predicted` the probability; `label` 1 for churned (no first order). Head ``segment`` is a sample without a label.
     - preference: `head` is ``next-item`` or ``basket``; `rows` differences (chosen − expected); `label` 1; `rank`,
       `popularity_rank` and `history_rank` are where the chosen item stood in each list (1 is the top, 0 means not in
       the list). Of a basket, `rank` is that of the item ranked best, and the other two are not known.

@@ -11,7 +11,7 @@ from consumer.core.customer.segments import DEFAULT_THRESHOLDS
 from consumer.core.customer.tastes import UNKNOWN_BANDS
 from consumer.core.customer.words import remembered
 from consumer.core.decision.catalogue import Catalogue
-from consumer.core.decision.policy import RewardScorer
+from consumer.core.decision.reward import RewardScorer
 from consumer.core.learning.snapshot import Snapshot, decode_snapshot, family_of
 from consumer.core.preference.audience_model import AudienceScorer
 from consumer.core.preference.basket import BasketRanker

@@ -46,7 +46,7 @@ Progress = Callable[[int, int], None]  # events done, events in all
 
 
 class Visit:
-    """A session while it lasts: the visitor, of whom nothing else is known, and what can be learned from it."""
+    """A session while it lasts: the customer, of whom nothing else is known, and what can be learned from it."""
 
     def __init__(self, session_id: str, at_ms: int) -> None:
         self.customer = updates.new_customer(session_id, at_ms)

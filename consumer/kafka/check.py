@@ -27,7 +27,6 @@ Status = Literal["ok", "warn", "error"]
 _MUST_HOLD = frozenset({"partitions", "cleanup.policy", "message.timestamp.type"})
 _AT_LEAST = frozenset({"max.message.bytes", "retention.ms", "replication factor", "min.insync.replicas"})
 _UNLIMITED = -1
-_MINUTE_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)

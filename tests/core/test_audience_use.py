@@ -7,8 +7,7 @@ import pytest
 from consumer.core.decision.budget import Budget
 from consumer.core.decision.catalogue import Catalogue, CatalogueError
 from consumer.core.decision.decide import Moment, decide_for
-from consumer.core.decision.gates import ContactHistory, allowed_arms, local_time, zone_of
-from consumer.core.decision.policy import DecisionRequest
+from consumer.core.decision.gates import ContactHistory, DecisionRequest, allowed_arms, local_time, zone_of
 from consumer.core.knowledge import Knowledge
 from consumer.core.learning.learner import new_learner, restore_learner
 from consumer.core.preference.audience import HEAD

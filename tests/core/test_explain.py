@@ -16,7 +16,8 @@ from consumer.core.decision.explain import (
     decision_reasons,
     explain,
 )
-from consumer.core.decision.policy import Choice, RewardScorer, decide
+from consumer.core.decision.policy import Choice, decide
+from consumer.core.decision.reward import RewardScorer
 from consumer.core.learning.linear import LinearScorer, LinearState, sigmoid
 from consumer.core.settings import CoreSettings, PolicySettings
 from tests.core.decisions import SETTINGS, a_customer, a_request, changed, small_mapping

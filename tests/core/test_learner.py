@@ -57,6 +57,18 @@ def test_a_learner_restored_from_a_snapshot_takes_the_same_next_snapshot(family:
     assert resumed.snapshot() == unbroken.snapshot()
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_examples_of_other_features_teach_nothing_and_stop_nobody(family: Family) -> None:
+    """The log outlives builds: what an older one left in it must not keep a trainer, or a rebuild, from going on."""
+    examples = [structs.replace(example, feature_set="of another build") for example in EXAMPLES[family]]
+    learner = new_learner(family, SETTINGS, CATALOGUE)
+    for offset, example in enumerate(examples):
+        learner.learn(offset, example)
+    untaught = new_learner(family, SETTINGS, CATALOGUE)
+    untaught.last_offset = learner.last_offset
+    assert learner.snapshot() == untaught.snapshot()
+
+
 def test_examples_out_of_order_are_a_fault() -> None:
     """Folding an offset twice would make a snapshot that is no function of its log."""
     learner = fold(new_learner("churn", SETTINGS, CATALOGUE), "churn", 0, 3)

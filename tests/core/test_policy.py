@@ -14,15 +14,12 @@ from consumer.core.customer.customer import Contact
 from consumer.core.customer.segments import SEGMENTS
 from consumer.core.decision.catalogue import NOTHING, TRIGGERS, Catalogue
 from consumer.core.decision.gates import Allowed
-from consumer.core.decision.policy import (
+from consumer.core.decision.policy import Choice, decide, draw_probabilities, in_hold_out
+from consumer.core.decision.reward import (
     CROSS_FEATURES,
     REWARD_FEATURES,
-    Choice,
     PolicyLearner,
     RewardScorer,
-    decide,
-    draw_probabilities,
-    in_hold_out,
     reward_feature_set,
     reward_features,
 )

@@ -336,13 +336,16 @@ def test_a_new_learner_ranks_as_the_prior_does() -> None:
     assert recommend(index, Ranker.from_state(state), customer, 9) == recommend(index, Ranker(), customer, 9)
 
 
-def test_other_features_are_refused() -> None:
-    """A state or an example of another build is an error, never a silent mixture."""
+def test_other_features_are_refused_or_teach_nothing() -> None:
+    """A state of another build is an error, an example of one is passed over: never a silent mixture."""
     other = msgspec.structs.replace(prior_state(LearnerSettings()), names=tuple(reversed(RANK_FEATURES)))
     with pytest.raises(ValueError, match="features"):
         Ranker.from_state(other)
     with pytest.raises(ValueError, match="features"):
         PreferenceLearner.from_state(other, LearnerSettings())
     example = attempt(index_of("ab", "ac"), visitor("a"), "b")
-    with pytest.raises(ValueError, match="features"):
-        PreferenceLearner(LearnerSettings()).learn(msgspec.structs.replace(example, feature_set="another"))
+    learner = PreferenceLearner(LearnerSettings())
+    learner.learn(msgspec.structs.replace(example, feature_set="another", features=(0.5,)))
+    assert learner.state() == prior_state(LearnerSettings())
+    with pytest.raises(ValueError, match="1 features in 1 rows"):
+        learner.learn(msgspec.structs.replace(example, features=(0.5,)))

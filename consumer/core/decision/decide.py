@@ -20,8 +20,8 @@ from consumer.core.decision.explain import (
     taste_reason,
 )
 from consumer.core.decision.exploration import explore
-from consumer.core.decision.gates import zone_name, zone_of
-from consumer.core.decision.policy import Choice, DecisionRequest, decide, pass_gates
+from consumer.core.decision.gates import DecisionRequest, zone_name, zone_of
+from consumer.core.decision.policy import Choice, decide, pass_gates
 from consumer.core.hashing import name_of
 from consumer.core.knowledge import Knowledge
 from consumer.core.preference.basket import recommend_basket

@@ -8,7 +8,7 @@ from consumer.core.churn.churn import HAZARD, ChurnLearner, feature_set
 from consumer.core.churn.features import CHURN_FEATURES
 from consumer.core.customer.segment_learner import SegmentLearner
 from consumer.core.decision.catalogue import Catalogue
-from consumer.core.decision.policy import PolicyLearner
+from consumer.core.decision.reward import PolicyLearner
 from consumer.core.learning.drift import Drift, DriftMonitor
 from consumer.core.learning.snapshot import ChallengerSpec, Snapshot, decode_snapshot, encode_snapshot, meaning_of
 from consumer.core.preference.audience_model import AudienceLearner

@@ -13,7 +13,7 @@ from consumer.core.churn.churn import ChurnState
 from consumer.core.churn.churn import model_meaning as churn_meaning
 from consumer.core.customer.segment_learner import SegmentState
 from consumer.core.decision.catalogue import Catalogue
-from consumer.core.decision.policy import RewardState, model_meaning
+from consumer.core.decision.reward import RewardState, model_meaning
 from consumer.core.hashing import name_of
 from consumer.core.learning.drift import DriftState
 from consumer.core.learning.linear import LinearState

@@ -133,12 +133,15 @@ class BasketLearner:
         self._model = LinearLearner.from_state(prior_state(settings) if state is None else state)
 
     def learn(self, example: TrainingExample) -> None:
-        """Fold the rows of one example in; examples of other heads are not for this model."""
-        if example.head != BASKET:
+        """Fold the rows of one example in; examples of other heads or features teach nothing.
+
+        Raises ValueError for rows of another length.
+        """
+        if example.head != BASKET or example.feature_set != FEATURE_SET:
             return
         width = len(BASKET_FEATURES)
-        if example.feature_set != FEATURE_SET or len(example.features) != example.rows * width:
-            raise ValueError("a basket example has other features than this build")
+        if len(example.features) != example.rows * width:
+            raise ValueError(f"a basket example has {len(example.features)} features in {example.rows} rows")
         for start in range(0, len(example.features), width):
             self._model.learn(example.features[start : start + width], 1.0, example.weight)
 

@@ -173,15 +173,16 @@ class PreferenceLearner:
         self._model = LinearLearner.from_state(prior_state(settings))
 
     def learn(self, example: TrainingExample) -> None:
-        """Fold the rows of one example in; examples of other heads are not for this model.
+        """Fold the rows of one example in; examples of other heads or features teach nothing.
 
-        The model has no intercept, so (row, 1) says all that (−row, 0) would.
+        The log outlives builds: a trainer, or a rebuild, meets examples of the features before. The model has no
+        intercept, so (row, 1) says all that (−row, 0) would. Raises ValueError for rows of another length.
         """
-        if example.head != NEXT_ITEM:
+        if example.head != NEXT_ITEM or example.feature_set != FEATURE_SET:
             return
         width = len(RANK_FEATURES)
-        if example.feature_set != FEATURE_SET or len(example.features) != example.rows * width:
-            raise ValueError("a preference example has other features than this build")
+        if len(example.features) != example.rows * width:
+            raise ValueError(f"a preference example has {len(example.features)} features in {example.rows} rows")
         for start in range(0, len(example.features), width):
             self._model.learn(example.features[start : start + width], 1.0, example.weight)
 
