@@ -155,7 +155,7 @@ class LearnerSettings:
     snapshot_examples: int = 200  # a snapshot after this many examples
     learning_rate: float = 0.05  # of the churn and preference models
     l2: float = 1e-5  # how strongly their weights are pulled to 0
-    prior_strength: float = 10.0  # where AdaGrad's sums of squares start: the larger, the slower the first steps
+    prior_strength: float = 300.0  # of churn: where AdaGrad's sums of squares start; larger means shorter first steps
     drift_delta: float = 0.002  # chance of a false drift alarm at any one look over losses and features; 0: no looking
     drift_loosening: float = 2.0  # AdaGrad's sums are divided by this when losses have grown; 1: steps stay as they are
 

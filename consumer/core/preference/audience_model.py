@@ -33,6 +33,7 @@ from schemas.records import TrainingExample
 
 UNKNOWN = -1.0  # the probability of a model that has learned nothing
 HALF_LIFE_DAYS = 30.0  # of an example in a rate: what sells has its season
+PRIOR_STRENGTH = 10.0  # where AdaGrad's sums of squares start
 SHRINKAGE = 10.0  # examples of the rate of all categories that each category starts with
 _PRIOR_RATE, _PRIOR_EXAMPLES = 0.1, 2.0  # before anything was learned
 _BOUGHT, _UNSURE = AUDIENCE_FEATURES.index("bought"), AUDIENCE_FEATURES.index("unsure")
@@ -129,7 +130,7 @@ class AudienceLearner:
                 AUDIENCE_FEATURES,
                 learning_rate=learning.learning_rate,
                 l2=learning.l2,
-                accumulator=learning.prior_strength,
+                accumulator=PRIOR_STRENGTH,
             )
             self._n_examples, self._overall = 0, Rate()
             self._categories: dict[str, Rate] = {}
