@@ -5,8 +5,10 @@ runs are merged. So the hundred million rows of the whole Taobao data set pass t
 """
 
 import heapq
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,7 +42,7 @@ def sorted_rows(
     `spill` is the folder for temporary files (the system's, where it is not given). Where the file can't be read to
     its end, what was read comes out in order, and then `UnreadableFile` is raised.
     """
-    with tempfile.TemporaryDirectory(prefix="nextbest-sort-", dir=spill) as folder:
+    with _temporary_folder(spill) as folder:
         runs: list[Path] = []
         held: list[Row] = []
         unreadable: UnreadableFile | None = None
@@ -58,12 +60,22 @@ def sorted_rows(
                 continue
             held.append(row)
             if len(held) >= memory_rows:
-                _spill(Path(folder), runs, held)
+                _spill(folder, runs, held)
                 held = []
         held.sort(key=_place)
         yield from heapq.merge(*(_read_run(run) for run in runs), held, key=_place)
         if unreadable is not None:
             raise unreadable
+
+
+@contextmanager
+def _temporary_folder(within: Path | None) -> Iterator[Path]:
+    """Make a folder for a while. Readers may be dropped half-way, which `TemporaryDirectory` would warn of."""
+    folder = Path(tempfile.mkdtemp(prefix="nextbest-sort-", dir=within))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _spill(folder: Path, runs: list[Path], held: list[Row]) -> None:

@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from consumer.core.churn.churn import HAZARD, HORIZON, ChurnLearner
+from consumer.core.churn.churn import feature_set as churn_features_of
 from consumer.core.knowledge import Knowledge
 from consumer.core.learning.drift import LOSS, REST_EXAMPLES, Drift
 from consumer.core.learning.learner import Learner, new_learner, restore_learner
 from consumer.core.learning.snapshot import ChallengerSpec, RefusedSnapshot, decode_snapshot, encode_snapshot
-from consumer.core.settings import DAY_MS, ChurnSettings
+from consumer.core.preference import audience
+from consumer.core.settings import DAY_MS, AudienceSettings, ChurnSettings
 from schemas.records import FAMILIES, Family, TrainingExample
 from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_task
 
@@ -176,3 +178,16 @@ def test_an_example_labelled_by_another_horizon_teaches_nothing() -> None:
     untaught = new_learner("churn", other, CATALOGUE)
     states = [decode_snapshot(each.snapshot(), other, CATALOGUE).churn for each in (learner, untaught)]
     assert states[0] == states[1]
+
+
+def test_whole_days_mean_the_same_as_a_number_with_a_point() -> None:
+    """Settings come from files, variables and code; models and examples of 30 days are those of 30.0 days."""
+    assert churn_features_of(ChurnSettings(horizon_days=90, hazard_days=7)) == churn_features_of(ChurnSettings())
+    churn_features_of.cache_clear()
+    whole = churn_features_of(ChurnSettings(horizon_days=90, hazard_days=7))
+    churn_features_of.cache_clear()
+    assert churn_features_of(ChurnSettings()) == whole
+    audience.feature_set.cache_clear()
+    whole = audience.feature_set(AudienceSettings(within_days=30))
+    audience.feature_set.cache_clear()
+    assert audience.feature_set(AudienceSettings(within_days=30.0)) == whole

@@ -43,7 +43,8 @@ _LOGIT_BOUND = 12.0
 @lru_cache(maxsize=8)
 def feature_set(settings: ChurnSettings) -> str:
     """Return what stands for features and labels: an example labelled by another horizon must teach nothing."""
-    return name_of("churn", *CHURN_FEATURES, settings.signal, repr(settings.horizon_days), repr(settings.hazard_days))
+    days = (repr(float(settings.horizon_days)), repr(float(settings.hazard_days)))  # 90 means the same as 90.0
+    return name_of("churn", *CHURN_FEATURES, settings.signal, *days)
 
 
 @lru_cache(maxsize=8)

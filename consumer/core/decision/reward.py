@@ -75,7 +75,7 @@ _NO_TRIGGER = (0.0,) * len(TRIGGERS)
 @lru_cache(maxsize=8)
 def reward_feature_set(outcome_days: float) -> str:
     """Return what stands for features and labels: an outcome within another time is another label."""
-    return name_of("policy", *REWARD_FEATURES, repr(outcome_days))
+    return name_of("policy", *REWARD_FEATURES, repr(float(outcome_days)))
 
 
 def reward_features(request: DecisionRequest, local_hour: float, n_contacts: int) -> tuple[float, ...]:

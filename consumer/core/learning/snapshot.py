@@ -83,7 +83,7 @@ def meaning_of(family: Family, settings: CoreSettings, catalogue: Catalogue) -> 
         return churn_meaning(settings.churn)
     if family == "preference":
         return name_of(*RANK_FEATURES, *BASKET_FEATURES, audience.feature_set(settings.audience))
-    return name_of(model_meaning(catalogue), repr(settings.policy.outcome_days))
+    return name_of(model_meaning(catalogue), repr(float(settings.policy.outcome_days)))
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:

@@ -63,7 +63,7 @@ _PRIOR_TIMES, _PRIOR_DAYS = 0.1, 30.0  # a count so small, in so many days, is a
 @lru_cache(maxsize=8)
 def feature_set(settings: AudienceSettings) -> str:
     """Return what stands for features and label: an example of another window must teach nothing."""
-    return name_of("audience", "1", *AUDIENCE_FEATURES, repr(settings.within_days))
+    return name_of("audience", "1", *AUDIENCE_FEATURES, repr(float(settings.within_days)))
 
 
 def note_purchase(
