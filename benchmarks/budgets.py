@@ -29,15 +29,15 @@ if __package__ in (None, ""):  # started as a file: the project's folder is not 
 import orjson
 from river import linear_model, preprocessing
 
+from consumer.core.catalogue import Catalogue
 from consumer.core.customer.customer import encode_customer
 from consumer.core.customer.working_set import WorkingSet
-from consumer.core.decision.catalogue import Catalogue
 from consumer.core.intake import Rejection
 from consumer.core.journal import OpenCommit, TaskRecord, encode_task_record, settings_digest
-from consumer.core.knowledge import Knowledge
+from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.merge import INPUT_TOPICS, EventTimeMerge
 from consumer.core.settings import DAY_MS, CoreSettings
-from consumer.core.task import ScoringTask
+from consumer.core.step import ScoringTask
 from consumer.replay.inlet import PRODUCTS, Inlet, UsableRow
 from consumer.replay.options import settings_for_recording
 from consumer.replay.training import Trainers
@@ -303,7 +303,7 @@ def _default_catalogue() -> dict[str, Any]:
     import tomllib
     from importlib.resources import files
 
-    return tomllib.loads(files("consumer.core.decision").joinpath("catalogue_default.toml").read_text())
+    return tomllib.loads(files("consumer.core").joinpath("catalogue_default.toml").read_text())
 
 
 def _print(result: dict[str, Any]) -> None:

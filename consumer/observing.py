@@ -4,12 +4,12 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from consumer.core.churn.base_rate import BaseRate
 from consumer.core.customer.segment_learner import SEGMENT
 from consumer.core.customer.segments import transitions
 from consumer.core.learning.drift import Drift
 from consumer.core.preference.preference import NEXT_ITEM
 from consumer.kafka.observer import CommittedTask, Observer
+from consumer.measure.base_rate import BaseRate
 from consumer.telemetry.metrics import Metrics
 from schemas.records import Family, TrainingExample
 

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from rich.console import Console, ConsoleDimensions
 
-from consumer.core.decision.catalogue import NOTHING
+from consumer.core.catalogue import NOTHING
 from consumer.demo.view import in_words, view
 from consumer.demo.watch import Showcase, Watch
 from consumer.demo.workers import environment_of_workers

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from consumer.config import Config
-    from consumer.core.decision.catalogue import Catalogue
+    from consumer.core.catalogue import Catalogue
 
 ConfigOption = Annotated[
     Path | None,
@@ -48,7 +48,7 @@ def configured(file: Path | None) -> "Config":
 
 def catalogue_of(config: "Config") -> "Catalogue":
     """Return the catalogue that the configuration names, or the one that comes along."""
-    from consumer.core.decision.catalogue import Catalogue, CatalogueError
+    from consumer.core.catalogue import Catalogue, CatalogueError
 
     mapping = catalogue_mapping(config.catalogue)
     try:
@@ -61,9 +61,7 @@ def catalogue_of(config: "Config") -> "Catalogue":
 def catalogue_mapping(path: Path | None) -> dict[str, Any]:
     """Return the parsed TOML of a catalogue file, or of the one that comes along."""
     if path is None:
-        return tomllib.loads(
-            files("consumer.core.decision").joinpath("catalogue_default.toml").read_text(encoding="utf-8")
-        )
+        return tomllib.loads(files("consumer.core").joinpath("catalogue_default.toml").read_text(encoding="utf-8"))
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

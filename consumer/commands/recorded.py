@@ -203,9 +203,9 @@ def _verify_topics(config: Path | None) -> "Verdict":
 
     from consumer.build import build_fingerprint
     from consumer.commands.broker import codec_of
-    from consumer.kafka.check import require_topics
-    from consumer.kafka.clients import admin
-    from consumer.kafka.log_reader import Stopping
+    from consumer.kafka.cluster.check import require_topics
+    from consumer.kafka.cluster.clients import admin
+    from consumer.kafka.cluster.log_reader import Stopping
     from consumer.kafka.recording import TopicRecording
     from consumer.replay.recording import Damaged, NotVerifiable
     from consumer.replay.verify import Verdict

@@ -17,9 +17,9 @@ from rich.text import Text
 from consumer.demo.view import BROKER_WARNING, actions, figures, in_words, view
 from consumer.demo.watch import QUIET, Watch
 from consumer.demo.workers import DemoWorker, WorkerFailed, environment_of_workers
-from consumer.kafka.mock_broker import MockBroker
-from consumer.kafka.settings import TopicSettings
-from consumer.kafka.topics import topic_plan
+from consumer.kafka.cluster.mock_broker import MockBroker
+from consumer.kafka.cluster.settings import TopicSettings
+from consumer.kafka.cluster.topics import topic_plan
 from producers.publish import Progress
 from producers.rows import PRODUCTS, Row
 from producers.simulate import Population, PopulationSettings

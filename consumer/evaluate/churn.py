@@ -30,17 +30,17 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from consumer.core.catalogue import Catalogue
 from consumer.core.churn import churn
-from consumer.core.churn.base_rate import BaseRate
 from consumer.core.churn.features import CHURN_FEATURES, unpack_churn
 from consumer.core.customer import updates
 from consumer.core.customer.customer import Customer
-from consumer.core.decision.catalogue import Catalogue
 from consumer.core.hashing import digest64
-from consumer.core.knowledge import Knowledge
-from consumer.core.learning.learner import new_learner
+from consumer.core.knowledge.knowledge import Knowledge
+from consumer.core.knowledge.learner import new_learner
 from consumer.core.settings import DAY_MS, CoreSettings
 from consumer.evaluate.metrics import Floats, Ints, RankingFigures, ranking_figures
+from consumer.measure.base_rate import BaseRate
 from schemas.events import PurchaseEvent
 
 SETTLING_DAYS = 28  # rows count from two horizons and this on: the first labels mature after one horizon
@@ -226,7 +226,7 @@ def _place(customer_id: str) -> tuple[int, str]:
 def _any_catalogue() -> Catalogue:
     """Return the catalogue that comes along: a learner asks for one, though that of churn makes nothing of it."""
     return Catalogue.from_mapping(
-        tomllib.loads(files("consumer.core.decision").joinpath("catalogue_default.toml").read_text(encoding="utf-8"))
+        tomllib.loads(files("consumer.core").joinpath("catalogue_default.toml").read_text(encoding="utf-8"))
     )
 
 

@@ -337,7 +337,7 @@ def test_the_order_of_tasks_in_the_journal_does_not_matter_where_the_examples_ar
 
 def test_a_recording_with_spent_budgets_is_derived_again(replayed_once: Path, tmp_path: Path) -> None:
     """Grants are taken from the journal, and what was spent of them is counted again."""
-    from consumer.core.decision.catalogue import Catalogue
+    from consumer.core.catalogue import Catalogue
     from consumer.replay.files import catalogue_mapping
     from consumer.replay.replay import replay
 

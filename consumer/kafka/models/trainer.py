@@ -12,18 +12,18 @@ from typing import Any, Protocol
 from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 
-from consumer.core.decision.catalogue import Catalogue
-from consumer.core.learning.challenger import comparable
+from consumer.core.catalogue import Catalogue
+from consumer.core.knowledge.challenger import comparable
+from consumer.core.knowledge.learner import Learner, new_learner, restore_learner
+from consumer.core.knowledge.snapshot import RefusedSnapshot
 from consumer.core.learning.drift import Drift
-from consumer.core.learning.learner import Learner, new_learner, restore_learner
-from consumer.core.learning.snapshot import RefusedSnapshot
 from consumer.core.settings import BUILT_IN, CoreSettings
-from consumer.kafka.elected import ElectedReader
-from consumer.kafka.knowledge_follower import ModelsInTopic
-from consumer.kafka.model_publisher import ModelPublisher
-from consumer.kafka.model_records import encode_score
+from consumer.kafka.models.follower import ModelsInTopic
+from consumer.kafka.models.group import ElectedReader
+from consumer.kafka.models.publisher import ModelPublisher
+from consumer.kafka.models.records import encode_score
+from consumer.kafka.models.scoreboard import Scoreboard
 from consumer.kafka.observer import Observer
-from consumer.kafka.scoreboard import Scoreboard
 from consumer.kafka.transactions import CannotGoOn
 from schemas.codec import Decoder
 from schemas.records import Family

@@ -18,11 +18,11 @@ from confluent_kafka.admin import AdminClient
 
 from consumer.core.journal import TaskRecord, decode_task_record
 from consumer.core.merge import INPUT_TOPICS
-from consumer.kafka.changelog import TASK_KEY, customer_id_of
-from consumer.kafka.clients import call_again, error_of
-from consumer.kafka.log_reader import beginning_offsets, end_offsets, read_to
-from consumer.kafka.settings import TopicSettings
-from consumer.kafka.stores import RestorableState, Stores
+from consumer.kafka.cluster.clients import call_again, error_of
+from consumer.kafka.cluster.log_reader import beginning_offsets, end_offsets, read_to
+from consumer.kafka.cluster.settings import TopicSettings
+from consumer.kafka.state.changelog import TASK_KEY, customer_id_of
+from consumer.kafka.state.stores import RestorableState, Stores
 from consumer.kafka.transactions import CannotGoOn
 
 _ADMIN_TIMEOUT_S = 10.0

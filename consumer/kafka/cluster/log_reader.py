@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from consumer.kafka.clients import call_again, error_kind, log
+from consumer.kafka.cluster.clients import call_again, error_kind, log
 from consumer.kafka.transactions import CannotGoOn
 
 # The client names its own errors with an underscore; they are part of its interface.

@@ -8,18 +8,18 @@ from typing import Any
 from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 
-from consumer.core.decision.catalogue import Catalogue
-from consumer.core.learning.challenger import Challenger, comparable, new_challenger, restored_challenger
-from consumer.core.learning.snapshot import model_name
+from consumer.core.catalogue import Catalogue
+from consumer.core.knowledge.challenger import Challenger, comparable, new_challenger, restored_challenger
+from consumer.core.knowledge.snapshot import model_name
 from consumer.core.settings import BUILT_IN, ChallengerSettings, CoreSettings
-from consumer.kafka.clients import log
-from consumer.kafka.elected import ElectedReader, Folding
-from consumer.kafka.knowledge_follower import ModelsInTopic
-from consumer.kafka.model_publisher import ModelPublisher
-from consumer.kafka.model_records import encode_score
+from consumer.kafka.cluster.clients import log
+from consumer.kafka.models.follower import ModelsInTopic
+from consumer.kafka.models.group import ElectedReader, Folding
+from consumer.kafka.models.publisher import ModelPublisher
+from consumer.kafka.models.records import encode_score
+from consumer.kafka.models.scoreboard import Scoreboard
+from consumer.kafka.models.trainer import SCORE_EVERY_S, Learning
 from consumer.kafka.observer import Observer
-from consumer.kafka.scoreboard import Scoreboard
-from consumer.kafka.trainer import SCORE_EVERY_S, Learning
 from consumer.kafka.transactions import CannotGoOn
 from schemas.codec import Decoder
 from schemas.records import Family

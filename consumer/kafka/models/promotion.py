@@ -6,16 +6,17 @@ from collections.abc import Callable
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
-from consumer.core.decision.catalogue import Catalogue
-from consumer.core.learning.challenger import latest_label_ms
-from consumer.core.learning.snapshot import RefusedSnapshot, decode_snapshot, family_of, model_name
+from consumer.core.catalogue import Catalogue
+from consumer.core.knowledge.challenger import latest_label_ms
+from consumer.core.knowledge.snapshot import RefusedSnapshot, decode_snapshot, family_of, model_name
 from consumer.core.settings import BUILT_IN, CoreSettings
-from consumer.kafka import clients
-from consumer.kafka.check import require_topic
-from consumer.kafka.knowledge_follower import ModelsInTopic
-from consumer.kafka.log_reader import end_offsets, read_to
-from consumer.kafka.model_publisher import ModelPublisher
-from consumer.kafka.model_records import (
+from consumer.kafka.cluster import clients
+from consumer.kafka.cluster.check import require_topic
+from consumer.kafka.cluster.log_reader import end_offsets, read_to
+from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
+from consumer.kafka.models.follower import ModelsInTopic
+from consumer.kafka.models.publisher import ModelPublisher
+from consumer.kafka.models.records import (
     MAX_BEHIND,
     Comparison,
     LatestSnapshot,
@@ -27,7 +28,6 @@ from consumer.kafka.model_records import (
     encode_promotion,
     kind_of,
 )
-from consumer.kafka.settings import KafkaSettings, TopicSettings
 from schemas.records import FAMILIES, Family
 
 STALLED_S = 60.0

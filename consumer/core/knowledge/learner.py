@@ -4,16 +4,16 @@ from typing import Protocol
 
 from river.__version__ import __version__ as river_version
 
+from consumer.core.catalogue import Catalogue
 from consumer.core.churn.churn import HAZARD, ChurnLearner, feature_set
 from consumer.core.churn.features import CHURN_FEATURES
 from consumer.core.customer.segment_learner import SegmentLearner
-from consumer.core.decision.catalogue import Catalogue
-from consumer.core.decision.reward import PolicyLearner
+from consumer.core.knowledge.snapshot import ChallengerSpec, Snapshot, decode_snapshot, encode_snapshot, meaning_of
 from consumer.core.learning.drift import Drift, DriftMonitor
-from consumer.core.learning.snapshot import ChallengerSpec, Snapshot, decode_snapshot, encode_snapshot, meaning_of
 from consumer.core.preference.audience_model import AudienceLearner
 from consumer.core.preference.basket import BasketLearner
 from consumer.core.preference.preference import PreferenceLearner
+from consumer.core.reward.model import PolicyLearner
 from consumer.core.settings import CoreSettings
 from schemas.records import Family, TrainingExample
 

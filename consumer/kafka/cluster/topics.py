@@ -10,8 +10,8 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
-from consumer.kafka.clients import error_of
-from consumer.kafka.settings import TopicSettings
+from consumer.kafka.cluster.clients import error_of
+from consumer.kafka.cluster.settings import TopicSettings
 from schemas.records import FAMILIES
 
 INPUTS = ("clickstream", "purchases", "privacy")

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from consumer.core.learning.prequential import Figures
+from consumer.measure.prequential import Figures
 from schemas.records import Family
 
 Kind = Literal["snapshot", "promotion", "score"]

@@ -9,11 +9,10 @@ from zlib import crc32
 import msgspec
 from river.__version__ import __version__ as river_version
 
+from consumer.core.catalogue import Catalogue
 from consumer.core.churn.churn import ChurnState
 from consumer.core.churn.churn import model_meaning as churn_meaning
 from consumer.core.customer.segment_learner import SegmentState
-from consumer.core.decision.catalogue import Catalogue
-from consumer.core.decision.reward import RewardState, model_meaning
 from consumer.core.hashing import name_of
 from consumer.core.learning.drift import DriftState
 from consumer.core.learning.linear import LinearState
@@ -21,6 +20,7 @@ from consumer.core.preference import audience
 from consumer.core.preference.audience_model import AudienceState
 from consumer.core.preference.basket import BASKET_FEATURES
 from consumer.core.preference.rank_features import RANK_FEATURES
+from consumer.core.reward.model import RewardState, model_meaning
 from consumer.core.settings import CoreSettings
 from schemas.records import Family
 

@@ -1,7 +1,7 @@
 """Judging models by the examples that their trainers fold in."""
 
-from consumer.core.learning.prequential import Prequential
-from consumer.kafka.model_records import Comparison, Judged, Score
+from consumer.kafka.models.records import Comparison, Judged, Score
+from consumer.measure.prequential import Prequential
 
 
 class Scoreboard:

@@ -12,27 +12,27 @@ from hashlib import blake2b
 
 import msgspec
 
+from consumer.core.catalogue import Catalogue
 from consumer.core.churn import churn
 from consumer.core.customer import tastes, updates
 from consumer.core.customer.bought import schedule_replenishment
 from consumer.core.customer.customer import EVENT_DIGEST_SIZE, Customer
 from consumer.core.customer.segment_learner import sample_of
 from consumer.core.customer.segments import transition, update_segment
-from consumer.core.customer.timers import Deadline, first_tick_ms, next_deadline
 from consumer.core.customer.words import remembered
 from consumer.core.customer.working_set import WorkingSet
 from consumer.core.decision import outcomes
 from consumer.core.decision.budget import Budget
-from consumer.core.decision.catalogue import Catalogue
 from consumer.core.decision.decide import Moment, decide_for
 from consumer.core.decision.gates import local_hour
 from consumer.core.intake import Rejection
-from consumer.core.knowledge import Knowledge
+from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.preference import audience
 from consumer.core.preference.audience_model import predict_pair
 from consumer.core.preference.basket import try_next_basket
 from consumer.core.preference.preference import try_next_item
 from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.timers import Deadline, first_tick_ms, next_deadline
 from schemas.events import ClickEvent, Event, PrivacyEvent, PurchaseEvent
 from schemas.records import Coordinates, Mode, NextBestAction, Session, SessionKind, TrainingExample
 

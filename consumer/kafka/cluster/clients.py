@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
-from consumer.kafka.settings import MIB, KafkaSettings, Property
+from consumer.kafka.cluster.settings import MIB, KafkaSettings, Property
 
 log = logging.getLogger("nextbest.kafka")  # librdkafka's own lines go here too
 

@@ -9,9 +9,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._metadata import ClusterMetadata
 from confluent_kafka.admin._resource import ResourceType
 
-from consumer.kafka import clients
-from consumer.kafka.settings import KafkaSettings, TopicSettings
-from consumer.kafka.topics import (
+from consumer.kafka.cluster import clients
+from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
+from consumer.kafka.cluster.topics import (
     CO_PARTITIONED,
     Difference,
     TopicsError,

@@ -15,13 +15,13 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from river import preprocessing
 
+from consumer.core.catalogue import Catalogue
 from consumer.core.churn.churn import HAZARD, HORIZON, ChurnScorer, ChurnState, feature_set
 from consumer.core.churn.features import CHURN_FEATURES
-from consumer.core.decision.catalogue import Catalogue
-from consumer.core.learning.learner import Learner
+from consumer.core.knowledge.learner import Learner
+from consumer.core.knowledge.river_classifier import UnknownModel, river_classifier, takes_weight
+from consumer.core.knowledge.snapshot import ChallengerSpec, RefusedSnapshot, Snapshot, decode_snapshot, model_name
 from consumer.core.learning.linear import sigmoid
-from consumer.core.learning.river_classifier import UnknownModel, river_classifier, takes_weight
-from consumer.core.learning.snapshot import ChallengerSpec, RefusedSnapshot, Snapshot, decode_snapshot, model_name
 from consumer.core.settings import BUILT_IN, DAY_MS, ChallengerSettings, ChurnSettings, CoreSettings, LearnerSettings
 from schemas.records import TrainingExample
 

@@ -10,18 +10,18 @@ from collections.abc import Callable, Sequence
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
-from consumer.core.decision.catalogue import Catalogue
-from consumer.core.learning.challenger import learner_of, new_challenger, spec_of
-from consumer.core.learning.learner import Learner, new_learner
-from consumer.core.learning.snapshot import model_name
+from consumer.core.catalogue import Catalogue
+from consumer.core.knowledge.challenger import learner_of, new_challenger, spec_of
+from consumer.core.knowledge.learner import Learner, new_learner
+from consumer.core.knowledge.snapshot import model_name
 from consumer.core.settings import BUILT_IN, ChallengerSettings, CoreSettings
-from consumer.kafka import clients
-from consumer.kafka.clients import log
-from consumer.kafka.log_reader import end_offsets, read_to
-from consumer.kafka.model_publisher import ModelPublisher
-from consumer.kafka.models import STALLED_S, ModelsTopic, record_promotion
-from consumer.kafka.settings import KafkaSettings, TopicSettings
-from consumer.kafka.trainer import FamilyTrainer
+from consumer.kafka.cluster import clients
+from consumer.kafka.cluster.clients import log
+from consumer.kafka.cluster.log_reader import end_offsets, read_to
+from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
+from consumer.kafka.models.promotion import STALLED_S, ModelsTopic, record_promotion
+from consumer.kafka.models.publisher import ModelPublisher
+from consumer.kafka.models.trainer import FamilyTrainer
 from schemas.codec import Decoder
 from schemas.records import FAMILIES
 

@@ -6,18 +6,18 @@ offset, so `versions` is all that the journal needs to say which knowledge a com
 
 import msgspec
 
+from consumer.core.catalogue import Catalogue
 from consumer.core.churn.churn import ChurnScorer
 from consumer.core.customer.segments import DEFAULT_THRESHOLDS
 from consumer.core.customer.tastes import UNKNOWN_BANDS
 from consumer.core.customer.words import remembered
-from consumer.core.decision.catalogue import Catalogue
-from consumer.core.decision.reward import RewardScorer
-from consumer.core.learning.snapshot import Snapshot, decode_snapshot, family_of
+from consumer.core.knowledge.snapshot import Snapshot, decode_snapshot, family_of
 from consumer.core.preference.audience_model import AudienceScorer
 from consumer.core.preference.basket import BasketRanker
 from consumer.core.preference.basket_index import BasketIndex
 from consumer.core.preference.items import ItemIndex
 from consumer.core.preference.preference import Ranker
+from consumer.core.reward.model import RewardScorer
 from consumer.core.settings import CoreSettings
 from schemas.events import Product
 from schemas.records import Session

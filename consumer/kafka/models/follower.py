@@ -9,12 +9,12 @@ from collections.abc import Callable
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from consumer.core.knowledge import Knowledge
-from consumer.core.learning.snapshot import RefusedSnapshot, family_of
-from consumer.kafka.clients import log
-from consumer.kafka.log_reader import PARTITION_EOF, end_offsets, raise_or_log, read_to
-from consumer.kafka.model_records import LatestSnapshot, Promotion, UnreadableRecord, decode_promotion, kind_of
-from consumer.kafka.settings import TopicSettings
+from consumer.core.knowledge.knowledge import Knowledge
+from consumer.core.knowledge.snapshot import RefusedSnapshot, family_of
+from consumer.kafka.cluster.clients import log
+from consumer.kafka.cluster.log_reader import PARTITION_EOF, end_offsets, raise_or_log, read_to
+from consumer.kafka.cluster.settings import TopicSettings
+from consumer.kafka.models.records import LatestSnapshot, Promotion, UnreadableRecord, decode_promotion, kind_of
 from consumer.kafka.transactions import CannotGoOn
 from schemas.codec import Decoder
 from schemas.errors import InvalidRecord
