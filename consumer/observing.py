@@ -125,7 +125,7 @@ class MetricsObserver(Observer):
 
     def compared(self, model: str, head: str, label: float, own: float, in_force: float) -> None:
         """Count how good a challenger was beside the model in force, on the same row."""
-        self._metrics.observe_challenger(model, head, label, own, in_force)
+        self._metrics.observe_challenger(model, head, label, own=own, in_force=in_force)
 
     def published(self, model: str, offset: int) -> None:
         """Count a snapshot."""

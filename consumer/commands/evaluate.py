@@ -45,8 +45,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 @evaluate_app.command()
-def churn(
+def churn(  # noqa: PLR0913 - one for each option
     orders: Annotated[Path, typer.Argument(help="CSV with customer_id, occurred_at and amount.")],
+    *,
     horizon: Annotated[
         str | None, typer.Option(help="Churn is no order within so many days: 90d, 12w.", show_default=False)
     ] = None,
@@ -126,6 +127,7 @@ def next_item(
     test: Annotated[
         Path | None, typer.Argument(help="The sessions to predict; those of the first file where it is not given.")
     ] = None,
+    *,
     top: TopOption = 20,
     column: ColumnOption = None,
     as_json: JsonOption = False,
@@ -144,7 +146,11 @@ def next_item(
     tested = None if test is None else _read(test, ["session_id", "item_id"], (), column)
     with _progress("events") as progress:
         run = run_next_item(
-            _session_events(trained), None if tested is None else _session_events(tested), core, top, progress
+            _session_events(trained),
+            None if tested is None else _session_events(tested),
+            core,
+            top,
+            progress=progress,
         )
     if not len(run.prequential):
         raise CommandError(f"{test or train}: no session has two events, so there is no next item to predict")
@@ -159,6 +165,7 @@ def next_item(
 @evaluate_app.command()
 def basket(
     lines: Annotated[Path, typer.Argument(help="CSV with customer_id, occurred_at and item_id.")],
+    *,
     top: TopOption = 20,
     column: ColumnOption = None,
     as_json: JsonOption = False,
@@ -190,6 +197,7 @@ def basket(
 @evaluate_app.command()
 def audience(
     lines: Annotated[Path, typer.Argument(help="CSV with customer_id, occurred_at and category.")],
+    *,
     within: Annotated[
         str | None, typer.Option(help="An order in the category within so many days: 30d, 4w.", show_default=False)
     ] = None,
@@ -217,7 +225,7 @@ def audience(
                 core,
                 within_days,
                 categories,
-                progress,
+                progress=progress,
             )
     except TooShort as error:
         raise CommandError(f"{lines}: {error}") from None

@@ -38,6 +38,7 @@ def add_to(app: typer.Typer) -> None:
 def replay(
     file: Annotated[Path, typer.Argument(help="A recorded stream.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="A new or empty directory, or one of an earlier replay.")],
+    *,
     format_name: FormatOption = None,
     config: ConfigOption = None,
     partitions: Annotated[
