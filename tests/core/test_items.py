@@ -211,11 +211,11 @@ def test_ever_new_ids_do_not_grow_the_index() -> None:
         assert index.n_sessions <= 50
         assert index.n_items <= 40
     assert len(index._ids) <= 40 + 64 + 1
-    assert index._log.n_words <= 2_048
-    assert index._log.n_matches <= 40 * (2 * 5 + 16)
-    assert index._popularity.n_categories <= 40
+    assert len(index._log._words) <= 2_048
+    assert sum(map(len, index._log._postings)) <= 40 * (2 * 5 + 16)
+    assert len(index._popularity._numbers) <= 40
     assert index._popularity.n_numbers <= len(index._ids)
-    assert index._popularity.n_watched <= 2 * 40
+    assert sum(len(ranking.watched) for ranking in index._popularity._rankings) <= 2 * 40
     assert len(index._products) <= 40
     assert index.popular(1) == ["always"]
 
