@@ -30,8 +30,9 @@ from consumer.replay.verify import Verdict, verify
 from consumer.store.memory import MemoryState
 from producers.readers import read_rows
 from schemas.codec import Decoder, JsonEncoder
-from schemas.container import Recorded, read_container, write_container
+from schemas.container import Recorded, read_container
 from schemas.records import FAMILIES, Family, JournalRecord, TrainingExample
+from tests.containers import write_container
 from tests.replay.recordings import (
     BUILD,
     default_catalogue,
