@@ -26,8 +26,8 @@ from schemas.records import (
     Session,
     TrainingExample,
 )
-from schemas.registry import STRUCTS, SchemaTable, avro_schema
-from tests.schemas.wire import encode_with
+from schemas.registry import STRUCTS, avro_schema
+from tests.schemas.wire import SchemaTable, encode_with
 
 IDS = {topic: number for number, topic in enumerate(STRUCTS, 1)}
 DECODER = Decoder(SchemaTable({IDS[topic]: avro_schema(topic) for topic in STRUCTS}))
