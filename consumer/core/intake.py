@@ -15,7 +15,7 @@ from schemas.partitioning import partition_of
 class Rejection(msgspec.Struct, frozen=True):
     """Why a record was rejected. It repeats no value of the record."""
 
-    reason: str  # one of `schemas.errors.REASONS`, or another short fixed word
+    reason: str  # one of `schemas.errors.RejectionReason`, or another short fixed word
     field: str | None
     message: str
 
