@@ -61,7 +61,7 @@ def test_base_and_families_add_up_to_the_logit(
 def test_the_largest_families_come_first_and_say_their_direction() -> None:
     """Three families are told in the order of their size, the rest in one reason."""
     churn = ChurnPrediction(0.7, -1.0, ("a", "b", "c", "d", "e", "f"), (0.1, -2.0, 0.5, 1.5, 0.2, -0.4))
-    reasons = churn_reasons(churn, {"a": "recency", "d": "recency"}, {"recency": "the silence"})
+    reasons = churn_reasons(churn, {"a": "recency", "d": "recency"})
     assert [r.name for r in reasons] == [
         "churn",
         "churn.base",
@@ -72,7 +72,7 @@ def test_the_largest_families_come_first_and_say_their_direction() -> None:
     ]
     assert reasons[0].words == "The risk of churn is 70%"
     assert reasons[2].words == "B: lowers the risk (-2.00)"
-    assert reasons[3].words == "The silence: raises the risk (+1.60)"
+    assert reasons[3].words == f"{FAMILY_WORDS['recency'].capitalize()}: raises the risk (+1.60)"
 
 
 def test_every_churn_family_has_words() -> None:

@@ -66,9 +66,7 @@ def by_family(names: Sequence[str], contributions: Sequence[float], families: Ma
     return sums
 
 
-def churn_reasons(
-    churn: ChurnPrediction, families: Mapping[str, str], words: Mapping[str, str] = FAMILY_WORDS
-) -> tuple[Reason, ...]:
+def churn_reasons(churn: ChurnPrediction, families: Mapping[str, str]) -> tuple[Reason, ...]:
     """Return the reasons for a churn probability: the whole, the base, the largest families, the rest in one.
 
     The values of all but the first add up to the log-odds.
@@ -85,7 +83,7 @@ def churn_reasons(
         Reason("churn.base", f"The average risk, as log-odds ({base:+.2f})", base),
     ]
     for family, amount in shown:
-        said = words.get(family) or family.replace("_", " ")
+        said = FAMILY_WORDS.get(family) or family.replace("_", " ")
         value = round(amount, digits)
         left += amount - value
         reasons.append(Reason(f"churn.{family}", f"{_sentence(said)}: {_direction(amount)}", value))
@@ -118,12 +116,11 @@ def explain(
     catalogue: Catalogue,
     churn: ChurnPrediction | None,
     families: Mapping[str, str],
-    words: Mapping[str, str] = FAMILY_WORDS,
     about: tuple[Reason, ...] = (),
 ) -> tuple[Reason, ...]:
     """Return all reasons for one decision: the decision itself, what is said `about` the customer, the churn."""
     reasons = decision_reasons(choice, trigger, catalogue) + about
-    return reasons if churn is None else reasons + churn_reasons(churn, families, words)
+    return reasons if churn is None else reasons + churn_reasons(churn, families)
 
 
 def segment_reason(customer: Customer, now_ms: int, thresholds: Thresholds, currency: str) -> Reason:
