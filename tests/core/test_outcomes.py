@@ -41,7 +41,6 @@ def choice_of(action: str, *, offer_propensity: float = 0.3) -> Choice:
         expected_value=0.0,
         best_arm=NOTHING,
         best_value=0.0,
-        nothing_propensity=0.5,
         gated=(),
     )
 

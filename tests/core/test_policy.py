@@ -80,7 +80,7 @@ def test_propensities_always_sum_to_one(
     )
     choice = decide(request, SHIPPED, RewardScorer(SHIPPED), HOLD_OUT if hold_out else SETTINGS)
     assert choice.eligible[0].action == NOTHING
-    assert choice.nothing_propensity == choice.eligible[0].propensity >= 0.05
+    assert choice.eligible[0].propensity >= 0.05
     assert abs(sum(arm.propensity for arm in choice.eligible) - 1.0) < 1e-12
     logged = [(arm.action, arm.channel, arm.variant, arm.propensity) for arm in choice.eligible]
     assert (choice.action, choice.channel, choice.variant, choice.propensity) in logged

@@ -49,7 +49,6 @@ class Choice(msgspec.Struct, frozen=True):
     expected_value: float  # of the chosen arm over nothing, shop currency
     best_arm: str  # the arm of the highest expected value
     best_value: float
-    nothing_propensity: float
     gated: tuple[Gated, ...]
 
     @property
@@ -135,7 +134,6 @@ def decide(
         expected_value=values[chosen],
         best_arm=allowed[best - 1].arm.id if best else NOTHING,
         best_value=values[best],
-        nothing_propensity=draw[0],
         gated=tuple(gated),
     )
 
