@@ -74,12 +74,11 @@ class ChurnEstimate(msgspec.Struct, frozen=True, gc=False):
     """What the model says of one customer at one moment.
 
     Probabilities are UNKNOWN where nothing was learned. Of who never bought, where the signal is a purchase,
-    `probability` is UNKNOWN, the heads' are those of no first purchase, and `first_purchase_probability` is known; of
+    `probability` is UNKNOWN, the hazard's is that of no first purchase, and `first_purchase_probability` is known; of
     all others it is UNKNOWN.
     """
 
     probability: float
-    horizon_probability: float
     hazard_probability: float
     features: bytes
     first_purchase_probability: float = UNKNOWN  # within the horizon, of who never bought
@@ -139,7 +138,6 @@ class ChurnScorer:
         silent = UNKNOWN if combined is None else sigmoid(combined)
         return ChurnEstimate(
             probability=UNKNOWN if is_first else silent,
-            horizon_probability=UNKNOWN if horizon is None else sigmoid(horizon),
             hazard_probability=UNKNOWN if hazard is None else sigmoid(hazard),
             features=packed,
             first_purchase_probability=1.0 - silent if is_first and combined is not None else UNKNOWN,
