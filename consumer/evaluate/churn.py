@@ -100,7 +100,6 @@ class ChurnRun:
     last_day: int  # of the last order, since day 0
     horizon_days: int
     every_days: int
-    feature_names: tuple[str, ...]
     orders: DayOrders
     rows: ChurnRows
     n_input: int
@@ -164,7 +163,6 @@ def run_churn(
         last_day=last_day,
         horizon_days=horizon_days,
         every_days=every_days,
-        feature_names=CHURN_FEATURES,
         orders=day_orders,
         rows=backtest.rows(),
         n_input=len(orders.customer),
