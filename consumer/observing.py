@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from consumer.core.customer.segment_learner import SEGMENT
 from consumer.core.customer.segments import transitions
@@ -21,10 +21,8 @@ MODES = ("live", "catch-up", "history", "frozen")
 class MetricsObserver(Observer):
     """Turns everything that the worker tells into metrics, and what is rare into a log line as well."""
 
-    def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.time) -> None:
-        """`clock` gives epoch seconds."""
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._clock = clock
         self._shown_models: set[str] = set()
         self._base_rates: dict[str, BaseRate] = {}
 
@@ -33,7 +31,7 @@ class MetricsObserver(Observer):
         metrics = self._metrics
         metrics.commits.add()
         metrics.commit_seconds.observe(seconds)
-        now_s = self._clock()
+        now_s = time.time()
         for task in tasks:
             self._count(task)
             journal = task.commit.journal
