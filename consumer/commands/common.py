@@ -1,5 +1,6 @@
 """What several commands share: the configuration option, the catalogue, progress bars."""
 
+import os
 import signal
 import tomllib
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ def configured(file: Path | None) -> "Config":
     from consumer.config import load_config
     from consumer.telemetry.logs import set_up_logs
 
-    config = load_config(file)
+    config = load_config(file, os.environ)
     set_up_logs(config.logging.level, as_json=config.logging.json)
     return config
 

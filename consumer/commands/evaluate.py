@@ -1,5 +1,6 @@
 """`nextbest evaluate`: backtests of the models on a file of one's own, without a broker."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -238,7 +239,7 @@ def audience(
 def _core_settings(config: Path | None) -> "CoreSettings":
     from consumer.config import load_config
 
-    return load_config(config).core_settings()
+    return load_config(config, os.environ).core_settings()
 
 
 def _with_signal(core: "CoreSettings", signal: str | None) -> "CoreSettings":

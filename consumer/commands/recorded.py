@@ -1,5 +1,6 @@
 """`nextbest replay` and `nextbest verify`: a recorded stream without a broker, and deriving decisions again."""
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -66,7 +67,7 @@ def replay(
     from producers.readers import UnreadableFile, read_rows
 
     name = format_of(file, format_name)
-    settings, origins = load_config_and_origins(config)
+    settings, origins = load_config_and_origins(config, os.environ)
     with TemporaryDirectory(prefix="nextbest-") as spill, progress_bar() as bar:
         looking = bar.add_task("looking through", total=None)
         rows = _Counted(read_rows(file, name, spill=Path(spill)), (UnreadableFile,))
