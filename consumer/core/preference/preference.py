@@ -253,21 +253,19 @@ def recommend(
     limit: int,
     *,
     exclude_bought: bool = False,
-    exclude_cart: bool = False,
     exclude: Collection[str] = (),
-    offerable_only: bool = True,
 ) -> list[Recommendation]:
     """Return up to `limit` items for the customer, best first, ties by item id. Nothing is changed by it.
 
-    Unavailable and restricted items are left out unless `offerable_only` is False.
+    Unavailable and restricted items are left out.
     """
     ranked = _rank(index, ranker, customer)
-    left_out = {*exclude, *(customer.bought if exclude_bought else ()), *(customer.cart if exclude_cart else ())}
+    left_out = {*exclude, *(customer.bought if exclude_bought else ())}
     places: list[int] = []
     ids: list[str] = []
     for start in range(0, len(ranked.order), _LOOKED_UP):
         some = ranked.candidates.ids(ranked.order[start : start + _LOOKED_UP])
-        ruled_out = left_out | index.unofferable(some) if offerable_only else left_out
+        ruled_out = left_out | index.unofferable(some)
         places += [place for place, item_id in enumerate(some, start) if item_id not in ruled_out]
         ids += [item_id for item_id in some if item_id not in ruled_out]
         if len(ids) >= limit:
