@@ -1,6 +1,5 @@
 """The decision: probabilities add up and are kept, learning starts from the catalogue, the hold-out stays out."""
 
-import tomllib
 from collections import Counter
 from dataclasses import replace
 from math import log, sqrt
@@ -19,12 +18,12 @@ from consumer.core.hashing import uniform
 from consumer.core.reward.features import CROSS_FEATURES, REWARD_FEATURES, reward_feature_set, reward_features
 from consumer.core.reward.model import PolicyLearner, RewardScorer
 from consumer.core.settings import DAY_MS, CoreSettings, PolicySettings
+from consumer.default_catalogue import default_catalogue
 from schemas.records import TrainingExample
 from tests.core.decisions import NOON_MS, SETTINGS, a_customer, a_request, changed, small_mapping
-from tests.core.test_catalogue import DEFAULT
 
 CATALOGUE = Catalogue.from_mapping(small_mapping())
-SHIPPED = Catalogue.from_mapping(tomllib.loads(DEFAULT.read_text("utf-8")))
+SHIPPED = default_catalogue()
 HOLD_OUT = replace(SETTINGS, policy=PolicySettings(hold_out_share=1.0))
 
 
