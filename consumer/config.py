@@ -23,7 +23,6 @@ from typing import Any, Literal, get_args, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from consumer.core.decision.gates import is_zone
 from consumer.core.settings import (
     AudienceSettings,
     ChallengerSettings,
@@ -38,6 +37,7 @@ from consumer.core.settings import (
 )
 from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
 from consumer.kafka.worker_settings import WorkerSettings
+from consumer.zones import load_zone
 
 ENV_PREFIX = "NEXTBEST_"
 CONFIG_VARIABLE = "NEXTBEST_CONFIG"
@@ -303,7 +303,7 @@ def _unknown_zone(values: Mapping[str, Any], origins: Mapping[Path_, str]) -> li
     path = ("policy", "default_time_zone")
     section = values.get("policy")
     name = section.get(path[1]) if isinstance(section, Mapping) else None
-    if not isinstance(name, str) or is_zone(name):
+    if not isinstance(name, str) or load_zone(name) is not None:
         return []
     where = f"{'.'.join(path)} = {json.dumps(name)} ({_origin(path, origins)})"
     return [f'{where}: is not the IANA name of a time zone, such as "Europe/Berlin" (default: "UTC")']

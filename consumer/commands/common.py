@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from consumer.config import Config
     from consumer.core.catalogue import Catalogue
+    from consumer.core.settings import CoreSettings
+    from consumer.core.shared import Core
 
 ConfigOption = Annotated[
     Path | None,
@@ -56,6 +58,15 @@ def catalogue_of(config: "Config") -> "Catalogue":
     except CatalogueError as error:
         file = config.catalogue or "that comes along"
         raise CatalogueError(f"catalogue {file}: {str(error).removeprefix('catalogue: ')}") from None
+
+
+def core_of(settings: "CoreSettings", catalogue: "Catalogue") -> "Core":
+    """Return what tasks score with: a core of this build, with the time zones that come along."""
+    from consumer.build import build_fingerprint
+    from consumer.core.shared import Core
+    from consumer.zones import load_zone
+
+    return Core.new(settings, catalogue, load_zone, build=build_fingerprint())
 
 
 def catalogue_mapping(path: Path | None) -> dict[str, Any]:

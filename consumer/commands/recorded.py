@@ -11,6 +11,7 @@ from consumer.commands.common import (
     ConfigOption,
     catalogue_of,
     configured,
+    core_of,
     progress_bar,
     results,
     stopped_by_signals,
@@ -56,10 +57,10 @@ def replay(
 
     Two runs give the same decisions, byte for byte.
     """
-    from consumer.build import build_fingerprint
     from consumer.config import load_config_and_origins
     from consumer.replay.files import Source
     from consumer.replay.options import ReplayOptions, settings_for_recording, time_span_ms
+    from consumer.replay.replay import Stream
     from consumer.replay.replay import replay as run
     from consumer.store.memory import MemoryState
     from producers.readers import UnreadableFile, read_rows
@@ -84,19 +85,19 @@ def replay(
 
         try:
             summary = run(
-                read_rows(file, name, spill=Path(spill)),
+                Stream(
+                    read_rows(file, name, spill=Path(spill)),
+                    Source.of(file, name),
+                    _decoder_of(settings),
+                    unreadable=(UnreadableFile,),
+                ),
                 out,
-                core,
-                catalogue_of(settings),
-                source=Source.of(file, name),
-                build=build_fingerprint(),
-                new_state=MemoryState,
+                core_of(core, catalogue_of(settings)),
+                MemoryState,
                 options=ReplayOptions(
                     partitions=partitions or max(1, rows.partitions), last_ms=span[1] if span is not None else None
                 ),
-                decoder=_decoder_of(settings),
                 progress=progress,
-                unreadable=(UnreadableFile,),
             )
         except KeyboardInterrupt:
             bar.stop()
@@ -167,7 +168,6 @@ def _decoder_of(settings: "Config") -> "Decoder | None":
 
 
 def _verify_directory(directory: Path, input_file: Path | None, config: Path | None) -> "Verdict":
-    from consumer.build import build_fingerprint
     from consumer.replay.directory import DirectoryRecording
     from consumer.replay.recording import Damaged, NotVerifiable
     from consumer.replay.verify import Verdict
@@ -190,9 +190,7 @@ def _verify_directory(directory: Path, input_file: Path | None, config: Path | N
             return Verdict("different", str(error))
         return derive_again(
             recording,
-            recording.settings,
-            recording.catalogue,
-            build_fingerprint(),
+            core_of(recording.settings, recording.catalogue),
             MemoryState,
             lambda n: bar.update(task, completed=n),
         )
@@ -201,7 +199,6 @@ def _verify_directory(directory: Path, input_file: Path | None, config: Path | N
 def _verify_topics(config: Path | None) -> "Verdict":
     from msgspec.structs import replace
 
-    from consumer.build import build_fingerprint
     from consumer.commands.broker import codec_of
     from consumer.kafka.cluster.check import require_topics
     from consumer.kafka.cluster.clients import admin
@@ -223,9 +220,7 @@ def _verify_topics(config: Path | None) -> "Verdict":
             ) as recording:
                 verdict = derive_again(
                     recording,
-                    core,
-                    catalogue_of(settings),
-                    build_fingerprint(),
+                    core_of(core, catalogue_of(settings)),
                     MemoryState,
                     lambda n: bar.update(task, completed=n),
                 )

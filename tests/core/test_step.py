@@ -285,7 +285,7 @@ def test_every_list_of_a_customer_is_bounded(steps: list[tuple[str, str, str, in
             assert len(customer.bought) <= 2
             assert len(customer.pending_churn) <= 2
             assert len(customer.pending_decisions) <= 1
-            assert len(customer.contacts) <= task.catalogue.contacts_to_remember()  # caps need as many
+            assert len(customer.contacts) <= task.core.catalogue.contacts_to_remember()  # caps need as many
             assert len(customer.cart) <= 1
 
 
@@ -344,7 +344,7 @@ def test_a_risk_that_nothing_was_decided_on_is_still_to_be_acted_on() -> None:
 
 def certain_churn(task: ScoringTask) -> bytes:
     """A churn model that has seen nobody come back."""
-    learner = new_learner("churn", task.settings, task.catalogue)
+    learner = new_learner("churn", task.settings, task.core.catalogue)
     features = unpack_churn(churn_features(new_customer("eve", T0), T0, 90.0))
     for offset in range(100):
         learner.learn(
