@@ -144,15 +144,15 @@ class Bench:
             task.take(record)
         for topic in INPUT_TOPICS:
             task.end_reached(topic)
-        task.open("live")
+        commit = task.open("live")
         while (popped := task.next()) is not None:
-            task.process(popped)
+            commit.process(popped)
         now.process_s += seen() - started_s
         now.n_events += sum(not isinstance(record.event, Rejection) for record in records)
 
         started_s = seen()
-        closed = task.close_commit()
-        task.committed()
+        closed = commit.close()
+        task.committed(closed)
         now.close_s += seen() - started_s
 
         started_s = seen()

@@ -72,12 +72,12 @@ class ClosedCommit(msgspec.Struct, frozen=True):
 class OpenCommit:
     """Collects one commit of one task, from its first input to its journal record. Knowledge holds still meanwhile."""
 
-    def __init__(self, task: ScoringTask, previous: TaskRecord) -> None:
-        self.task = task
+    def __init__(self, scoring: ScoringTask, previous: TaskRecord) -> None:
+        self.scoring = scoring
         self._previous = previous
-        self._versions = dict(task.knowledge.model_versions)
-        self._sessions_offset = task.knowledge.sessions_offset
-        self._products_offset = task.knowledge.products_offset
+        self._versions = dict(scoring.knowledge.model_versions)
+        self._sessions_offset = scoring.knowledge.sessions_offset
+        self._products_offset = scoring.knowledge.products_offset
         self._runs: list[Run] = []
         self._run_topic: str | None = None
         self._run_count = 0
@@ -99,13 +99,13 @@ class OpenCommit:
         self._inputs.update(digest_input(record))
         if isinstance(event, Rejection):
             return event
-        return self.task.step(topic, offset, event)
+        return self.scoring.step(topic, offset, event)
 
     def advance_to(self, stream_time_ms: int) -> None:
         """Move stream time without a record: a heartbeat of an idle partition."""
         self._end_run()
         self._runs.append(Run(topic=None, count=0, advance_to=stream_time_ms))
-        self.task.advance_to(stream_time_ms)
+        self.scoring.advance_to(stream_time_ms)
 
     def _end_run(self) -> None:
         if self._run_topic is not None:
@@ -115,7 +115,7 @@ class OpenCommit:
     def close(self) -> ClosedCommit:
         """End the commit and return what it has to write. The task's buffers are empty after."""
         self._end_run()
-        task, previous, core = self.task, self._previous, self.task.core
+        task, previous, core = self.scoring, self._previous, self.scoring.core
         outputs = task.take_outputs()
         changes = task.state.changes()
         unsealed = JournalRecord(

@@ -6,7 +6,6 @@ is there (KIP-695), for else a slow fetch would look like an empty topic.
 """
 
 from collections import deque
-from collections.abc import Sequence
 
 import msgspec
 
@@ -31,10 +30,10 @@ class MergeRecord(msgspec.Struct, frozen=True, gc=False):
 class EventTimeMerge:
     """Records of one task's topics in the order in which they are to be processed."""
 
-    def __init__(self, topics: Sequence[str] = INPUT_TOPICS) -> None:
-        self._queues: dict[str, deque[tuple[int, MergeRecord]]] = {topic: deque() for topic in topics}
-        self._last_time_ms = dict.fromkeys(topics, 0)
-        self._end_reached = dict.fromkeys(topics, False)
+    def __init__(self) -> None:
+        self._queues: dict[str, deque[tuple[int, MergeRecord]]] = {topic: deque() for topic in INPUT_TOPICS}
+        self._last_time_ms = dict.fromkeys(INPUT_TOPICS, 0)
+        self._end_reached = dict.fromkeys(INPUT_TOPICS, False)
 
     def push(self, record: MergeRecord) -> None:
         """Queue a record behind those of its topic.

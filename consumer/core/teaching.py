@@ -19,17 +19,9 @@ def example_of_item(customer: Customer, event: ClickEvent, item_id: str, core: C
     settings, knowledge = core.settings.preference, core.knowledge
     if _chance_of_event(customer) >= settings.sample_share:
         return []
-    example = try_next_item(
-        knowledge.items,
-        knowledge.ranker,
-        customer,
-        item_id,
-        customer.session_last_ms,
-        event.occurred_at,
-        settings,
-        _weight(event, settings),
-    )
-    return [example]
+    index, ranker, weight = knowledge.items, knowledge.ranker, _weight(event, settings)
+    before_ms, at_ms = customer.session_last_ms, event.occurred_at
+    return [try_next_item(index, ranker, customer, item_id, before_ms, at_ms, settings, weight)]
 
 
 def example_of_basket(customer: Customer, event: PurchaseEvent, core: Core) -> list[TrainingExample]:
@@ -37,17 +29,9 @@ def example_of_basket(customer: Customer, event: PurchaseEvent, core: Core) -> l
     settings, knowledge = core.settings.preference, core.knowledge
     if not customer.n_orders or _chance_of_event(customer) >= settings.basket_sample_share:
         return []
-    example = try_next_basket(
-        knowledge.baskets,
-        knowledge.basket_ranker,
-        customer,
-        tuple(_categories(event)),
-        event.occurred_at,
-        settings,
-        (event.event_id,),
-        _weight(event, settings),
-    )
-    return [example]
+    index, ranker, weight = knowledge.baskets, knowledge.basket_ranker, _weight(event, settings)
+    items, at_ms, seed_words = tuple(_categories(event)), event.occurred_at, (event.event_id,)
+    return [try_next_basket(index, ranker, customer, items, at_ms, settings, seed_words, weight)]
 
 
 def visit(customer: Customer, partition: int) -> Session:
@@ -63,16 +47,9 @@ def visit(customer: Customer, partition: int) -> Session:
 
 def basket(customer: Customer, event: PurchaseEvent, partition: int, settings: PreferenceSettings) -> Session:
     """Return the order as the basket index learns it."""
-    categories = _categories(event)
-    name, weight = _anonymous(customer, partition, "basket"), _weight(event, settings)
-    return Session(
-        name,
-        event.occurred_at,
-        tuple(categories),
-        tuple(categories.values()),
-        (weight,) * len(categories),
-        "basket",
-    )
+    name, of_items = _anonymous(customer, partition, "basket"), _categories(event)
+    weights = (_weight(event, settings),) * len(of_items)
+    return Session(name, event.occurred_at, tuple(of_items), tuple(of_items.values()), weights, "basket")
 
 
 def _categories(event: PurchaseEvent) -> dict[str, str | None]:

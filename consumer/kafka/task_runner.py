@@ -1,13 +1,4 @@
-"""One task in a worker: in which mode it commits, when it stops for bad records, and what it does between owners.
-
-    running ──close_commit──▶ committing ──committed, roll_back──▶ running
-       │  ▲
-    suspend resume
-       ▼  │
-    suspended                 (running or suspended) ──close──▶ closed
-
-A suspended task's partition is between owners: it keeps what it has decoded, and neither processes nor commits.
-"""
+"""One task in a worker: in which mode it commits, when it stops for bad records, and what it does between owners."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -28,17 +19,18 @@ from consumer.kafka.worker_settings import WorkerSettings
 Phase = Literal["running", "committing", "suspended", "closed"]
 Event = Literal["process", "close_commit", "committed", "roll_back", "suspend", "resume", "close"]
 
-_TRANSITIONS: Mapping[Phase, Mapping[Event, Phase]] = {
-    "running": {
-        "process": "running",
-        "close_commit": "committing",
-        "roll_back": "running",
-        "suspend": "suspended",
-        "close": "closed",
-    },
-    "committing": {"committed": "running", "roll_back": "running"},
-    "suspended": {"resume": "running", "close": "closed"},
-    "closed": {},
+# What may happen in which phase, and the phase that follows. A suspended task's partition is between owners: it keeps
+# what it has decoded, and neither processes nor commits.
+_TRANSITIONS: Mapping[tuple[Phase, Event], Phase] = {
+    ("running", "process"): "running",
+    ("running", "close_commit"): "committing",
+    ("committing", "committed"): "running",
+    ("committing", "roll_back"): "running",
+    ("running", "roll_back"): "running",
+    ("running", "suspend"): "suspended",
+    ("suspended", "resume"): "running",
+    ("suspended", "close"): "closed",
+    ("running", "close"): "closed",
 }
 
 
@@ -54,6 +46,10 @@ class TaskRunner:
         self.state = restored.state
         working_set = WorkingSet(restored.state, settings.cache_customers)
         self._task = Task(partition, core, working_set, restored.record, start_offsets=restored.start_offsets)
+        self.take = self._task.take
+        self.end_reached = self._task.end_reached
+        self.queued = self._task.queued
+        self.offsets_to_commit = self._task.offsets_to_commit
         self._modes = ModeSwitch(settings.mode, settings.catch_up_after_ms)
         self._limit = DeadLetterLimit(settings.dead_letters)
         self._merge_wait_s = settings.merge_wait_ms / 1000
@@ -67,24 +63,12 @@ class TaskRunner:
 
     def _on(self, event: Event) -> None:
         """Enter the phase that follows; raise InvalidTransition where nothing does."""
-        following = _TRANSITIONS[self._phase].get(event)
-        if following is None:
-            raise InvalidTransition(f"task {self.partition} is {self._phase}: no {event} follows")
-        self._phase = following
+        try:
+            self._phase = _TRANSITIONS[self._phase, event]
+        except KeyError:
+            raise InvalidTransition(f"task {self.partition} is {self._phase}: no {event} then") from None
 
-    # Taking in and processing
-
-    def take(self, record: MergeRecord) -> None:
-        """Queue a record behind those of its topic."""
-        self._task.take(record)
-
-    def end_reached(self, topic: str) -> None:
-        """Note that the broker had no more of `topic` when it was last asked."""
-        self._task.end_reached(topic)
-
-    def queued(self, topic: str) -> int:
-        """Return how many records of `topic` wait."""
-        return self._task.queued(topic)
+    # Processing
 
     @property
     def next_to_take(self) -> Mapping[str, int]:
@@ -94,12 +78,12 @@ class TaskRunner:
     @property
     def waits(self) -> bool:
         """Return whether records wait to be processed."""
-        return self._task.waiting
+        return self._task.waits
 
     @property
     def has_work(self) -> bool:
         """Return whether there is something to commit."""
-        return self._task.has_work
+        return self._task.commit is not None
 
     def process(self, max_records: int, now_ms: int, now_s: float) -> int:
         """Process up to `max_records` in the merge order; return how many it were. Raises TooManyRejected.
@@ -111,9 +95,8 @@ class TaskRunner:
             return 0
         task, counts, n_accepted, n = self._task, self._processed, 0, 0
         while n < max_records and (record := task.next()) is not None:
-            if not task.has_work:
-                task.open(self._modes.mode(now_ms - record.timestamp_ms))
-            rejection = task.process(record)
+            commit = task.commit or task.open(self._modes.mode(now_ms - record.timestamp_ms))
+            rejection = commit.process(record)
             n += 1
             if rejection is None:
                 n_accepted += 1
@@ -133,7 +116,7 @@ class TaskRunner:
         simulation), that would put one topic days ahead of the others.
         """
         task = self._task
-        if not task.waiting:
+        if not task.waits:
             self._waiting_since_s = None
             return True
         if self._waiting_since_s is None:
@@ -149,8 +132,7 @@ class TaskRunner:
         mode = self._modes.mode(0)
         if mode != "live":
             return False
-        task.open(mode)
-        task.advance_to(stream_time_ms)
+        task.open(mode).advance_to(stream_time_ms)
         return True
 
     # Committing
@@ -158,23 +140,17 @@ class TaskRunner:
     def close_commit(self) -> ClosedCommit:
         """End the open commit and return what it has to write."""
         self._on("close_commit")
-        return self._task.close_commit()
+        if self._task.commit is None:
+            raise RuntimeError("there is nothing to commit")
+        return self._task.commit.close()
 
-    def offsets_to_commit(self) -> dict[str, int]:
-        """Return next-to-read by logical topic, as of the closed commit."""
-        return self._task.offsets_to_commit()
-
-    def committed(self, changelog_offset: int) -> CommittedTask:
+    def committed(self, closed: ClosedCommit, changelog_offset: int) -> CommittedTask:
         """Write to the local store what Kafka has, and be ready for the next commit."""
         self._on("committed")
-        told = CommittedTask(
-            commit=self._task.committed(changelog_offset),
-            processed=self._processed,
-            rejected=[(record.topic, rejection) for record, rejection in self.rejected],
-            customers=len(self.state),
-        )
-        self._processed = Counter()
-        self.rejected = []
+        self._task.committed(closed, changelog_offset)
+        rejected = [(record.topic, rejection) for record, rejection in self.rejected]
+        told = CommittedTask(closed, self._processed, rejected, customers=len(self.state))
+        self._processed, self.rejected = Counter(), []
         return told
 
     def roll_back(self) -> Mapping[str, int]:

@@ -16,7 +16,7 @@ import msgspec
 from consumer.core.customer.working_set import CommittedState, WorkingSet
 from consumer.core.decision.budget import equal_share
 from consumer.core.intake import Rejection
-from consumer.core.journal import ClosedCommit
+from consumer.core.journal import ClosedCommit, OpenCommit
 from consumer.core.merge import INPUT_TOPICS, MergeRecord
 from consumer.core.shared import Core
 from consumer.core.step import Outputs
@@ -180,25 +180,25 @@ class _Replay:
     def _commit_task(self, task: Task) -> Outputs | None:
         for topic in INPUT_TOPICS:
             task.end_reached(topic)  # rows come in order, so no topic has to hold the others back
+        commit: OpenCommit | None = None
         while (record := task.next()) is not None:
-            if not task.has_work:
-                task.open("live")
-            self._process(record, task)
-        if not task.has_work:
+            commit = commit or task.open("live")
+            self._process(record, commit)
+        if commit is None:
             return None
-        closed = task.close_commit()
+        closed = commit.close()
         self._publish(closed)
-        task.committed()
+        task.committed(closed)
         return closed.outputs
 
-    def _process(self, record: MergeRecord, task: Task) -> None:
-        duplicates = task.duplicates
-        rejection = task.process(record)
+    def _process(self, record: MergeRecord, commit: OpenCommit) -> None:
+        counters, partition = commit.scoring.counters, commit.scoring.partition
+        duplicates = counters["duplicates"]
+        rejection = commit.process(record)
         if rejection is not None:
-            line = self._lines[record.topic, task.partition, record.offset]
-            origin = {"topic": record.topic, "partition": task.partition, "offset": record.offset}
-            self._reject(line, rejection, origin)
-        elif task.duplicates > duplicates:
+            line = self._lines[record.topic, partition, record.offset]
+            self._reject(line, rejection, {"topic": record.topic, "partition": partition, "offset": record.offset})
+        elif counters["duplicates"] > duplicates:
             self.tally.n_duplicates += 1
         elif not isinstance(record.event, Rejection):
             self.tally.processed(record.event)

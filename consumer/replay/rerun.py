@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from consumer.core.customer.working_set import CommittedState, WorkingSet
-from consumer.core.journal import ClosedCommit
+from consumer.core.journal import ClosedCommit, OpenCommit
 from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.snapshot import RefusedSnapshot, family_of
 from consumer.core.merge import MergeRecord
@@ -30,22 +30,22 @@ class Rerun:
         self._learn_up_to(journal)
         if task.core.grants != journal.grants:
             task.core = replace(task.core, grants=journal.grants)
-        task.open(journal.mode)
+        commit = task.open(journal.mode)
         for run in journal.runs:
             if run.advance_to is not None:
-                task.advance_to(run.advance_to)
+                commit.advance_to(run.advance_to)
             elif run.topic is not None:
-                self._feed(journal, run.topic, run.count)
-        return task.close_commit()
+                self._feed(commit, journal, run.topic, run.count)
+        return commit.close()
 
-    def _feed(self, journal: JournalRecord, topic: str, count: int) -> None:
+    def _feed(self, commit: OpenCommit, journal: JournalRecord, topic: str, count: int) -> None:
         if topic not in self._inputs:
             self._inputs[topic] = self._recording.inputs(journal.task, topic, journal.first_offsets.get(topic, 0))
         for _ in range(count):
             record = next(self._inputs[topic], None)
             if record is None:
                 raise Different(f"the inputs of {topic} end before those that were processed", journal)
-            self.task.process(record)
+            commit.process(record)
 
     def _learn_up_to(self, journal: JournalRecord) -> None:
         """Bring knowledge to where it was in this commit: exactly there, also where that is back."""

@@ -83,11 +83,8 @@ def verify(
         if decision_id is None and (found := run.find_decision()) is not None:
             decision_id = found.decision_id
             details.append(str(found))
-    except Damaged as error:
-        kind, message = "different", str(error)
-        task, sequence = run.at
-    except NotVerifiable as error:
-        kind, message = "not_verifiable", str(error)
+    except (Damaged, NotVerifiable) as error:
+        kind, message = "different" if isinstance(error, Damaged) else "not_verifiable", str(error)
         task, sequence = run.at
     except Exception as error:
         if not problems:
@@ -98,18 +95,8 @@ def verify(
             message = "all decisions can still be derived from what was kept"
         details.insert(0, message)
         kind, message = "different", problems[0]
-    return Verdict(
-        kind,
-        message,
-        task,
-        sequence,
-        decision_id,
-        tuple(details),
-        run.commits,
-        run.decisions,
-        run.examples,
-        run.snapshots,
-    )
+    derived = (run.commits, run.decisions, run.examples, run.snapshots)
+    return Verdict(kind, message, task, sequence, decision_id, tuple(details), *derived)
 
 
 class _Verification:
@@ -152,19 +139,16 @@ class _Verification:
             self._open = (journal, closed)
             compare_commits(journal, closed)
             self._compare_published(journal, rerun, closed)
-            rerun.task.committed()
+            rerun.task.committed(closed)
             self._open = None
             self._learn(journal, closed)
             self._count(closed)
         if not self.commits:
             raise NotVerifiable("the journal holds no commit: there is nothing to derive")
-        for rerun in self.tasks.values():
-            extra = next(rerun.published, None)
-            if extra is not None:
-                raise Different(
-                    f"task {rerun.task.partition} published decision {extra.decision_id}, which no commit made",
-                    decision_id=extra.decision_id,
-                )
+        for number, rerun in self.tasks.items():
+            if (extra := next(rerun.published, None)) is not None:
+                said = f"task {number} published decision {extra.decision_id}, which no commit made"
+                raise Different(said, decision_id=extra.decision_id)
         self._derive_from_logs()
 
     def find_decision(self) -> Different | None:
@@ -187,7 +171,7 @@ class _Verification:
     def _search_commit(self, journal: JournalRecord, closed: ClosedCommit) -> None:
         rerun = self._task(journal.task)
         self._compare_published(journal, rerun, closed)
-        rerun.task.committed()
+        rerun.task.committed(closed)
 
     def _task(self, number: int) -> Rerun:
         if number not in self.tasks:

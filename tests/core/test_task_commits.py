@@ -2,10 +2,8 @@
 
 from dataclasses import replace
 
-import pytest
-
 from consumer.core.customer.working_set import WorkingSet
-from consumer.core.journal import TaskRecord, decode_task_record
+from consumer.core.journal import ClosedCommit, TaskRecord, decode_task_record
 from consumer.core.merge import INPUT_TOPICS, MergeRecord
 from consumer.core.task import Task
 from consumer.store.memory import MemoryState
@@ -32,9 +30,12 @@ def run(task: Task, *offsets: int) -> None:
     for topic in INPUT_TOPICS:
         task.end_reached(topic)
     while (record := task.next()) is not None:
-        if not task.has_work:
-            task.open("live")
-        task.process(record)
+        (task.commit or task.open("live")).process(record)
+
+
+def close(task: Task) -> ClosedCommit:
+    assert task.commit is not None
+    return task.commit.close()
 
 
 def test_a_commit_is_in_the_state_only_once_it_is_said_to_be_committed() -> None:
@@ -42,30 +43,29 @@ def test_a_commit_is_in_the_state_only_once_it_is_said_to_be_committed() -> None
     state = MemoryState()
     task = task_of(state)
     run(task, 3, 4)
-    closed = task.close_commit()
+    closed = close(task)
     assert (len(state), state.task_record()) == (0, None)
-    assert task.committed(7) is closed
+    task.committed(closed, 7)
     assert (len(state), state.changelog_offset()) == (1, 7)
     assert decode_task_record(state.task_record() or b"") == task.record == closed.task_record
     assert task.record.next_offsets == {"clickstream": 5}
-    assert not task.has_work
+    assert task.commit is None
 
 
 def test_what_was_rolled_back_is_processed_again_to_the_same_commit() -> None:
     """The way back is to the last commit, whatever was taken in, closed or learned of customers since."""
     task = task_of()
     run(task, 3, 4)
-    task.close_commit()
-    task.committed()
+    task.committed(close(task))
     journals = []
     for _ in range(2):
         run(task, 5, 6, 7)
         task.take(click(8))
         assert task.stream_time_ms == T0 + 7 * 60_000
-        journals.append(task.close_commit().journal)
+        journals.append(close(task).journal)
         task.roll_back()
         assert task.next_to_take["clickstream"] == 5
-        assert (task.has_work, task.waiting, task.stream_time_ms) == (False, False, T0 + 4 * 60_000)
+        assert (task.commit, task.waits, task.stream_time_ms) == (None, False, T0 + 4 * 60_000)
     assert journals[0] == journals[1]
 
 
@@ -75,12 +75,11 @@ def test_a_task_goes_on_from_its_record_as_if_it_had_never_stopped() -> None:
     unbroken, first = task_of(state), task_of(again)
     for task in (unbroken, first):
         run(task, 3, 4)
-        task.close_commit()
-        task.committed()
+        task.committed(close(task))
     restarted = task_of(again, decode_task_record(again.task_record() or b""))
     for task in (unbroken, restarted):
         run(task, 5)
-    assert restarted.close_commit().journal == unbroken.close_commit().journal
+    assert close(restarted).journal == close(unbroken).journal
 
 
 def test_it_begins_where_it_is_told_and_takes_nothing_twice() -> None:
@@ -96,8 +95,7 @@ def test_offsets_of_all_topics_that_it_began_with_are_committed() -> None:
     """Also of those in which nothing came."""
     task = Task(0, new_core(), WorkingSet(MemoryState()), start_offsets=dict.fromkeys(INPUT_TOPICS, 2))
     run(task, 3)
-    task.close_commit()
-    assert task.offsets_to_commit() == {"privacy": 2, "purchases": 2, "clickstream": 4}
+    assert task.offsets_to_commit(close(task)) == {"privacy": 2, "purchases": 2, "clickstream": 4}
 
 
 def test_it_is_idle_once_the_ends_are_reached_and_nothing_waits_or_is_open() -> None:
@@ -110,14 +108,5 @@ def test_it_is_idle_once_the_ends_are_reached_and_nothing_waits_or_is_open() -> 
     seen.append(task.idle)
     run(task)
     seen.append(task.idle)
-    task.close_commit()
-    task.committed()
+    task.committed(close(task))
     assert [*seen, task.idle] == [False, True, False, False, True]
-
-
-def test_without_an_open_commit_nothing_is_processed_closed_or_committed() -> None:
-    """Out of order is a fault of the program, and said."""
-    task = task_of()
-    for out_of_order in (lambda: task.process(click(3)), task.close_commit, task.committed, task.offsets_to_commit):
-        with pytest.raises(RuntimeError, match="no commit is"):
-            out_of_order()
