@@ -46,7 +46,7 @@ class Outputs(msgspec.Struct):
 
 
 class ScoringTask:
-    """The owner of one partition number across the co-partitioned input topics."""
+    """One task for the length of a commit: stream time and spending are where the commit before left them."""
 
     def __init__(
         self,
