@@ -42,14 +42,14 @@ class MetricsObserver(Observer):
                 metrics.mode.set(float(mode == journal.mode), name, mode)
 
     def _count(self, task: CommittedTask) -> None:
-        metrics, outputs = self._metrics, task.commit.outputs
+        metrics, outputs, counters = self._metrics, task.commit.outputs, task.commit.counters
         for (topic, kind), n in task.processed.items():
             metrics.events.add(topic, kind, amount=n)
         for topic, rejection in task.rejected:
             metrics.rejected.add(topic, rejection.reason)
-        metrics.duplicates.add(amount=task.counters.get("duplicates", 0))
-        metrics.late.add(amount=task.counters.get("late", 0))
-        for move, n in transitions(task.counters).items():
+        metrics.duplicates.add(amount=counters.get("duplicates", 0))
+        metrics.late.add(amount=counters.get("late", 0))
+        for move, n in transitions(counters).items():
             metrics.segment_moves.add(*move, amount=n)
         for decision in outputs.decisions:
             metrics.decisions.add(decision.action, decision.channel or "none", decision.trigger)

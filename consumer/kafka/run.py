@@ -8,10 +8,9 @@ from confluent_kafka.admin import AdminClient
 
 from consumer.core.catalogue import Catalogue
 from consumer.core.decision.budget import equal_share
-from consumer.core.journal import settings_digest
-from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.river_classifier import UnknownModel
 from consumer.core.settings import DAY_MS, ChallengerSettings, CoreSettings
+from consumer.core.shared import Core
 from consumer.kafka.checkpoint import Checkpoint
 from consumer.kafka.cluster import clients
 from consumer.kafka.cluster.check import require_topics
@@ -23,10 +22,10 @@ from consumer.kafka.models.trainer import Learning, Trainer
 from consumer.kafka.observer import Observer
 from consumer.kafka.state.restore import Restorer
 from consumer.kafka.state.stores import Stores
-from consumer.kafka.task_runner import Core
 from consumer.kafka.transactions import CannotGoOn, Transactions
 from consumer.kafka.worker import Worker, WorkerStatus
 from consumer.kafka.worker_settings import WorkerSettings
+from consumer.zones import load_zone
 from schemas.codec import Decoder, Encoder
 
 TRAINER_GROUP_SUFFIX = "-trainer"
@@ -97,15 +96,8 @@ def _build(
     admin = clients.admin(kafka)
     require_topics(admin, kafka, topics)
     stores = _stores(worker, kafka, topics, admin, clock_ms)
-    core = Core(
-        settings=core_settings,
-        settings_digest=settings_digest(core_settings),
-        catalogue=catalogue,
-        knowledge=Knowledge(core_settings, catalogue),
-        build=build,
-        cache_customers=worker.cache_customers,
-        grants=equal_share(catalogue.budgets(), topics.partitions),
-    )
+    grants = equal_share(catalogue.budgets(), topics.partitions)
+    core = Core.new(core_settings, catalogue, load_zone, build=build, grants=grants)
     consumer = clients.member(kafka, "error", partition_eof=True)
     transactions = Transactions(
         lambda: clients.transactional_producer(kafka, f"{kafka.group_id}-{kafka.instance_id}"),

@@ -5,9 +5,12 @@ from typing import Any
 from consumer.core.catalogue import Catalogue
 from consumer.core.customer.counters import new_counters
 from consumer.core.customer.customer import Customer
+from consumer.core.local_time import LocalTime
 from consumer.core.reward.request import DecisionRequest
 from consumer.core.settings import DAY_MS, CoreSettings, PolicySettings, PrivacySettings
+from consumer.zones import load_zone
 
+LOCAL_TIME = LocalTime(load_zone, "UTC")
 NOON_MS = 20_000 * DAY_MS + DAY_MS // 2  # 2024-10-04, 12:00 UTC
 SETTINGS = CoreSettings(policy=PolicySettings(hold_out_share=0.0), privacy=PrivacySettings(default_consent=True))
 
@@ -83,4 +86,5 @@ def a_request(customer: Customer | None = None, **fields: Any) -> DecisionReques
         "churn_probability": 0.6,
         "n_recommendations": 3,
     }
-    return DecisionRequest(customer=customer or a_customer(), **(known | fields))
+    told, customer = known | fields, customer or a_customer()
+    return DecisionRequest(customer=customer, local=LOCAL_TIME.clock(told["now_ms"], customer.time_zone), **told)

@@ -7,7 +7,7 @@ import pytest
 from consumer.core.catalogue import Catalogue, CatalogueError
 from consumer.core.decision.budget import Budget
 from consumer.core.decision.decide import Moment, decide_for
-from consumer.core.decision.gates import ContactHistory, allowed_arms, local_time, zone_of
+from consumer.core.decision.gates import ContactHistory, allowed_arms
 from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.learner import new_learner, restore_learner
 from consumer.core.preference.audience import HEAD
@@ -19,16 +19,15 @@ from schemas.events import OrderLine, PrivacyEvent, PurchaseEvent
 from schemas.records import Coordinates, NextBestAction, TrainingExample
 from tests.core.decisions import NOON_MS, SETTINGS, a_customer, a_request, changed
 from tests.core.streams import SETTINGS as STREAM
-from tests.core.streams import T0, Stream, default_catalogue, new_task
+from tests.core.streams import T0, Stream, default_catalogue, new_core, new_task
 
 COFFEE = {"audience": {"category": "coffee", "min_probability": 0.2}}
 WITHIN_10 = replace(STREAM, audience=AudienceSettings(within_days=10, sample_share=1.0))
 
 
 def gates_of(catalogue: Catalogue, request: DecisionRequest) -> dict[str, str]:
-    local = local_time(request.now_ms, zone_of("UTC", "UTC"))
     history = ContactHistory(request.customer.contacts, request.now_ms, catalogue)
-    _, gated = allowed_arms(request, catalogue, history, local, default_consent=True, limit=10)
+    _, gated = allowed_arms(request, catalogue, history, default_consent=True, limit=10)
     return dict(gated)
 
 
@@ -58,7 +57,7 @@ def knowing_ann() -> Knowledge:
 
 
 def decisions_for(bought: str, n: int = 40) -> list[NextBestAction]:
-    knowledge, catalogue = knowing_ann(), changed(eligibility=COFFEE)
+    core = replace(new_core(SETTINGS, changed(eligibility=COFFEE)), knowledge=knowing_ann())
     found = []
     for hour in range(n):
         customer = a_customer()
@@ -69,7 +68,7 @@ def decisions_for(bought: str, n: int = 40) -> list[NextBestAction]:
         assert cem is not None
         customer.bought_categories = cem.bought_categories
         moment = Moment("session_end", NOON_MS + hour, Coordinates("clickstream", 0, hour), "live")
-        found.append(decide_for(customer, moment, SETTINGS, catalogue, knowledge, Budget()))
+        found.append(decide_for(customer, moment, core, Budget()))
     return found
 
 

@@ -29,7 +29,7 @@ from consumer.core.preference.basket_index import SEASON_BASKETS, BasketIndex, S
 from consumer.core.settings import DAY_MS, CoreSettings, LearnerSettings, PreferenceSettings
 from schemas.events import OrderLine, PrivacyEvent, Product, PurchaseEvent
 from schemas.records import Coordinates, Recommendation, Session, TrainingExample
-from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_task
+from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_core, new_task
 
 DAY0 = T0 // DAY_MS
 NOW = T0 + 30 * DAY_MS
@@ -323,8 +323,9 @@ def test_each_kind_of_session_feeds_its_own_index() -> None:
 
 
 def recommendations_at(trigger: str, customer: Customer, knowledge: Knowledge) -> list[str]:
+    core = replace(new_core(CoreSettings()), knowledge=knowledge)
     moment = Moment(trigger, NOW, Coordinates("purchases", 0, 0), "live")
-    return ids(decide_module._recommendations(customer, moment, CoreSettings(), knowledge, "d1"))
+    return ids(decide_module._recommendations(customer, moment, core, "d1"))
 
 
 def knowing(*baskets: str) -> Knowledge:

@@ -135,7 +135,7 @@ def test_no_words_hold_the_id_of_a_customer(customer_id: str, position: int) -> 
     request = a_request(a_customer(customer_id), decision_id=str(position))
     choice = decide(request, CATALOGUE, RewardScorer(CATALOGUE), SETTINGS)
     churn = ChurnPrediction(0.6, 0.1, ("orders",), (0.3,))
-    reasons = explain(choice, request.trigger, CATALOGUE, churn, CHURN_FAMILIES)
+    reasons = explain(choice, request.trigger, CATALOGUE, churn)
     assert len(reasons) >= 5
     assert [r for r in reasons if customer_id in r.words or customer_id in r.name] == []
 
@@ -143,4 +143,4 @@ def test_no_words_hold_the_id_of_a_customer(customer_id: str, position: int) -> 
 def test_without_a_churn_model_the_decision_is_explained_alone() -> None:
     """Before anything was learned there are no churn reasons."""
     choice = choices()[0]
-    assert explain(choice, "session_end", CATALOGUE, None, {}) == decision_reasons(choice, "session_end", CATALOGUE)
+    assert explain(choice, "session_end", CATALOGUE, None) == decision_reasons(choice, "session_end", CATALOGUE)

@@ -1,9 +1,6 @@
 """Hard gates: what may not be done is not done, and it is known why."""
 
-import zoneinfo
-from datetime import UTC, datetime
-from importlib.resources import files
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -21,11 +18,9 @@ from consumer.core.decision.gates import (
     allowed_arms,
     delivery_span,
     has_consent,
-    local_time,
     remember_contact,
-    zone_name,
-    zone_of,
 )
+from consumer.core.local_time import wall_clock
 from consumer.core.reward.request import DecisionRequest
 from consumer.core.settings import DAY_MS, HOUR_MS
 from tests.core.decisions import NOON_MS, a_customer, a_request, changed, small_mapping
@@ -39,8 +34,7 @@ def gates(
     """Return what the gates let through for `request`, and what they don't."""
     catalogue = catalogue or changed()
     history = ContactHistory(request.customer.contacts, request.now_ms, catalogue)
-    local = local_time(request.now_ms, zone_of(request.customer.time_zone, "UTC"))
-    return allowed_arms(request, catalogue, history, local, default_consent=consent, limit=limit)
+    return allowed_arms(request, catalogue, history, default_consent=consent, limit=limit)
 
 
 def passed(request: DecisionRequest, catalogue: Catalogue | None = None, **told: Any) -> list[str]:
@@ -200,13 +194,6 @@ def test_what_would_pass_in_the_quiet_hours_is_not_chosen() -> None:
     assert allowed[0].deliver_before == request.now_ms + 8 * HOUR_MS
 
 
-@pytest.mark.parametrize("zone", ["", "Europe", "../../etc/passwd", "Nowhere/Land", "\x00", "x" * 300, "é"])
-def test_an_unknown_zone_is_the_default_zone(zone: str) -> None:
-    """Whatever a shop sends as a zone, the clock of the default zone is taken; where that is wrong too, UTC."""
-    assert zone_name(zone_of(zone, "Asia/Tokyo")) == "Asia/Tokyo"
-    assert zone_of(zone, zone) is UTC
-
-
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Apia"]
 CLOCKS = st.builds("{:02d}:{:02d}".format, st.integers(0, 23), st.integers(0, 59))
 
@@ -222,16 +209,16 @@ def test_a_delivery_never_starts_before_now_nor_in_the_quiet_hours(
     if start == end:
         return
     channel = Channel(words="x", quiet_from=start, quiet_until=end)
-    after, before = delivery_span(local_time(now_ms, ZoneInfo(zone)), now_ms, channel)
+    after, before = delivery_span(wall_clock(now_ms, ZoneInfo(zone)), now_ms, channel)
     assert now_ms <= after < before
     assert after <= now_ms + 50 * HOUR_MS  # Samoa once left out a day
-    clock = f"{local_time(after, ZoneInfo(zone)):%H:%M}"
+    clock = f"{wall_clock(after, ZoneInfo(zone)):%H:%M}"
     inside = start <= clock < end if start < end else clock >= start or clock < end
     assert not inside or _clocks_change(after, zone)  # an hour that is left out or comes twice
 
 
 def _clocks_change(at_ms: int, zone: str) -> bool:
-    near = [local_time(at_ms + d, ZoneInfo(zone)).utcoffset() for d in (-DAY_MS, DAY_MS)]
+    near = [wall_clock(at_ms + d, ZoneInfo(zone)).utcoffset() for d in (-DAY_MS, DAY_MS)]
     return near[0] != near[1]
 
 
@@ -265,21 +252,3 @@ def test_contacts_remembered_are_bounded() -> None:
     for i in range(9):
         contacts = remember_contact(contacts, Contact(NOON_MS + i, "offer", "email"), limit=4)
     assert [c.at - NOON_MS for c in contacts] == [5, 6, 7, 8]
-
-
-def test_zones_are_those_of_the_build_and_not_of_the_machine(tmp_path: Path) -> None:
-    """A machine may have rules of another year, and names of its own; neither may change a delivery time."""
-    tokyo = files("tzdata").joinpath("zoneinfo", "Asia", "Tokyo").read_bytes()
-    for name in ("localtime", "Europe/Berlin"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(tokyo)
-    zone_of.cache_clear()
-    before = zoneinfo.TZPATH
-    zoneinfo.reset_tzpath([str(tmp_path)])
-    try:
-        zoneinfo.ZoneInfo.clear_cache()
-        assert zone_name(zone_of("localtime", "UTC")) == "UTC"
-        assert local_time(NOON_MS, zone_of("Europe/Berlin", "UTC")).hour == 14
-    finally:
-        zoneinfo.reset_tzpath(before)
-        zoneinfo.ZoneInfo.clear_cache()

@@ -211,10 +211,10 @@ def test_features_are_finite_and_in_order() -> None:
     known = a_customer(counters=[1e3] * 24, cart=["tea"] * 30)
     for customer in (a_customer(counters=[], n_orders=0, first_seen_ms=0), known):
         for risk in (None, 0.0, 1.0):
-            features = reward_features(a_request(customer, churn_probability=risk), 12.0, 3)
+            features = reward_features(a_request(customer, churn_probability=risk), 3)
             assert len(features) == len(REWARD_FEATURES)
             assert max(map(abs, features)) < 3.0
-    one_hot = dict(zip(REWARD_FEATURES, reward_features(a_request(), 12.0, 0), strict=True))
+    one_hot = dict(zip(REWARD_FEATURES, reward_features(a_request(), 0), strict=True))
     assert [name for name, value in one_hot.items() if name.startswith("trigger_") and value] == ["trigger_session_end"]
     assert (one_hot["late"], one_hot["new"], one_hot["day"]) == (1.0, 0.0, 1.0)
 

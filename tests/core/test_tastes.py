@@ -18,7 +18,7 @@ from consumer.core.customer.tastes import (
     taste_words,
     tastes_of,
 )
-from consumer.core.decision.gates import ContactHistory, allowed_arms, local_hour, local_time, zone_of
+from consumer.core.decision.gates import ContactHistory, allowed_arms
 from consumer.core.settings import DAY_MS, HOUR_MS
 from schemas.codec import JsonEncoder
 from schemas.events import Context, OrderLine, Product, PurchaseEvent
@@ -122,19 +122,9 @@ def test_the_price_band_is_a_third_of_the_shops_customers() -> None:
     assert price_band_of(customer, BANDS) == "high"
 
 
-def test_the_hour_is_that_of_the_customers_own_clock() -> None:
-    """Noon in Berlin is evening in Tokyo, and summer time counts."""
-    assert local_hour(NOON_MS, "UTC", "UTC") == 12
-    assert local_hour(NOON_MS, "Europe/Berlin", "UTC") == 14
-    assert local_hour(NOON_MS, "Asia/Tokyo", "UTC") == 21
-    assert local_hour(NOON_MS, "", "Asia/Tokyo") == 21
+def test_the_hours_of_a_day_have_names() -> None:
+    """Of three hours each, from midnight on."""
     assert [day_part_of(hour) for hour in (0, 5, 12, 23)] == ["night", "small_hours", "noon", "late_evening"]
-
-
-@given(st.integers(0, 4_000_000_000_000), st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns", "Asia/Kolkata"]))
-def test_the_cached_hour_is_the_hour(at_ms: int, zone: str) -> None:
-    """The offset that is remembered for an hour is right at every moment in it."""
-    assert local_hour(at_ms, zone, "UTC") == local_time(at_ms, zone_of(zone, "UTC")).hour
 
 
 def test_words_for_people_name_the_strongest() -> None:
@@ -177,8 +167,7 @@ def reasons(who: dict[str, Any], request: Any) -> set[str]:
     """Return why the arms of the offer are ruled out at noon, UTC."""
     catalogue = changed("offer", eligibility=who)
     history = ContactHistory((), NOON_MS, catalogue)
-    local = local_time(NOON_MS, zone_of("UTC", "UTC"))
-    _, gated = allowed_arms(request, catalogue, history, local, default_consent=True, limit=32)
+    _, gated = allowed_arms(request, catalogue, history, default_consent=True, limit=32)
     return {why for arm, why in gated if arm.startswith("offer")}
 
 

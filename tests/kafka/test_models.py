@@ -14,6 +14,7 @@ from consumer.config import Config
 from consumer.core.knowledge.learner import Learner
 from consumer.core.knowledge.snapshot import ChallengerSpec, model_name
 from consumer.core.settings import ChallengerSettings, ChurnSettings, CoreSettings, LearnerSettings
+from consumer.core.shared import Core
 from consumer.kafka.cluster import clients
 from consumer.kafka.cluster.log_reader import Stopping
 from consumer.kafka.cluster.topics import TopicsError
@@ -38,6 +39,7 @@ from consumer.kafka.recording import TopicRecording
 from consumer.measure.prequential import Figures
 from consumer.replay.verify import verify
 from consumer.store.memory import MemoryState
+from consumer.zones import load_zone
 from schemas.codec import Decoder
 from tests.kafka.harness.cluster import Cluster
 from tests.kafka.harness.in_process import Watcher, work_until
@@ -145,7 +147,7 @@ def test_a_challenger_learns_is_promoted_followed_by_the_workers_and_rolled_back
         read(cluster).rollback_of("churn", "", NOW_MS)
     assert models_used(cluster) == ["churn", "churn.faster", "churn"]
     with TopicRecording(cluster.kafka(), cluster.topics, Decoder(), cluster.core.time.max_ahead_ms) as recording:
-        verdict = verify(recording, cluster.core, catalogue(), BUILD, MemoryState)
+        verdict = verify(recording, Core.new(cluster.core, catalogue(), load_zone, build=BUILD), MemoryState)
     assert verdict.kind == "same", verdict
     assert_rebuilt(cluster)
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from consumer.core.catalogue import NOTHING, Catalogue
+from consumer.core.churn.features import CHURN_FAMILIES
 from consumer.core.customer.bought import Due
 from consumer.core.customer.customer import Customer
 from consumer.core.customer.segments import Thresholds, segment_words
@@ -115,12 +116,12 @@ def explain(
     trigger: str,
     catalogue: Catalogue,
     churn: ChurnPrediction | None,
-    families: Mapping[str, str],
+    *,
     about: tuple[Reason, ...] = (),
 ) -> tuple[Reason, ...]:
     """Return all reasons for one decision: the decision itself, what is said `about` the customer, the churn."""
     reasons = decision_reasons(choice, trigger, catalogue) + about
-    return reasons if churn is None else reasons + churn_reasons(churn, families)
+    return reasons if churn is None else reasons + churn_reasons(churn, CHURN_FAMILIES)
 
 
 def segment_reason(customer: Customer, now_ms: int, thresholds: Thresholds, currency: str) -> Reason:

@@ -16,6 +16,7 @@ def remember_decision(
     choice: Choice,
     trigger: str,
     at_ms: int,
+    *,
     settings: CoreSettings,
     catalogue: Catalogue,
 ) -> None:

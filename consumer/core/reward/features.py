@@ -65,16 +65,13 @@ def reward_feature_set(outcome_days: float) -> str:
     return name_of("policy", *REWARD_FEATURES, repr(float(outcome_days)))
 
 
-def reward_features(request: DecisionRequest, local_hour: float, n_contacts: int) -> tuple[float, ...]:
-    """Return the context of a decision in the order of REWARD_FEATURES, as it is kept for learning.
-
-    `local_hour` is the customer's, 0 to 24.
-    """
-    customer, now_ms = request.customer, request.now_ms
+def reward_features(request: DecisionRequest, n_contacts: int) -> tuple[float, ...]:
+    """Return the context of a decision in the order of REWARD_FEATURES, as it is kept for learning."""
+    customer, now_ms, local = request.customer, request.now_ms, request.local
     risk = request.churn_probability
     ordered = customer.n_orders > 0
     n = _decayed(customer, now_ms)
-    angle = local_hour * (pi / 12.0)
+    angle = (local.hour + local.minute / 60.0) * (pi / 12.0)
     packed = PACKED.pack(
         0.0 if risk is None else _clamp(log(max(risk, 1e-4) / max(1.0 - risk, 1e-4)) / 4.0),
         min(gaps_since_order(customer, now_ms, DEFAULT_THRESHOLDS.typical_gap_days) / 4.0, 1.0),
