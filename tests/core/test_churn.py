@@ -157,7 +157,7 @@ def learned(examples: list[TrainingExample], state: churn.ChurnState | None = No
 MODEL = learned(EXAMPLES)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, len(EXAMPLES)))
 def test_a_learner_restored_anywhere_ends_where_an_unbroken_one_does(cut: int) -> None:
     """Save → load → learn → predict is the same to the last bit."""

@@ -224,7 +224,7 @@ def run(task: ScoringTask, steps: list[tuple[str, str, str, int]], start: int = 
     return now
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(moves)
 def test_the_same_stream_gives_the_same_bytes(steps: list[tuple[str, str, str, int]]) -> None:
     """Outputs and state are functions of the input alone."""
@@ -235,7 +235,7 @@ def test_the_same_stream_gives_the_same_bytes(steps: list[tuple[str, str, str, i
     assert first.state.changes() == second.state.changes()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(moves, st.integers(0, 40))
 def test_a_restart_between_commits_makes_no_difference(steps: list[tuple[str, str, str, int]], cut: int) -> None:
     """State read back from its bytes goes on exactly where it was left: outputs and final state are the same."""
@@ -258,7 +258,7 @@ def test_a_restart_between_commits_makes_no_difference(steps: list[tuple[str, st
     assert resumed.state.changes() == unbroken.state.changes()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(moves)
 def test_every_list_of_a_customer_is_bounded(steps: list[tuple[str, str, str, int]]) -> None:
     """However long the stream, what is remembered of one customer stays within the limits."""

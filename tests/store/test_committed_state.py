@@ -146,7 +146,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["apply", "restore", "reopen"]), CHAN
 
 
 @pytest.mark.parametrize("kind", ["memory", "lmdb"])
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_any_history_of_commits_equals_a_dictionary(
     kind: str, steps: list[tuple[str, dict[str, int | None]]], tmp_path_factory: pytest.TempPathFactory
