@@ -13,7 +13,6 @@ from consumer.core.customer.counters import (
     DISMISSALS,
     EMPTY_SEARCHES,
     FAST_MS,
-    LARGEST,
     RECENT_HALF_LIVES,
     REFUNDS,
     RESPONSES,
@@ -96,7 +95,7 @@ def churn_features(customer: Customer, at_ms: int, horizon_days: float) -> bytes
     if recent:
         horizons = -order_days / horizon_days
         fast, slow, long, spend = (
-            log1p(min(LARGEST, count * 2.0 ** (horizons / half_life)))
+            log1p(count * 2.0 ** (horizons / half_life))
             for count, half_life in zip(recent, RECENT_HALF_LIVES, strict=True)
         )
     else:

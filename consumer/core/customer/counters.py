@@ -21,7 +21,7 @@ RECENT_HALF_LIVES = (*ORDER_HALF_LIVES, SPEND_HALF_LIFE)  # as in `Customer.rece
 
 FAST_MS = FAST_HALF_LIFE_DAYS * DAY_MS
 SLOW_MS = SLOW_HALF_LIFE_DAYS * DAY_MS
-LARGEST = 1e30  # counters are sums of what shops send; keep them finite in 32 bits
+LARGEST = 1e30  # an order counts as no more: sums of what shops send stay finite
 _MAX_DOUBLINGS = 900.0  # 34 years of the short half-life: beyond it a power of 2 would leave the range of a float
 
 
