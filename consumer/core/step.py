@@ -105,7 +105,7 @@ class ScoringTask:
             self._decide(customer, trigger, at_ms, trouble)
         # A click that triggers nothing puts deadlines off; the one that it may bring forward is the first tick.
         only_put_off = trigger is None and isinstance(event, ClickEvent)
-        if not (only_put_off and 0 < customer.scheduled_ms <= customer.next_tick_ms):
+        if not (only_put_off and 0 < customer.scheduled_ms <= customer.due.tick_ms):
             self._reschedule(customer)
         self.state.put(customer)
         return None
@@ -157,11 +157,11 @@ class ScoringTask:
         if opened:
             self._note_visit(customer, at_ms)
         if kind in _TRIED_KINDS and event.item_id is not None:
-            if customer.session_items:
+            if customer.session.items:
                 self._try_recommendation(customer, event, event.item_id)
             category = event.category
             category = remembered(category) if category else self.knowledge.items.category_of(event.item_id)
-            if not customer.objected:
+            if not customer.consent.objected:
                 tastes.note_click(customer, event, event.item_id, self.knowledge.items, self.settings.state.brands)
         else:
             category = None
@@ -180,7 +180,7 @@ class ScoringTask:
         updates.apply_purchase(customer, event, self.settings)
         if event.kind == "order":
             self._note_visit(customer, at_ms)
-            if not customer.objected:
+            if not customer.consent.objected:
                 tastes.note_order(customer, event, self.knowledge.items, self.settings.state.brands)
                 audience.note_order(customer, event, self.knowledge.items, self.settings)
             outcomes.note_order(customer, at_ms, event.total, self.settings)
@@ -190,9 +190,9 @@ class ScoringTask:
         return {"order": "purchase", "payment_failed": "service_problem"}.get(event.kind)
 
     def _note_visit(self, customer: Customer, at_ms: int) -> None:
-        if not customer.objected:
-            hour = local_hour(at_ms, customer.time_zone, self.settings.policy.default_time_zone)
-            tastes.note_visit(customer, hour, customer.device, self.settings.state.devices)
+        if not customer.consent.objected:
+            hour = local_hour(at_ms, customer.context.time_zone, self.settings.policy.default_time_zone)
+            tastes.note_visit(customer, hour, customer.context.device, self.settings.state.devices)
 
     def _note_seen(self, customer: Customer, at_ms: int) -> None:
         absence_days = (at_ms - customer.last_seen_ms) // DAY_MS
@@ -200,32 +200,32 @@ class ScoringTask:
         customer.last_seen_ms = max(customer.last_seen_ms, at_ms)
         if self.settings.churn.signal == "activity":
             churn.note_signal(customer, at_ms)
-        if not customer.next_tick_ms:
+        if not customer.due.tick_ms:
             self._start_ticks(customer, at_ms)
 
     def _start_ticks(self, customer: Customer, at_ms: int) -> None:
-        if not customer.objected:
-            customer.next_tick_ms = first_tick_ms(customer.customer_id, at_ms, self.settings.churn.tick_days)
+        if not customer.consent.objected:
+            customer.due.tick_ms = first_tick_ms(customer.customer_id, at_ms, self.settings.churn.tick_days)
 
     def _follow_session(self, customer: Customer, session_id: str | None, at_ms: int) -> bool:
         """Keep the session up to date; return whether this event opened one."""
-        if customer.session_started_ms:
-            if session_id is None or session_id == customer.session_id:
-                customer.session_last_ms = max(customer.session_last_ms, at_ms)
+        if customer.session.started_ms:
+            if session_id is None or session_id == customer.session.id:
+                customer.session.last_ms = max(customer.session.last_ms, at_ms)
                 return False
             self._end_session(customer)
         updates.open_session(customer, session_id, at_ms)
         return True
 
     def _end_session(self, customer: Customer) -> None:
-        if customer.session_items and self.mode != "frozen" and not customer.objected:
+        if customer.session.items and self.mode != "frozen" and not customer.consent.objected:
             self._outputs.sessions.append(
                 Session(
                     session_id=_anonymous(customer, self.partition),
-                    ended_at=customer.session_last_ms,
-                    items=tuple(customer.session_items),
-                    categories=tuple(customer.session_categories),
-                    weights=tuple(customer.session_weights),
+                    ended_at=customer.session.last_ms,
+                    items=tuple(customer.session.items),
+                    categories=tuple(customer.session.categories),
+                    weights=tuple(customer.session.weights),
                 )
             )
         updates.clear_session(customer)
@@ -245,7 +245,7 @@ class ScoringTask:
     def _try_recommendation(self, customer: Customer, event: ClickEvent, item_id: str) -> None:
         """On a sample of events, see where the next item stood in what would have been recommended, and learn of it."""
         settings = self.settings.preference
-        if self.mode == "frozen" or customer.objected or _chance_of_event(customer) >= settings.sample_share:
+        if self.mode == "frozen" or customer.consent.objected or _chance_of_event(customer) >= settings.sample_share:
             return
         self._outputs.examples.append(
             try_next_item(
@@ -253,7 +253,7 @@ class ScoringTask:
                 self.knowledge.ranker,
                 customer,
                 item_id,
-                customer.session_last_ms,
+                customer.session.last_ms,
                 event.occurred_at,
                 settings,
                 settings.caused_weight if event.decision_id is not None else 1.0,
@@ -262,13 +262,13 @@ class ScoringTask:
 
     def _learn_of_basket(self, customer: Customer, event: PurchaseEvent) -> None:
         """Emit what was ordered; on a sample, see where it stood in what would have been predicted, and learn of it."""
-        if self.mode == "frozen" or customer.objected or not event.lines:
+        if self.mode == "frozen" or customer.consent.objected or not event.lines:
             return
         settings, at_ms = self.settings.preference, event.occurred_at
         categories = {line.item_id: line.category and remembered(line.category) for line in event.lines}
         items = tuple(categories)
         weight = settings.caused_weight if event.decision_id is not None else 1.0
-        if customer.n_orders and _chance_of_event(customer) < settings.basket_sample_share:
+        if customer.orders.n and _chance_of_event(customer) < settings.basket_sample_share:
             index, ranker = self.knowledge.baskets, self.knowledge.basket_ranker
             self._outputs.examples.append(
                 try_next_basket(index, ranker, customer, items, at_ms, settings, (event.event_id,), weight)
@@ -311,7 +311,7 @@ class ScoringTask:
         elif kind == "outcome":
             self._learn_from(outcomes.reveal_outcomes(customer, due_ms, self.settings))
         elif kind == "session_end":
-            abandoned = customer.session_carted and not customer.session_bought and bool(customer.cart)
+            abandoned = customer.session.carted and not customer.session.bought and bool(customer.cart)
             self._decide(customer, "abandonment" if abandoned else "session_end", due_ms)
             self._end_session(customer)
         elif kind == "replenishment":
@@ -325,7 +325,7 @@ class ScoringTask:
         estimate = self.knowledge.churn.estimate(customer, due_ms)
         churn.remember_prediction(customer, estimate, due_ms, self.settings.churn, self.settings.state.pending_churn)
         predict_pair(customer, self.knowledge.audience, due_ms, self.settings)
-        customer.next_tick_ms = due_ms + int(self.settings.churn.tick_days * DAY_MS)
+        customer.due.tick_ms = due_ms + int(self.settings.churn.tick_days * DAY_MS)
         probability = estimate.probability if estimate.probability >= 0.0 else None
         sample = sample_of(customer, due_ms, self.knowledge.thresholds)
         if sample is not None:
@@ -362,7 +362,7 @@ class ScoringTask:
         Return whether there is a decision.
         """
         settings = self.settings
-        if self.mode in {"catch-up", "history"} or customer.objected:
+        if self.mode in {"catch-up", "history"} or customer.consent.objected:
             return False
         if self.stream_time_ms - at_ms > settings.time.tick_decides_within_ms:
             return False
@@ -395,7 +395,7 @@ def _anonymous(customer: Customer, partition: int, kind: SessionKind = "visit") 
 
     The customer's id is no part of it: ids can be guessed, and a guess could be confirmed by its digest.
     """
-    times = f"{customer.session_started_ms}\x1f{customer.session_last_ms}"
+    times = f"{customer.session.started_ms}\x1f{customer.session.last_ms}"
     words = f"{partition}\x1f{customer.origin_topic}\x1f{customer.origin_offset}\x1f{times}"
     if kind != "visit":
         words = f"{words}\x1f{kind}"

@@ -69,8 +69,8 @@ def test_orders_count_with_half_lives_of_the_horizon() -> None:
     day = DAY_MS
     for made in ([(0, 8.0), (30 * day, 8.0)], [(30 * day, 8.0), (0, 8.0)]):
         customer = buyer(made)
-        assert [round(count, 9) for count in customer.recent_orders[1:2]] == [1.5]
-        assert isclose(customer.recent_orders[3], 12.0)
+        assert [round(count, 9) for count in customer.orders.recent[1:2]] == [1.5]
+        assert isclose(customer.orders.recent[3], 12.0)
 
 
 @given(st.lists(st.floats(-5, 5), min_size=len(CHURN_TERMS), max_size=len(CHURN_TERMS)))

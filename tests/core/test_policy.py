@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.core.catalogue import NOTHING, TRIGGERS, Catalogue
-from consumer.core.customer.customer import Contact
+from consumer.core.customer.customer import Consent, Contact
 from consumer.core.customer.segments import SEGMENTS
 from consumer.core.decision.gates import Allowed
 from consumer.core.decision.policy import Choice, decide, draw_probabilities, in_hold_out
@@ -178,7 +178,7 @@ def test_value_is_incremental_and_after_cost() -> None:
 
 def test_nothing_is_all_there_is_where_nothing_is_eligible() -> None:
     """Without an eligible arm *nothing* has propensity 1, and the reasons are there."""
-    choice = decide(a_request(a_customer(objected=True)), CATALOGUE, RewardScorer(CATALOGUE), SETTINGS)
+    choice = decide(a_request(a_customer(consent=Consent(objected=True))), CATALOGUE, RewardScorer(CATALOGUE), SETTINGS)
     assert (choice.action, choice.propensity, len(choice.eligible)) == (NOTHING, 1.0, 1)
     assert {why for _, why in choice.gated} == {"objection"}
 

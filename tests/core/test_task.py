@@ -281,10 +281,10 @@ def test_every_list_of_a_customer_is_bounded(steps: list[tuple[str, str, str, in
         customer = task.state.get(name)
         if customer is not None:
             assert len(customer.history) <= 2
-            assert len(customer.session_items) <= 3
+            assert len(customer.session.items) <= 3
             assert len(customer.bought) <= 2
-            assert len(customer.pending_churn) <= 2
-            assert len(customer.pending_decisions) <= 1
+            assert len(customer.pending.churn) <= 2
+            assert len(customer.pending.decisions) <= 1
             assert len(customer.contacts) <= task.catalogue.contacts_to_remember()  # caps need as many
             assert len(customer.cart) <= 1
 
@@ -439,7 +439,7 @@ def test_what_we_sent_is_nothing_that_the_customer_did() -> None:
     task.step("clickstream", 9, event)
     ann = task.state.get("ann")
     assert ann is not None
-    assert (ann.last_seen_ms, ann.session_started_ms) == (T0, 0)
+    assert (ann.last_seen_ms, ann.session.started_ms) == (T0, 0)
     assert task.take_outputs().decisions == []
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consumer.core.customer.customer import Customer, encode_customer, scheduled_ms_of
+from consumer.core.customer.customer import Customer, Orders, encode_customer, scheduled_ms_of
 from consumer.store.lmdb_state import LmdbState
 from consumer.store.memory import MemoryState
 
@@ -18,7 +18,7 @@ LONG = "ü" * 256  # 512 bytes in UTF-8, over LMDB's limit for a key
 
 def record(customer_id: str, scheduled_ms: int = 0, spend: float = 0.0) -> bytes:
     """Return the record of a customer."""
-    return encode_customer(Customer(customer_id, scheduled_ms=scheduled_ms, spend=spend))
+    return encode_customer(Customer(customer_id, scheduled_ms=scheduled_ms, orders=Orders(spend=spend)))
 
 
 @pytest.fixture(params=["memory", "lmdb"])

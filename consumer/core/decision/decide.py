@@ -58,7 +58,7 @@ def decide_for(
         customer.customer_id, origin.topic, str(origin.partition), str(origin.offset), moment.trigger, str(at_ms)
     )
     estimate = knowledge.churn.estimate(customer, at_ms)
-    has_estimate = estimate.probability >= 0.0 and (settings.churn.signal == "activity" or customer.n_orders > 0)
+    has_estimate = estimate.probability >= 0.0 and (settings.churn.signal == "activity" or customer.orders.n > 0)
     probability = estimate.probability if has_estimate else None
     update_segment(customer, at_ms, probability, knowledge.thresholds)
     tastes = tastes_of(customer, knowledge.price_bands)
@@ -108,7 +108,7 @@ def decide_for(
         ),
         deliver_after=choice.deliver_after,
         deliver_before=choice.deliver_before,
-        time_zone=zone_name(zone_of(customer.time_zone, settings.policy.default_time_zone)),
+        time_zone=zone_name(zone_of(customer.context.time_zone, settings.policy.default_time_zone)),
         propensity=_short(choice.propensity),
         eligible=tuple([msgspec.structs.replace(arm, propensity=_short(arm.propensity)) for arm in choice.eligible]),
         churn_probability=None if probability is None else _short(probability),
@@ -127,7 +127,7 @@ def decide_for(
 def _first_purchase(customer: Customer, estimate: churn.ChurnEstimate) -> float | None:
     """Return the probability that `customer`, who never bought, buys within the horizon; None where it is not known."""
     probability = estimate.first_purchase_probability
-    return _short(probability) if probability >= 0.0 and not customer.n_orders else None
+    return _short(probability) if probability >= 0.0 and not customer.orders.n else None
 
 
 def _rounded(item: Recommendation) -> Recommendation:
@@ -151,7 +151,7 @@ def _recommendations(
         due = [each.item_id for each in due_items(customer, day)]
         found = [Recommendation(item_id, 1.0, "replenish") for item_id in due if is_offerable(item_id)][:limit]
     left_out = {*customer.cart, *(item_id for item_id, known in customer.bought.items() if known.last_day >= day)}
-    if moment.trigger in _BASKET_TRIGGERS or (customer.bought and not customer.session_started_ms):
+    if moment.trigger in _BASKET_TRIGGERS or (customer.bought and not customer.session.started_ms):
         exclude = left_out | {each.item_id for each in found}
         found += recommend_basket(
             knowledge.baskets,

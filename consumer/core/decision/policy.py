@@ -76,7 +76,7 @@ class Passed(NamedTuple):
 def pass_gates(request: DecisionRequest, catalogue: Catalogue, settings: CoreSettings) -> Passed:
     """Return which arms may be chosen for `request`."""
     customer, policy = request.customer, settings.policy
-    local = local_time(request.now_ms, zone_of(customer.time_zone, policy.default_time_zone))
+    local = local_time(request.now_ms, zone_of(customer.context.time_zone, policy.default_time_zone))
     history = ContactHistory(customer.contacts, request.now_ms, catalogue)
     allowed, gated = allowed_arms(
         request,

@@ -72,17 +72,17 @@ def reward_features(request: DecisionRequest, local_hour: float, n_contacts: int
     """
     customer, now_ms = request.customer, request.now_ms
     risk = request.churn_probability
-    ordered = customer.n_orders > 0
+    ordered = customer.orders.n > 0
     n = _decayed(customer, now_ms)
     angle = local_hour * (pi / 12.0)
     packed = PACKED.pack(
         0.0 if risk is None else _clamp(log(max(risk, 1e-4) / max(1.0 - risk, 1e-4)) / 4.0),
         min(gaps_since_order(customer, now_ms, DEFAULT_THRESHOLDS.typical_gap_days) / 4.0, 1.0),
-        log1p(max(now_ms - customer.last_order_ms, 0) / DAY_MS) / 6.0 if ordered else 0.0,
+        log1p(max(now_ms - customer.orders.last_ms, 0) / DAY_MS) / 6.0 if ordered else 0.0,
         0.0 if ordered else 1.0,
         log1p(max(now_ms - customer.last_seen_ms, 0) / DAY_MS) / 6.0,
-        log1p(customer.n_orders) / 3.0,
-        log1p(max(customer.spend, 0.0)) / 8.0,
+        log1p(customer.orders.n) / 3.0,
+        log1p(max(customer.orders.spend, 0.0)) / 8.0,
         log1p(n[VIEWS]) / 4.0,
         log1p(n[CARTS]) / 3.0,
         log1p(n[SESSIONS]) / 3.0,
