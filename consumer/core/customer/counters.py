@@ -6,10 +6,10 @@ from consumer.core.customer.customer import Customer
 from consumer.core.settings import DAY_MS
 
 # Decayed counters: each with a fast and a slow half-life.
-VIEWS, CARTS, ORDERS, SPEND, SESSIONS, EMPTY_SEARCHES, TROUBLE, SUPPORT, IMPRESSIONS, RESPONSES, DISMISSALS, REFUNDS = (
-    range(12)
+VIEWS, CARTS, ORDERS, SESSIONS, EMPTY_SEARCHES, TROUBLE, SUPPORT, IMPRESSIONS, RESPONSES, DISMISSALS, REFUNDS = range(
+    11
 )
-N_COUNTERS = 12
+N_COUNTERS = 11
 FAST_HALF_LIFE_DAYS = 14.0
 SLOW_HALF_LIFE_DAYS = 90.0
 
@@ -25,12 +25,12 @@ LARGEST = 1e30  # an order counts as no more: sums of what shops send stay finit
 _MAX_DOUBLINGS = 900.0  # 34 years of the short half-life: beyond it a power of 2 would leave the range of a float
 
 
-def add_to_counter(customer: Customer, counter: int, at_ms: int, amount: float = 1.0) -> None:
-    """Count `amount` at `at_ms` in both half-lives. The order in which late events arrive makes no difference."""
+def add_to_counter(customer: Customer, counter: int, at_ms: int) -> None:
+    """Count one at `at_ms` in both half-lives. The order in which late events arrive makes no difference."""
     since_ms = at_ms - customer.first_seen_ms
     counters = customer.counters
-    counters[2 * counter] += amount * 2.0 ** min(since_ms / FAST_MS, _MAX_DOUBLINGS)
-    counters[2 * counter + 1] += amount * 2.0 ** min(since_ms / SLOW_MS, _MAX_DOUBLINGS)
+    counters[2 * counter] += 2.0 ** min(since_ms / FAST_MS, _MAX_DOUBLINGS)
+    counters[2 * counter + 1] += 2.0 ** min(since_ms / SLOW_MS, _MAX_DOUBLINGS)
 
 
 def new_counters() -> list[int | float]:

@@ -1,8 +1,9 @@
 """Customer state: what a task remembers of one customer, and its compact encoding.
 
-One `Customer` is one changelog record. The struct is array-like, so a record holds values and no field names;
-feature vectors are packed as floats of 32 or 16 bits. Amounts that are mostly 0 are `int | float`: 0 takes one byte,
-0.0 takes nine. Bounds on every list come from `StateSettings`, on words from `words`.
+One `Customer` is one changelog record, with a struct in it for each subject of more than two fields. All are
+array-like: a record holds values and no field names, and a struct within another costs one byte. Feature vectors are
+packed as floats of 32 or 16 bits. What is mostly 0 is `int | float`: 0 takes one byte, 0.0 takes nine. Bounds on every
+list come from `StateSettings`, on words from `words`.
 """
 
 from struct import Struct, pack, unpack
@@ -181,7 +182,7 @@ class Customer(msgspec.Struct, array_like=True):
     pending: Pending = field(default_factory=Pending)
 
 
-# The fields of formats 1 and 2, which were flat, in the order in which they had come: where each is now.
+# Formats 1 and 2 were one flat array, in the order in which the fields had come to be: where each is now.
 _FORMERLY = """
 customer_id scheduled_ms first_seen_ms last_seen_ms origin_topic origin_offset event_ids
 orders.n orders.first_ms orders.last_ms orders.spend orders.gap_log_mean counters
@@ -227,6 +228,7 @@ def _upgraded(fmt: int, body: memoryview) -> Customer:
     values = dict(zip(_FORMERLY.split(), msgspec.msgpack.decode(body), strict=False))
     if fmt == 1:
         _upgrade_values(values)
+    del values["counters"][6:8]  # of what was spent, which nobody asked for
     customer = Customer("")
     for place, value in values.items():
         part, _, name = place.rpartition(".")

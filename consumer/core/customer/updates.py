@@ -10,7 +10,6 @@ from consumer.core.customer.counters import (
     REFUNDS,
     RESPONSES,
     SESSIONS,
-    SPEND,
     SUPPORT,
     TROUBLE,
     VIEWS,
@@ -100,7 +99,6 @@ def apply_purchase(customer: Customer, event: PurchaseEvent, settings: CoreSetti
         add_to_counter(customer, TROUBLE, at_ms)
         return
     add_to_counter(customer, ORDERS, at_ms)
-    add_to_counter(customer, SPEND, at_ms, event.total)
     customer.orders.spend += event.total
     note_order_rhythm(customer, at_ms, event.total, settings.churn.horizon_days)
     _note_order_gap(customer, at_ms)

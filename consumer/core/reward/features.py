@@ -10,6 +10,7 @@ from consumer.core.customer.counters import (
     CARTS,
     FAST_HALF_LIFE_DAYS,
     IMPRESSIONS,
+    N_COUNTERS,
     RESPONSES,
     SESSIONS,
     SUPPORT,
@@ -108,7 +109,7 @@ def _decayed(customer: Customer, now_ms: int) -> Sequence[float]:
     return [max(value * factor, 0.0) for value in counters[::2]]
 
 
-_NO_COUNTS = (0.0,) * 12
+_NO_COUNTS = (0.0,) * N_COUNTERS
 
 
 def _clamp(value: float) -> float:
