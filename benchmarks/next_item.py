@@ -96,7 +96,7 @@ class Ours:
         at_ms, category = round(visit.times_s[place] * 1000), visit.categories[place]
         event = ClickEvent("", customer.customer_id, at_ms, "item_view", item_id=visit.items[place], category=category)
         updates.apply_click(customer, event, category, SETTINGS)
-        customer.session_last_ms = at_ms
+        customer.session.last_ms = at_ms
 
     def try_position(self, customer: Customer, visit: Visit, place: int) -> list[TrainingExample]:
         """Return what can be learned from what came next, on a sample of positions."""

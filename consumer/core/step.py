@@ -97,7 +97,7 @@ class ScoringTask:
             self._decide(customer, trigger, at_ms, trouble)
         # A click that triggers nothing puts deadlines off; the one that it may bring forward is the first tick.
         only_put_off = trigger is None and isinstance(event, ClickEvent)
-        if not (only_put_off and 0 < customer.scheduled_ms <= customer.next_tick_ms):
+        if not (only_put_off and 0 < customer.scheduled_ms <= customer.due.tick_ms):
             self._reschedule(customer)
         self.state.put(customer)
         return None
@@ -149,11 +149,11 @@ class ScoringTask:
         if opened:
             self._note_visit(customer, at_ms)
         if kind in _TRIED_KINDS and event.item_id is not None:
-            if customer.session_items and self._learns_of(customer):
+            if customer.session.items and self._learns_of(customer):
                 self._learn_from(teaching.example_of_item(customer, event, event.item_id, self.core))
             category = event.category
             category = remembered(category) if category else self.knowledge.items.category_of(event.item_id)
-            if not customer.objected:
+            if not customer.consent.objected:
                 tastes.note_click(customer, event, event.item_id, self.knowledge.items, self.settings.state.brands)
         else:
             category = None
@@ -172,7 +172,7 @@ class ScoringTask:
         updates.apply_purchase(customer, event, self.settings)
         if event.kind == "order":
             self._note_visit(customer, at_ms)
-            if not customer.objected:
+            if not customer.consent.objected:
                 tastes.note_order(customer, event, self.knowledge.items, self.settings.state.brands)
                 audience.note_order(customer, event, self.knowledge.items, self.settings)
             outcomes.note_order(customer, at_ms, event.total, self.settings)
@@ -182,9 +182,9 @@ class ScoringTask:
         return {"order": "purchase", "payment_failed": "service_problem"}.get(event.kind)
 
     def _note_visit(self, customer: Customer, at_ms: int) -> None:
-        if not customer.objected:
-            hour = self.core.local_time.hour(at_ms, customer.time_zone)
-            tastes.note_visit(customer, hour, customer.device, self.settings.state.devices)
+        if not customer.consent.objected:
+            hour = self.core.local_time.hour(at_ms, customer.context.time_zone)
+            tastes.note_visit(customer, hour, customer.context.device, self.settings.state.devices)
 
     def _note_seen(self, customer: Customer, at_ms: int) -> None:
         absence_days = (at_ms - customer.last_seen_ms) // DAY_MS
@@ -192,25 +192,25 @@ class ScoringTask:
         customer.last_seen_ms = max(customer.last_seen_ms, at_ms)
         if self.settings.churn.signal == "activity":
             churn.note_signal(customer, at_ms)
-        if not customer.next_tick_ms:
+        if not customer.due.tick_ms:
             self._start_ticks(customer, at_ms)
 
     def _start_ticks(self, customer: Customer, at_ms: int) -> None:
-        if not customer.objected:
-            customer.next_tick_ms = first_tick_ms(customer.customer_id, at_ms, self.settings.churn.tick_days)
+        if not customer.consent.objected:
+            customer.due.tick_ms = first_tick_ms(customer.customer_id, at_ms, self.settings.churn.tick_days)
 
     def _follow_session(self, customer: Customer, session_id: str | None, at_ms: int) -> bool:
         """Keep the session up to date; return whether this event opened one."""
-        if customer.session_started_ms:
-            if session_id is None or session_id == customer.session_id:
-                customer.session_last_ms = max(customer.session_last_ms, at_ms)
+        if customer.session.started_ms:
+            if session_id is None or session_id == customer.session.id:
+                customer.session.last_ms = max(customer.session.last_ms, at_ms)
                 return False
             self._end_session(customer)
         updates.open_session(customer, session_id, at_ms)
         return True
 
     def _end_session(self, customer: Customer) -> None:
-        if customer.session_items and self._learns_of(customer):
+        if customer.session.items and self._learns_of(customer):
             self._outputs.sessions.append(teaching.visit(customer, self.partition))
         updates.clear_session(customer)
 
@@ -227,7 +227,7 @@ class ScoringTask:
         return False
 
     def _learns_of(self, customer: Customer) -> bool:
-        return self.mode != "frozen" and not customer.objected
+        return self.mode != "frozen" and not customer.consent.objected
 
     def _learn_of_order(self, customer: Customer, event: PurchaseEvent) -> None:
         if event.lines and self._learns_of(customer):
@@ -269,7 +269,7 @@ class ScoringTask:
         elif kind == "outcome":
             self._learn_from(outcomes.reveal_outcomes(customer, due_ms, self.settings))
         elif kind == "session_end":
-            abandoned = customer.session_carted and not customer.session_bought and bool(customer.cart)
+            abandoned = customer.session.carted and not customer.session.bought and bool(customer.cart)
             self._decide(customer, "abandonment" if abandoned else "session_end", due_ms)
             self._end_session(customer)
         elif kind == "replenishment":
@@ -283,7 +283,7 @@ class ScoringTask:
         estimate = self.knowledge.churn.estimate(customer, due_ms)
         churn.remember_prediction(customer, estimate, due_ms, self.settings.churn, self.settings.state.pending_churn)
         predict_pair(customer, self.knowledge.audience, due_ms, self.settings)
-        customer.next_tick_ms = due_ms + int(self.settings.churn.tick_days * DAY_MS)
+        customer.due.tick_ms = due_ms + int(self.settings.churn.tick_days * DAY_MS)
         probability = estimate.probability if estimate.probability >= 0.0 else None
         sample = sample_of(customer, due_ms, self.knowledge.thresholds)
         if sample is not None:
@@ -320,7 +320,7 @@ class ScoringTask:
         Return whether there is a decision.
         """
         settings = self.settings
-        if self.mode in {"catch-up", "history"} or customer.objected:
+        if self.mode in {"catch-up", "history"} or customer.consent.objected:
             return False
         if self.stream_time_ms - at_ms > settings.time.tick_decides_within_ms:
             return False

@@ -20,14 +20,14 @@ def example_of_item(customer: Customer, event: ClickEvent, item_id: str, core: C
     if _chance_of_event(customer) >= settings.sample_share:
         return []
     index, ranker, weight = knowledge.items, knowledge.ranker, _weight(event, settings)
-    before_ms, at_ms = customer.session_last_ms, event.occurred_at
+    before_ms, at_ms = customer.session.last_ms, event.occurred_at
     return [try_next_item(index, ranker, customer, item_id, before_ms, at_ms, settings, weight)]
 
 
 def example_of_basket(customer: Customer, event: PurchaseEvent, core: Core) -> list[TrainingExample]:
     """Return the example that an order makes, where the event is in the sample and not the customer's first order."""
     settings, knowledge = core.settings.preference, core.knowledge
-    if not customer.n_orders or _chance_of_event(customer) >= settings.basket_sample_share:
+    if not customer.orders.n or _chance_of_event(customer) >= settings.basket_sample_share:
         return []
     index, ranker, weight = knowledge.baskets, knowledge.basket_ranker, _weight(event, settings)
     items, at_ms, seed_words = tuple(_categories(event)), event.occurred_at, (event.event_id,)
@@ -38,10 +38,10 @@ def visit(customer: Customer, partition: int) -> Session:
     """Return the customer's session as the item index learns it."""
     return Session(
         session_id=_anonymous(customer, partition, "visit"),
-        ended_at=customer.session_last_ms,
-        items=tuple(customer.session_items),
-        categories=tuple(customer.session_categories),
-        weights=tuple(customer.session_weights),
+        ended_at=customer.session.last_ms,
+        items=tuple(customer.session.items),
+        categories=tuple(customer.session.categories),
+        weights=tuple(customer.session.weights),
     )
 
 
@@ -72,7 +72,7 @@ def _anonymous(customer: Customer, partition: int, kind: SessionKind) -> str:
 
     The customer's id is no part of it: ids can be guessed, and a guess could be confirmed by its digest.
     """
-    times = f"{customer.session_started_ms}\x1f{customer.session_last_ms}"
+    times = f"{customer.session.started_ms}\x1f{customer.session.last_ms}"
     words = f"{partition}\x1f{customer.origin_topic}\x1f{customer.origin_offset}\x1f{times}"
     if kind != "visit":
         words = f"{words}\x1f{kind}"

@@ -59,7 +59,7 @@ class Visit:
         customer = self.customer
         event = ClickEvent(f"{at_ms}", customer.customer_id, at_ms, "item_view", item_id=item_id)
         updates.apply_click(customer, event, None, settings)
-        customer.session_last_ms = at_ms
+        customer.session.last_ms = at_ms
         self.items.pop(item_id, None)
         self.items[item_id] = None
 
@@ -125,7 +125,7 @@ class Learned:
     def try_position(self, visit: Visit, item_id: str, at_ms: int) -> None:
         """Keep what the ranker can learn from what came next, predicted with what is known now; on a sample."""
         customer = visit.customer
-        seed_words = (customer.customer_id, str(at_ms), str(len(customer.session_items)), item_id)
+        seed_words = (customer.customer_id, str(at_ms), str(len(customer.session.items)), item_id)
         if self._share < 1.0 and uniform("evaluate", *seed_words) >= self._share:
             return
         visit.examples.append(
@@ -134,7 +134,7 @@ class Learned:
                 self.ranker,
                 customer,
                 item_id,
-                customer.session_last_ms,
+                customer.session.last_ms,
                 at_ms,
                 self._settings.preference,
             )
@@ -150,10 +150,10 @@ class Learned:
                 self.adopt()
         session = Session(
             session_id=customer.customer_id,
-            ended_at=customer.session_last_ms,
-            items=tuple(customer.session_items),
-            categories=tuple(customer.session_categories),
-            weights=tuple(customer.session_weights),
+            ended_at=customer.session.last_ms,
+            items=tuple(customer.session.items),
+            categories=tuple(customer.session.categories),
+            weights=tuple(customer.session.weights),
         )
         started_ns = perf_counter_ns()
         self.index.fold(session)

@@ -29,8 +29,8 @@ def ann(*bought: tuple[int, str]) -> Customer:
     customer = updates.new_customer("ann", T0)
     for day, category in bought:
         note_purchase(customer, [category], T0 + day * DAY_MS, SETTINGS)
-        customer.n_orders += 1
-        customer.last_order_ms = T0 + day * DAY_MS
+        customer.orders.n += 1
+        customer.orders.last_ms = T0 + day * DAY_MS
     return customer
 
 
@@ -79,7 +79,7 @@ def test_a_purchase_is_not_learned_before_the_window_is_over() -> None:
     assert audience.reveal(customer, T0 + 11 * DAY_MS - 1, AUDIENCE) == []
     examples = revealed(customer, 11)
     assert [(each.arm, each.label) for each in examples] == [("coffee", 1.0), ("tea", 0.0)]
-    assert (customer.pending_audience, audience.next_maturity_ms(customer, AUDIENCE)) == ([], None)
+    assert (customer.pending.audience, audience.next_maturity_ms(customer, AUDIENCE)) == ([], None)
 
 
 @given(st.integers(-5, 20), st.integers(-1, 1))
@@ -147,7 +147,7 @@ def test_no_name_grows_anything(names: list[str]) -> None:
         predict_pair(customer, AudienceScorer(AUDIENCE, learner.state()), T0 + number * DAY_MS, SETTINGS)
         learner.learn(msgspec.structs.replace(example, arm=name))
     assert len(customer.bought_categories) <= AUDIENCE.bought_categories
-    assert len(customer.pending_audience) <= SETTINGS.state.pending_audience
+    assert len(customer.pending.audience) <= SETTINGS.state.pending_audience
     assert len(learner.state().categories) <= AUDIENCE.category_slots
     assert all(
         len(name) <= audience.LONGEST_NAME for name in (*customer.bought_categories, *learner.state().categories)
@@ -213,7 +213,7 @@ def test_a_loaded_customer_predicts_the_same_bits() -> None:
     loaded = decode_customer(encode_customer(customer))
     at_ms = T0 + 33 * DAY_MS
     assert scorer.estimate(loaded, "coffee", at_ms) == scorer.estimate(customer, "coffee", at_ms)
-    assert loaded.pending_audience == customer.pending_audience
+    assert loaded.pending.audience == customer.pending.audience
 
 
 def test_examples_of_another_window_teach_nothing() -> None:

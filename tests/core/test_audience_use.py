@@ -88,10 +88,10 @@ def test_an_objection_ends_it() -> None:
     task.advance_to(T0 + 4 * DAY_MS)
     customer = task.state.get("ann")
     assert customer is not None
-    assert customer.pending_audience
+    assert customer.pending.audience
     task.step("privacy", 0, PrivacyEvent("o1", "ann", T0 + 4 * DAY_MS, "objection"))
     task.advance_to(T0 + 40 * DAY_MS)
-    assert customer.pending_audience == []
+    assert customer.pending.audience == []
     assert not [each for each in task.take_outputs().examples if each.head == HEAD]
 
 
@@ -165,4 +165,4 @@ def test_with_a_share_of_0_no_audience_is_learned() -> None:
     task.advance_to(T0 + 5 * DAY_MS)
     customer = task.state.get("ann")
     assert customer is not None
-    assert customer.pending_audience == []
+    assert customer.pending.audience == []

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.core.customer.bought import note_bought
-from consumer.core.customer.customer import Customer, encode_customer
+from consumer.core.customer.customer import Customer, Orders, encode_customer
 from consumer.core.decision import decide as decide_module
 from consumer.core.decision.decide import Moment
 from consumer.core.knowledge.knowledge import Knowledge
@@ -51,7 +51,7 @@ def index_of(*baskets: str) -> BasketIndex:
 
 def buyer(*baskets: str, every_days: int = 7) -> Customer:
     """Return a customer whose baskets, of items that are single letters, end the day before `NOW`."""
-    customer = Customer("ann", n_orders=len(baskets), order_gap_log_mean=2.0)
+    customer = Customer("ann", orders=Orders(n=len(baskets), gap_log_mean=2.0))
     for ago, items in zip(range(len(baskets) - 1, -1, -1), baskets, strict=True):
         note_bought(customer, items, DAY0 + 29 - ago * every_days, 64)
     return customer
@@ -83,7 +83,7 @@ def test_what_goes_with_the_own_items_is_recommended_too() -> None:
 
 def test_of_items_bought_alike_that_which_is_due_leads() -> None:
     """Two items bought three times until the same day: the one bought weekly is due after a week."""
-    customer = Customer("ann", n_orders=4, order_gap_log_mean=2.0)
+    customer = Customer("ann", orders=Orders(n=4, gap_log_mean=2.0))
     for day, items in ((0, "b"), (8, "a"), (11, "b"), (15, "a"), (22, "ab")):
         note_bought(customer, items, DAY0 + day, 64)
     order = recommended(index_of("cd"), customer)
@@ -249,7 +249,7 @@ def test_a_basket_of_hundreds_of_items_is_kept_in_parts() -> None:
     index = BasketIndex(PREFERENCE)
     index.fold(a_basket(items))
     assert index.n_baskets == 3
-    customer = Customer("ann", n_orders=1)
+    customer = Customer("ann", orders=Orders(n=1))
     note_bought(customer, ["i149"], DAY0, 64)
     assert "i140" in recommended(index, customer, 60)
 
@@ -347,7 +347,7 @@ def test_after_an_order_the_next_basket_is_recommended_without_what_was_just_bou
 
 def test_what_is_due_leads_a_replenishment_unless_it_is_not_to_be_had() -> None:
     """Out of stock or restricted items are never recommended."""
-    knowledge, customer = knowing("abc", "abd", "abe"), Customer("ann", n_orders=3)
+    knowledge, customer = knowing("abc", "abd", "abe"), Customer("ann", orders=Orders(n=3))
     for day in (3, 13, 23):
         note_bought(customer, "d", DAY0 + day - 2, 64)
     for day in (0, 10, 20):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from consumer.core.churn import churn
 from consumer.core.churn.features import CHURN_FEATURES, churn_features
 from consumer.core.customer.counters import new_counters
-from consumer.core.customer.customer import Customer
+from consumer.core.customer.customer import Customer, Orders
 from consumer.core.customer.updates import apply_purchase, new_customer
 from consumer.core.learning.linear import sigmoid
 from consumer.core.settings import DAY_MS, ChurnSettings, CoreSettings, LearnerSettings
@@ -24,7 +24,9 @@ T0 = 1_000 * DAY_MS
 
 
 def predicted_at(*moments: int) -> Customer:
-    customer = Customer("ann", first_seen_ms=T0, last_seen_ms=T0, last_order_ms=T0, n_orders=1, counters=new_counters())
+    customer = Customer(
+        "ann", first_seen_ms=T0, last_seen_ms=T0, orders=Orders(last_ms=T0, n=1), counters=new_counters()
+    )
     for moment in moments:
         estimate = churn.ChurnScorer(SETTINGS).estimate(customer, moment)
         churn.remember_prediction(customer, estimate, moment, SETTINGS, limit=16)
@@ -39,7 +41,7 @@ def test_an_early_return_is_not_learned_early() -> None:
     hazard = churn.reveal(customer, T0 + 10 * DAY_MS - 1, SETTINGS)
     horizon = churn.reveal(customer, T0 + 10 * DAY_MS, SETTINGS)
     assert [(e.head, e.label) for e in (*hazard, *horizon)] == [("hazard", 0.0), ("horizon", 0.0)]
-    assert customer.pending_churn == []
+    assert customer.pending.churn == []
 
 
 def test_a_purchase_after_the_hazard_window_counts_for_the_horizon_only() -> None:
@@ -77,8 +79,8 @@ def test_labels_are_what_the_definition_says_whatever_the_order_of_arrival(
 def test_treated_examples_teach_nothing_and_untreated_ones_speak_for_them() -> None:
     """The model is to learn the risk without treatment."""
     customer = predicted_at(T0, T0 + 1)
-    customer.pending_churn[0].treated = True
-    customer.pending_churn[1].untreated_propensity = 0.5
+    customer.pending.churn[0].treated = True
+    customer.pending.churn[1].untreated_propensity = 0.5
     weights = [e.weight for e in churn.reveal(customer, T0 + 20 * DAY_MS, SETTINGS) if e.head == churn.HORIZON]
     assert weights == [0.0, 2.0]
 
@@ -95,7 +97,7 @@ def test_both_heads_learn_and_the_estimate_lies_between_them() -> None:
     for n in range(200):
         back = n % 2 == 0
         customer = predicted_at(T0 + n * DAY_MS)
-        customer.pending_churn[0].features = churn_features(
+        customer.pending.churn[0].features = churn_features(
             customer, T0 + (1 if back else 90) * DAY_MS, SETTINGS.horizon_days
         )
         if back:
@@ -157,7 +159,7 @@ def learned(examples: list[TrainingExample], state: churn.ChurnState | None = No
 MODEL = learned(EXAMPLES)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, len(EXAMPLES)))
 def test_a_learner_restored_anywhere_ends_where_an_unbroken_one_does(cut: int) -> None:
     """Save → load → learn → predict is the same to the last bit."""
@@ -253,9 +255,9 @@ def test_loosening_makes_the_next_step_of_the_hazard_head_longer() -> None:
 def test_a_prediction_from_other_features_is_forgotten_and_teaches_nothing() -> None:
     """State written by an older build holds vectors that this one cannot read."""
     customer = predicted_at(T0)
-    customer.pending_churn[0].features = b"\0" * 12
+    customer.pending.churn[0].features = b"\0" * 12
     assert churn.reveal(customer, T0 + 20 * DAY_MS, SETTINGS) == []
-    assert customer.pending_churn == []
+    assert customer.pending.churn == []
 
 
 def test_a_hazard_that_falls_in_silence_is_rolled_forward_as_it_falls() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from consumer.core.catalogue import Catalogue
 from consumer.core.churn.features import CHURN_FAMILIES, CHURN_FEATURES
+from consumer.core.customer.customer import Consent
 from consumer.core.decision.explain import (
     FAMILY_WORDS,
     ChurnPrediction,
@@ -118,7 +119,9 @@ def test_nothing_says_why() -> None:
     worthless = changed(margin=0.0)
     kept = next(c for c in choices(catalogue=worthless) if c.arm == "nothing")
     assert words_of(kept, worthless)["value"] == "No possible action is expected to bring more than it costs"
-    objected = decide(a_request(a_customer(objected=True)), CATALOGUE, RewardScorer(CATALOGUE), SETTINGS)
+    objected = decide(
+        a_request(a_customer(consent=Consent(objected=True))), CATALOGUE, RewardScorer(CATALOGUE), SETTINGS
+    )
     assert words_of(objected) == {
         "trigger.session_end": "The customer has just left the shop",
         "value": "No action was possible",

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.core.catalogue import Catalogue, Channel
-from consumer.core.customer.customer import Contact
+from consumer.core.customer.customer import Consent, Contact, LastContext
 from consumer.core.decision.gates import (
     GATES,
     Allowed,
@@ -52,7 +52,7 @@ def test_what_answers_to_the_trigger_passes_in_the_shops_order() -> None:
 
 def test_an_objection_stops_everything() -> None:
     """Consent given before does not help against an objection."""
-    allowed, gated = gates(a_request(a_customer(objected=True, consents={"*:*": True})))
+    allowed, gated = gates(a_request(a_customer(consent=Consent(objected=True, answers={"*:*": True}))))
     assert allowed == []
     assert gated == [(arm, "objection") for arm in ALL]
 
@@ -73,14 +73,14 @@ def test_an_objection_stops_everything() -> None:
 )
 def test_the_most_specific_consent_counts(consents: dict[str, bool], default: bool, expected: bool) -> None:
     """Channel and purpose beat one of them, one of them beats all; of two alike the refusal counts."""
-    assert has_consent(a_customer(consents=consents), "email", "marketing", default=default) is expected
+    assert has_consent(a_customer(consent=Consent(answers=consents)), "email", "marketing", default=default) is expected
 
 
 def test_opt_out_actions_need_no_consent_but_keep_a_refusal() -> None:
     """A service message goes out by default, and does not once it was refused."""
     catalogue = changed("call", consent="opt_out")
     assert passed(a_request(), catalogue, consent=False) == ["call|phone"]
-    refused = a_customer(consents={"phone:*": False})
+    refused = a_customer(consent=Consent(answers={"phone:*": False}))
     assert gates(a_request(refused), catalogue, consent=False)[1][-1] == ("call|phone", "consent")
 
 
@@ -180,7 +180,9 @@ def test_quiet_hours_are_the_customers_own() -> None:
     now_ms = utc_ms(2026, 7, 1, 20, 30)
     windows = {}
     for zone in ("Europe/Berlin", "America/New_York"):
-        allowed, _ = gates(a_request(a_customer(time_zone=zone), now_ms=now_ms), changed(valid_for_hours=96))
+        allowed, _ = gates(
+            a_request(a_customer(context=LastContext(time_zone=zone)), now_ms=now_ms), changed(valid_for_hours=96)
+        )
         windows[zone] = (allowed[0].deliver_after, allowed[0].deliver_before)
     assert windows["Europe/Berlin"] == (utc_ms(2026, 7, 2, 5, 0), utc_ms(2026, 7, 2, 19, 0))
     assert windows["America/New_York"] == (now_ms, utc_ms(2026, 7, 2, 1, 0))
@@ -226,7 +228,7 @@ def _clocks_change(at_ms: int, zone: str) -> bool:
 def test_the_ends_of_time_do_no_harm(moment_ms: int) -> None:
     """The first and the last moment that an event may carry have a window too."""
     for zone in ZONES:
-        request = a_request(a_customer(time_zone=zone), now_ms=moment_ms)
+        request = a_request(a_customer(context=LastContext(time_zone=zone)), now_ms=moment_ms)
         assert all(one.deliver_after < one.deliver_before for one in gates(request)[0])
 
 

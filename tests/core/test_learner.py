@@ -47,7 +47,7 @@ def fold(learner: Learner, family: Family, start: int, stop: int) -> Learner:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(cut=st.integers(0, 40))
 def test_a_learner_restored_from_a_snapshot_takes_the_same_next_snapshot(family: Family, cut: int) -> None:
     """A trainer that restarts anywhere publishes the bytes that it would have published anyway."""

@@ -51,7 +51,7 @@ def weight_after(action: str, trigger: str) -> float:
     task.advance_to(T0 + 3 * DAY_MS)
     ann = task.state.get("ann")
     assert ann is not None
-    assert ann.pending_churn
+    assert ann.pending.churn
     remember_decision(ann, choice_of(action), trigger, T0 + 3 * DAY_MS, settings=SETTINGS, catalogue=CATALOGUE)
     return churn.reveal(ann, T0 + 90 * DAY_MS, SETTINGS.churn)[-1].weight
 
@@ -103,4 +103,4 @@ def test_an_order_at_the_moment_of_a_decision_does_not_follow_from_it() -> None:
         customer = new_customer("ann", T0)
         remember_decision(customer, choice_of(NOTHING), "purchase", T0, settings=SETTINGS, catalogue=CATALOGUE)
         note_order(customer, T0 + after_ms, 10.0, SETTINGS)
-        assert customer.pending_decisions[0].orders == credited
+        assert customer.pending.decisions[0].orders == credited

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.core.catalogue import NOTHING, TRIGGERS, Catalogue
-from consumer.core.customer.customer import Contact
+from consumer.core.customer.counters import N_COUNTERS
+from consumer.core.customer.customer import Consent, Contact
 from consumer.core.customer.segments import SEGMENTS
 from consumer.core.decision.gates import Allowed
 from consumer.core.decision.policy import Choice, decide, draw_probabilities, in_hold_out
@@ -177,7 +178,7 @@ def test_value_is_incremental_and_after_cost() -> None:
 
 def test_nothing_is_all_there_is_where_nothing_is_eligible() -> None:
     """Without an eligible arm *nothing* has propensity 1, and the reasons are there."""
-    choice = decide(a_request(a_customer(objected=True)), CATALOGUE, RewardScorer(CATALOGUE), SETTINGS)
+    choice = decide(a_request(a_customer(consent=Consent(objected=True))), CATALOGUE, RewardScorer(CATALOGUE), SETTINGS)
     assert (choice.action, choice.propensity, len(choice.eligible)) == (NOTHING, 1.0, 1)
     assert {why for _, why in choice.gated} == {"objection"}
 
@@ -208,7 +209,7 @@ def test_the_hold_out_is_of_the_share_asked_for_and_rotates() -> None:
 
 def test_features_are_finite_and_in_order() -> None:
     """A customer of whom next to nothing is known and one of whom much is known give a full vector of small numbers."""
-    known = a_customer(counters=[1e3] * 24, cart=["tea"] * 30)
+    known = a_customer(counters=[1e3] * (2 * N_COUNTERS), cart=["tea"] * 30)
     for customer in (a_customer(counters=[], n_orders=0, first_seen_ms=0), known):
         for risk in (None, 0.0, 1.0):
             features = reward_features(a_request(customer, churn_probability=risk), 3)

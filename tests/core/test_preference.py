@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.customer.customer import Bought, Customer, encode_customer
+from consumer.core.customer.customer import Bought, Customer, OpenSession, TasteCounts, encode_customer
 from consumer.core.learning.linear import LinearState
 from consumer.core.preference.candidates import Floats
 from consumer.core.preference.items import ItemIndex
@@ -47,9 +47,7 @@ def visitor(session: Sequence[str] = (), history: Sequence[str] = ()) -> Custome
     """A customer in the middle of a session, with a history before it."""
     return Customer(
         "someone",
-        session_items=list(session),
-        session_categories=[None] * len(session),
-        session_weights=[1.0] * len(session),
+        session=OpenSession(items=list(session), categories=[None] * len(session), weights=[1.0] * len(session)),
         history=list(history),
     )
 
@@ -75,7 +73,7 @@ customers = st.builds(
         visitor(session, history),
         bought={item: Bought(times, 1) for item, times in bought.items()},
         cart=cart,
-        categories=affinities,
+        tastes=TasteCounts(categories=affinities),
     ),
     item_lists,
     st.lists(st.sampled_from([*ITEMS, "unseen"]), unique=True, max_size=6),
@@ -256,7 +254,7 @@ def test_a_step_with_the_weights_in_force_is_the_gradient(index: ItemIndex, cust
     ranked = _rank(index, ranker, customer)
     actual = ranked.candidates.find(item)
     assert example.rows == (actual is not None)
-    if actual is not None and customer.session_items:
+    if actual is not None and customer.session.items:
         shares = np.exp(ranked.scores - ranked.scores.max())
         rows = rows_of(ranked)
         expected = (rows * shares).sum(axis=1) / shares.sum()

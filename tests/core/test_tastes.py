@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.customer.customer import Customer, decode_customer, encode_customer
+from consumer.core.customer.customer import Customer, LastContext, decode_customer, encode_customer
 from consumer.core.customer.tastes import (
     DAY_PARTS,
     UNKNOWN_BANDS,
@@ -60,7 +60,7 @@ def test_brand_and_price_come_from_the_products_where_the_event_has_none() -> No
     for name in ("ann", "bob"):
         customer = task.state.get(name)
         assert customer is not None
-        assert (list(customer.brands), price_band_of(customer, BANDS)) == (["acme"], "high")
+        assert (list(customer.tastes.brands), price_band_of(customer, BANDS)) == (["acme"], "high")
 
 
 def test_what_our_recommendation_led_to_counts_less() -> None:
@@ -70,7 +70,7 @@ def test_what_our_recommendation_led_to_counts_less() -> None:
     stream.click("ann", T0 + 1, "cart_add", brand="zeta", decision_id="d1")
     customer = stream.task.state.get("ann")
     assert customer is not None
-    assert customer.brands == {"zeta": 1}
+    assert customer.tastes.brands == {"zeta": 1}
 
 
 @pytest.mark.parametrize(("decision_id", "weight"), [(None, 4), ("d1", 2)])
@@ -81,7 +81,7 @@ def test_an_order_that_our_recommendation_led_to_is_half_a_sign(decision_id: str
     task.step("purchases", 0, PurchaseEvent("p1", "ann", T0, "order", "o1", lines, decision_id=decision_id))
     customer = task.state.get("ann")
     assert customer is not None
-    assert customer.brands == {"acme": weight}
+    assert customer.tastes.brands == {"acme": weight}
 
 
 def test_who_objected_leaves_no_new_tastes() -> None:
@@ -90,13 +90,13 @@ def test_who_objected_leaves_no_new_tastes() -> None:
     stream.click("ann", T0)
     customer = stream.task.state.get("ann")
     assert customer is not None
-    before = list(customer.day_parts)
-    customer.objected = True
+    before = list(customer.tastes.day_parts)
+    customer.consent.objected = True
     stream.task.state.put(customer)
     stream.click("ann", T0 + DAY_MS, brand="acme", price=10.0)
     customer = stream.task.state.get("ann")
     assert customer is not None
-    assert (customer.brands, customer.n_prices, customer.day_parts) == ({}, 0, before)
+    assert (customer.tastes.brands, customer.tastes.n_prices, customer.tastes.day_parts) == ({}, 0, before)
 
 
 def test_a_new_taste_overtakes_an_old_one() -> None:
@@ -153,7 +153,7 @@ def test_words_for_people_name_the_strongest() -> None:
 def test_an_action_can_be_meant_for_a_place_a_device_an_hour_or_a_taste(who: dict[str, Any], why: str | None) -> None:
     """Eligibility by context and taste rules an action out with a reason of its own."""
     tastes = Tastes(("shoes",), ("acme",), "mid", "evening", "mobile")
-    request = a_request(a_customer(device="mobile", country="DE"), tastes=tastes)
+    request = a_request(a_customer(context=LastContext(device="mobile", country="DE")), tastes=tastes)
     assert reasons(who, request) == ({why} if why else set())
 
 
@@ -183,11 +183,11 @@ def test_whatever_comes_tastes_stay_small(events: list[tuple[str, float, int, st
     for brand, price, weight, device, hour in events:
         note_item(customer, brand, price, weight, 8)
         note_visit(customer, hour, device, 4)
-    assert len(customer.brands) <= 8
-    assert len(customer.devices) <= 4
-    assert len(customer.day_parts) in (0, len(DAY_PARTS))
-    assert all(0 < n < 64 for n in (*customer.brands.values(), *customer.devices.values()))
-    assert all(n < 64 for n in customer.day_parts)
+    assert len(customer.tastes.brands) <= 8
+    assert len(customer.tastes.devices) <= 4
+    assert len(customer.tastes.day_parts) in (0, len(DAY_PARTS))
+    assert all(0 < n < 64 for n in (*customer.tastes.brands.values(), *customer.tastes.devices.values()))
+    assert all(n < 64 for n in customer.tastes.day_parts)
     assert decode_customer(encode_customer(customer)) == customer
     before = encode_customer(customer)
     tastes_of(customer, BANDS)

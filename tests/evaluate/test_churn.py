@@ -64,7 +64,7 @@ def predictions(of: ChurnRun) -> dict[tuple[str, int], float]:
 
 
 @given(ORDERS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_rows_and_labels_are_those_of_the_definition(orders: list[Order]) -> None:
     """Ticks from the first order on, on the customer's grid; labels and activity from the days of orders alone."""
     found = run(whole(orders))
@@ -88,7 +88,7 @@ def test_rows_and_labels_are_those_of_the_definition(orders: list[Order]) -> Non
 
 
 @given(ORDERS, ORDERS, st.integers(HORIZON, N_DAYS - 2))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_future_changes_no_earlier_prediction(orders: list[Order], others: list[Order], today: int) -> None:
     """Whatever comes after a day, what was predicted up to it stays the same to the last bit."""
     past = [order for order in orders if order[1] <= today]
@@ -98,7 +98,7 @@ def test_the_future_changes_no_earlier_prediction(orders: list[Order], others: l
 
 
 @given(ORDERS, st.randoms(use_true_random=False))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_order_of_rows_makes_no_difference(orders: list[Order], chance: Random) -> None:
     """The file need not be sorted, and the same orders give the same predictions."""
     shuffled = whole(orders)

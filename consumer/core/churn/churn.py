@@ -122,7 +122,7 @@ class ChurnScorer:
         """Return the probability that `customer` gives no signal within the horizon after `at_ms`."""
         packed = churn_features(customer, at_ms, self._horizon_days)
         values = unpack_churn(packed)
-        is_first = self._by_purchase and not customer.n_orders
+        is_first = self._by_purchase and not customer.orders.n
         heads = self._first if is_first else self._again
         horizon = hazard = rolled = None
         if heads.horizon is not None or heads.hazard is not None:
@@ -252,11 +252,11 @@ def remember_prediction(
 
     To drop the oldest instead would drop each one before its label has matured, wherever ticks are many to a horizon.
     """
-    if len(customer.pending_churn) >= limit:
+    if len(customer.pending.churn) >= limit:
         return
-    last_signal_ms = customer.last_order_ms if settings.signal == "purchase" else customer.last_seen_ms
+    last_signal_ms = customer.orders.last_ms if settings.signal == "purchase" else customer.last_seen_ms
     first = estimate.first_purchase_probability
-    pending = customer.pending_churn
+    pending = customer.pending.churn
     pending.append(
         PendingChurn(
             predicted_at=at_ms,
@@ -274,7 +274,7 @@ def remember_prediction(
 
 def note_signal(customer: Customer, at_ms: int) -> None:
     """Note that `customer` gave the signal at `at_ms`, for the predictions made before it."""
-    for pending in reversed(customer.pending_churn):
+    for pending in reversed(customer.pending.churn):
         if 0 < pending.signal_at <= at_ms:
             break  # the older ones know it already
         if pending.predicted_at < at_ms:
@@ -283,7 +283,7 @@ def note_signal(customer: Customer, at_ms: int) -> None:
 
 def next_maturity_ms(customer: Customer, settings: ChurnSettings) -> int | None:
     """Return when the next label of `customer` matures, or None."""
-    pending = customer.pending_churn
+    pending = customer.pending.churn
     if not pending:
         return None
     earliest = pending[0].predicted_at + int(settings.horizon_days * DAY_MS)
@@ -301,7 +301,7 @@ def reveal(customer: Customer, now_ms: int, settings: ChurnSettings) -> list[Tra
     horizon_ms, hazard_ms = int(settings.horizon_days * DAY_MS), int(settings.hazard_days * DAY_MS)
     examples: list[TrainingExample] = []
     finished = 0
-    for pending in customer.pending_churn:
+    for pending in customer.pending.churn:
         readable = len(pending.features) == PACKED_SIZE
         if not pending.hazard_revealed and pending.predicted_at + hazard_ms <= now_ms:
             pending.hazard_revealed = True
@@ -311,7 +311,7 @@ def reveal(customer: Customer, now_ms: int, settings: ChurnSettings) -> list[Tra
             if readable:
                 examples.append(_example(pending, horizon_ms, settings, is_hazard=False))
             finished += 1
-    del customer.pending_churn[:finished]
+    del customer.pending.churn[:finished]
     return examples
 
 

@@ -51,7 +51,7 @@ def decide_for(customer: Customer, moment: Moment, core: Core, budget: Budget) -
         customer.customer_id, origin.topic, str(origin.partition), str(origin.offset), moment.trigger, str(at_ms)
     )
     estimate = knowledge.churn.estimate(customer, at_ms)
-    has_estimate = estimate.probability >= 0.0 and (settings.churn.signal == "activity" or customer.n_orders > 0)
+    has_estimate = estimate.probability >= 0.0 and (settings.churn.signal == "activity" or customer.orders.n > 0)
     probability = estimate.probability if has_estimate else None
     update_segment(customer, at_ms, probability, knowledge.thresholds)
     tastes = tastes_of(customer, knowledge.price_bands)
@@ -59,7 +59,7 @@ def decide_for(customer: Customer, moment: Moment, core: Core, budget: Budget) -
     request = DecisionRequest(
         decision_id=decision_id,
         now_ms=at_ms,
-        local=core.local_time.clock(at_ms, customer.time_zone),
+        local=core.local_time.clock(at_ms, customer.context.time_zone),
         trigger=moment.trigger,
         customer=customer,
         segment=customer.segment,
@@ -100,7 +100,7 @@ def decide_for(customer: Customer, moment: Moment, core: Core, budget: Budget) -
         content=_content(customer, choice, moment.trigger, core, recommendations=recommendations),
         deliver_after=choice.deliver_after,
         deliver_before=choice.deliver_before,
-        time_zone=core.local_time.zone_name(customer.time_zone),
+        time_zone=core.local_time.zone_name(customer.context.time_zone),
         propensity=_short(choice.propensity),
         eligible=tuple([msgspec.structs.replace(arm, propensity=_short(arm.propensity)) for arm in choice.eligible]),
         churn_probability=None if probability is None else _short(probability),
@@ -119,7 +119,7 @@ def decide_for(customer: Customer, moment: Moment, core: Core, budget: Budget) -
 def _first_purchase(customer: Customer, estimate: churn.ChurnEstimate) -> float | None:
     """Return the probability that `customer`, who never bought, buys within the horizon; None where it is not known."""
     probability = estimate.first_purchase_probability
-    return _short(probability) if probability >= 0.0 and not customer.n_orders else None
+    return _short(probability) if probability >= 0.0 and not customer.orders.n else None
 
 
 def _rounded(item: Recommendation) -> Recommendation:
@@ -141,7 +141,7 @@ def _recommendations(customer: Customer, moment: Moment, core: Core, decision_id
         due = [each.item_id for each in due_items(customer, day)]
         found = [Recommendation(item_id, 1.0, "replenish") for item_id in due if is_offerable(item_id)][:limit]
     left_out = {*customer.cart, *(item_id for item_id, known in customer.bought.items() if known.last_day >= day)}
-    if moment.trigger in _BASKET_TRIGGERS or (customer.bought and not customer.session_started_ms):
+    if moment.trigger in _BASKET_TRIGGERS or (customer.bought and not customer.session.started_ms):
         exclude = left_out | {each.item_id for each in found}
         found += recommend_basket(
             knowledge.baskets,

@@ -81,7 +81,7 @@ class ContactHistory:
 
 def has_consent(customer: Customer, channel: str, purpose: str, *, default: bool) -> bool:
     """Return whether the customer agreed; the most specific statement counts, a refusal where two are alike."""
-    consents = customer.consents
+    consents = customer.consent.answers
     if not consents:
         return default
     exact = consents.get(f"{channel}:{purpose}")
@@ -119,7 +119,7 @@ def allowed_arms(
     Only arms that answer to the trigger are looked at.
     """
     arms = catalogue.by_trigger.get(request.trigger, ())
-    if request.customer.objected:
+    if request.customer.consent.objected:
         return [], [(arm.id, "objection") for arm in arms]
     by_action: dict[str, str | None] = {}
     spans: dict[str, tuple[int, int]] = {}
@@ -176,7 +176,7 @@ def _why_not_eligible(who: Eligibility, request: DecisionRequest) -> str | None:
         risk = request.churn_probability
         if risk is None or (low is not None and risk < low) or (high is not None and risk > high):
             return "churn"
-    n_orders, fewest, most = request.customer.n_orders, who.min_orders, who.max_orders
+    n_orders, fewest, most = request.customer.orders.n, who.min_orders, who.max_orders
     if (fewest is not None and n_orders < fewest) or (most is not None and n_orders > most):
         return "orders"
     if who.needs_cart and not request.customer.cart:
@@ -192,9 +192,9 @@ def _why_not_eligible(who: Eligibility, request: DecisionRequest) -> str | None:
 
 def _why_not_here(who: Eligibility, request: DecisionRequest) -> str | None:
     """Return why not for this customer's place, device, time of day or tastes; what is not known matches nothing."""
-    if who.devices and request.customer.device not in map(remembered, who.devices):
+    if who.devices and request.customer.context.device not in map(remembered, who.devices):
         return "device"
-    if who.countries and request.customer.country not in map(remembered, who.countries):
+    if who.countries and request.customer.context.country not in map(remembered, who.countries):
         return "country"
     if who.day_parts and day_part_of(request.local.hour) not in who.day_parts:
         return "day_part"

@@ -189,8 +189,8 @@ def _own_features(customer: Customer, day: int) -> tuple[Floats, list[int]]:
     age = np.maximum(day - last_day, 0)
     usage = weight * _DECAY[np.minimum(age, len(_DECAY) - 1)]
     order = np.lexsort((-last_day, -usage))
-    n_orders = max(1, customer.n_orders)
-    rhythm = max(1.0, expm1(customer.order_gap_log_mean)) if n_orders > 1 else USUAL_GAP_DAYS
+    n_orders = max(1, customer.orders.n)
+    rhythm = max(1.0, expm1(customer.orders.gap_log_mean)) if n_orders > 1 else USUAL_GAP_DAYS
     rows: Floats = np.zeros((_N_OWN, n))
     rows[_OWN] = 1.0
     np.minimum(times / n_orders, 1.0, out=rows[_OWN_SHARE])

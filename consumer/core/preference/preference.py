@@ -213,15 +213,15 @@ class _Ranked(NamedTuple):
 
 def own_items(customer: Customer, limit: int) -> list[str]:
     """Return the customer's own distinct items, most recent first, those of the current session included."""
-    return list(dict.fromkeys([*customer.session_items[::-1], *customer.history[::-1]]))[:limit]
+    return list(dict.fromkeys([*customer.session.items[::-1], *customer.history[::-1]]))[:limit]
 
 
 def _rank(index: ItemIndex, ranker: Ranker, customer: Customer) -> _Ranked:
     own = own_items(customer, OWN_ITEMS)
-    n_context = min(CONTEXT_ITEMS, len(set(customer.session_items))) or HISTORY_CONTEXT
+    n_context = min(CONTEXT_ITEMS, len(set(customer.session.items))) or HISTORY_CONTEXT
     category = index.category_of(own[0]) if own else None
-    if category is None and customer.session_categories:
-        category = customer.session_categories[-1]
+    if category is None and customer.session.categories:
+        category = customer.session.categories[-1]
     candidates = index.candidates(own[:n_context], own, category)
     features = rank_features(index, customer, own, category, candidates)
     # Of someone unknown only popularity speaks; learned weights rest on comparisons in which more was known.
