@@ -253,10 +253,10 @@ class ScoringTask:
                 self.knowledge.ranker,
                 customer,
                 item_id,
-                customer.session_last_ms,
-                event.occurred_at,
-                settings,
-                settings.caused_weight if event.decision_id is not None else 1.0,
+                predicted_at_ms=customer.session_last_ms,
+                matured_at_ms=event.occurred_at,
+                settings=settings,
+                weight=settings.caused_weight if event.decision_id is not None else 1.0,
             )
         )
 
@@ -270,9 +270,11 @@ class ScoringTask:
         weight = settings.caused_weight if event.decision_id is not None else 1.0
         if customer.n_orders and _chance_of_event(customer) < settings.basket_sample_share:
             index, ranker = self.knowledge.baskets, self.knowledge.basket_ranker
-            self._outputs.examples.append(
-                try_next_basket(index, ranker, customer, items, at_ms, settings, (event.event_id,), weight)
-            )
+            example = try_next_basket(
+                index, ranker, customer, items,
+                at_ms=at_ms, settings=settings, seed_words=(event.event_id,), weight=weight,
+            )  # fmt: skip
+            self._outputs.examples.append(example)
         name = _anonymous(customer, self.partition, "basket")
         weights = (weight,) * len(items)
         self._outputs.sessions.append(Session(name, at_ms, items, tuple(categories.values()), weights, "basket"))
@@ -323,10 +325,11 @@ class ScoringTask:
     def _tick(self, customer: Customer, due_ms: int) -> None:
         """Look at a silent customer: predict, keep the prediction until its labels mature, act on a high risk."""
         estimate = self.knowledge.churn.estimate(customer, due_ms)
-        churn.remember_prediction(customer, estimate, due_ms, self.settings.churn, self.settings.state.pending_churn)
+        limit = self.settings.state.pending_churn
+        churn.remember_prediction(customer, estimate, due_ms, self.settings.churn, limit=limit)
         predict_pair(customer, self.knowledge.audience, due_ms, self.settings)
         customer.next_tick_ms = due_ms + int(self.settings.churn.tick_days * DAY_MS)
-        probability = estimate.probability if estimate.probability >= 0.0 else None
+        probability = estimate.probability
         sample = sample_of(customer, due_ms, self.knowledge.thresholds)
         if sample is not None:
             self._learn_from([sample])

@@ -15,14 +15,12 @@ learn from the label of row i when it predicts row j only where `rows.day[i] + r
 figures are then `figures_of(run, predicted, report_from)`, which picks the rows that count.
 """
 
-import tomllib
 from array import array
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from importlib.resources import files
 from math import ceil, fsum
 from time import perf_counter
 
@@ -30,7 +28,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from consumer.core.catalogue import Catalogue
 from consumer.core.churn import churn
 from consumer.core.churn.features import CHURN_FEATURES, unpack_churn
 from consumer.core.customer import updates
@@ -39,6 +36,7 @@ from consumer.core.hashing import digest64
 from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.learner import new_learner
 from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.evaluate.learning import any_catalogue
 from consumer.evaluate.metrics import Floats, Ints, RankingFigures, ranking_figures
 from consumer.measure.base_rate import BaseRate
 from schemas.events import PurchaseEvent
@@ -223,13 +221,6 @@ def _place(customer_id: str) -> tuple[int, str]:
     return digest64("evaluate", customer_id), customer_id
 
 
-def _any_catalogue() -> Catalogue:
-    """Return the catalogue that comes along: a learner asks for one, though that of churn makes nothing of it."""
-    return Catalogue.from_mapping(
-        tomllib.loads(files("consumer.core").joinpath("catalogue_default.toml").read_text(encoding="utf-8"))
-    )
-
-
 class _Backtest:
     """Turns the calendar: learn what has matured, take in the day's orders, predict."""
 
@@ -259,7 +250,7 @@ class _Backtest:
             self._on_phase[digest64("tick", customer_id) % self._every].append(number)
         self._customers: dict[int, Customer] = {}
         self._due: defaultdict[int, set[int]] = defaultdict(set)  # day → customers who may have a label to learn
-        catalogue = _any_catalogue()
+        catalogue = any_catalogue()
         self._learner = new_learner("churn", settings, catalogue)
         self._knowledge = Knowledge(settings, catalogue)
         self._base_rate = BaseRate()
@@ -288,7 +279,7 @@ class _Backtest:
         for number in sorted(self._due.pop(day, ())):
             customer = self._customers[number]
             for example in churn.reveal(customer, self._ms(day) - 1, self._settings.churn):
-                self._learner.learn(self._learner.last_offset + 1, example)
+                self._learner.fold(self._learner.next_offset, example)
                 if example.head == churn.HORIZON:
                     self._base_rate.add(example.matured_at, example.label)
             self._schedule(number, customer)
@@ -321,10 +312,10 @@ class _Backtest:
         for number in numbers:
             customer = self._customers[number]
             estimate = scorer.estimate(customer, at_ms)
-            churn.remember_prediction(customer, estimate, at_ms, settings, self._pending_limit)
+            churn.remember_prediction(customer, estimate, at_ms, settings, limit=self._pending_limit)
             self._schedule(number, customer)
-            known = estimate.probability >= 0.0
-            self._note_row(number, day, estimate.probability if known else base_rate, is_base_rate=not known)
+            probability = base_rate if estimate.probability is None else estimate.probability
+            self._note_row(number, day, probability, is_base_rate=estimate.probability is None)
             if self._keep_features:
                 self._features.extend(unpack_churn(estimate.features))
 

@@ -20,6 +20,7 @@ from consumer.core.decision.budget import Budget, equal_share
 from consumer.core.intake import Rejection
 from consumer.core.journal import ClosedCommit, OpenCommit, TaskRecord, encode_task_record, settings_digest
 from consumer.core.knowledge.knowledge import Knowledge
+from consumer.core.knowledge.snapshot import snapshot_key
 from consumer.core.merge import INPUT_TOPICS, EventTimeMerge, MergeRecord
 from consumer.core.settings import CoreSettings
 from consumer.core.step import Outputs, ScoringTask
@@ -248,7 +249,7 @@ class _Replay:
             self._quality.add(example)
         for snapshot in self._trainers.fold(examples):
             self._knowledge.adopt(snapshot.data)
-            key = f"{snapshot.family}@{snapshot.offset}".encode()
+            key = snapshot_key(snapshot.family, snapshot.offset)
             self._output.append(MODELS, Recorded("models", 0, self._next_snapshot, 0, key, snapshot.data))
             self._next_snapshot += 1
 

@@ -49,6 +49,12 @@ def new_task(
     )
 
 
+def told(probability: float | None) -> float:
+    """Return a probability that a model must know."""
+    assert probability is not None
+    return probability
+
+
 class Stream:
     """Feeds a task events with rising offsets."""
 

@@ -20,14 +20,14 @@ from consumer.core.churn.features import CHURN_FEATURES, N_ORDERS_FEATURE, PACKE
 from consumer.core.churn.season import Season, SeasonLearner, SeasonState
 from consumer.core.customer.customer import Customer, PendingChurn
 from consumer.core.hashing import name_of
-from consumer.core.learning.linear import LinearLearner, LinearScorer, LinearState, sigmoid
+from consumer.core.learning.drift import Drift, DriftMonitor, DriftState
+from consumer.core.learning.linear import LinearLearner, LinearScorer, LinearState, sigmoid, untaught
 from consumer.core.settings import DAY_MS, ChurnSettings, LearnerSettings
 from schemas.records import TrainingExample
 
 HORIZON, HAZARD = "horizon", "hazard"
 FIRST_HORIZON, FIRST_HAZARD = "first-horizon", "first-hazard"  # of who never bought, where the signal is a purchase
 HEADS = (HORIZON, HAZARD, FIRST_HORIZON, FIRST_HAZARD)
-UNKNOWN = -1.0  # the probability of a model that has learned nothing, or of whom it is not about
 MAX_WEIGHT = 5.0  # of an untreated example among treated ones: 1/P(untreated), clipped
 STEP = 3.0  # × the learning rate; weights are averaged over the steps, which makes long ones safe
 # Half-lives of what the intercepts remember, in horizons; never under 2,000 examples. Labels over a horizon overlap, so
@@ -38,6 +38,7 @@ HAZARD_MEMORY = 1.0 / 45.0
 # behind it by its horizon, and one year is no rule.
 SEASON_SHARE = 0.4
 _LOGIT_BOUND = 12.0
+_NOT_KNOWN = -1.0  # a probability as it is packed in customer state
 
 
 @lru_cache(maxsize=8)
@@ -61,28 +62,29 @@ class HeadState(msgspec.Struct, frozen=True):
 
 
 class ChurnState(msgspec.Struct, frozen=True):
-    """The heads as plain data, and the level of the hazard over the last year."""
+    """The heads as plain data, the level of the hazard over the last year, and what drift is told by."""
 
     horizon: HeadState
     hazard: HeadState
     first_horizon: HeadState
     first_hazard: HeadState
     season: SeasonState
+    drift: DriftState | None = None  # None: it is not looked for
 
 
 class ChurnEstimate(msgspec.Struct, frozen=True, gc=False):
     """What the model says of one customer at one moment.
 
-    Probabilities are UNKNOWN where nothing was learned. Of who never bought, where the signal is a purchase,
-    `probability` is UNKNOWN, the heads' are those of no first purchase, and `first_purchase_probability` is known; of
-    all others it is UNKNOWN.
+    Probabilities are None where nothing was learned. Of who never bought, where the signal is a purchase, `probability`
+    is None, the heads' are those of no first purchase, and `first_purchase_probability` is known; of all others it is
+    None.
     """
 
-    probability: float
-    horizon_probability: float
-    hazard_probability: float
+    probability: float | None
+    horizon_probability: float | None
+    hazard_probability: float | None
     features: bytes
-    first_purchase_probability: float = UNKNOWN  # within the horizon, of who never bought
+    first_purchase_probability: float | None = None  # within the horizon, of who never bought
 
 
 class Head:
@@ -136,13 +138,13 @@ class ChurnScorer:
         combined = _mean_logit(horizon, rolled)
         if combined is not None and not is_first:
             combined += SEASON_SHARE * self._season.change(at_ms)
-        silent = UNKNOWN if combined is None else sigmoid(combined)
+        silent = None if combined is None else sigmoid(combined)
         return ChurnEstimate(
-            probability=UNKNOWN if is_first else silent,
-            horizon_probability=UNKNOWN if horizon is None else sigmoid(horizon),
-            hazard_probability=UNKNOWN if hazard is None else sigmoid(hazard),
+            probability=None if is_first else silent,
+            horizon_probability=None if horizon is None else sigmoid(horizon),
+            hazard_probability=None if hazard is None else sigmoid(hazard),
             features=packed,
-            first_purchase_probability=1.0 - silent if is_first and combined is not None else UNKNOWN,
+            first_purchase_probability=1.0 - silent if is_first and silent is not None else None,
         )
 
     def contributions(self, packed: bytes, at_ms: int) -> tuple[float, tuple[float, ...]]:
@@ -203,31 +205,52 @@ class ChurnLearner:
             self._n_examples = dict.fromkeys(HEADS, 0)
         else:
             states = dict(zip(HEADS, _heads_of(state), strict=True))
-            self._heads = {head: LinearLearner.from_state(each.model) for head, each in states.items()}
+            self._heads = {head: LinearLearner(each.model) for head, each in states.items()}
             self._n_examples = {head: each.n_examples for head, each in states.items()}
         self._season = SeasonLearner(churn_settings.horizon_days, None if state is None else state.season)
+        self._loosening = settings.drift_loosening
+        self._drift: DriftMonitor | None = None
+        if settings.drift_delta:
+            self._drift = DriftMonitor(CHURN_FEATURES, settings.drift_delta, None if state is None else state.drift)
 
-    def learn(self, example: TrainingExample) -> None:
-        """Fold one example in. One of another feature set, or without weight, teaches nothing."""
+    def learn(self, example: TrainingExample) -> list[Drift]:
+        """Fold one example in; return what it shows to have moved.
+
+        One of another feature set, or without weight, teaches nothing.
+        """
         head = self._heads.get(example.head)
         if head is None or example.feature_set != self._feature_set or example.weight <= 0.0:
-            return
+            return []
+        moves = self._watch(example) if example.head == HAZARD else []
         terms = churn_terms(example.features, self._horizon_days)
         head.learn(terms, example.label, example.weight, at_ms=example.matured_at)
         self._n_examples[example.head] += 1
         if example.head == HAZARD:
             self._season.note(example.matured_at, head.intercept)
+        return moves
 
-    def loosen(self, factor: float) -> None:
-        """Let the hazard head, whose losses are watched, take longer steps: as if `factor` times less had been seen."""
-        self._heads[HAZARD].loosen(factor)
+    def _watch(self, example: TrainingExample) -> list[Drift]:
+        """Look for drift in what the short head is asked and how right it was: its labels come soonest.
+
+        Where its losses have grown, it takes longer steps from here on.
+        """
+        if self._drift is None:
+            return []
+        moves = self._drift.see_features(example.features)
+        move = None if example.predicted is None else self._drift.see_loss(example.label, example.predicted)
+        if move is not None:
+            moves.append(move)
+            if self._drift.calls_for_longer_steps(move):
+                self._heads[HAZARD].loosen(self._loosening)
+        return moves
 
     def state(self) -> ChurnState:
         """Return the model as plain data."""
         horizon, hazard, first_horizon, first_hazard = (
             HeadState(self._heads[head].state(), self._n_examples[head]) for head in HEADS
         )
-        return ChurnState(horizon, hazard, first_horizon, first_hazard, self._season.state())
+        drift = None if self._drift is None else self._drift.state()
+        return ChurnState(horizon, hazard, first_horizon, first_hazard, self._season.state(), drift)
 
 
 def _heads_of(state: ChurnState) -> tuple[HeadState, ...]:
@@ -238,17 +261,19 @@ def _heads_of(state: ChurnState) -> tuple[HeadState, ...]:
 def _new_head(head: str, settings: LearnerSettings, horizon_days: float) -> LinearLearner:
     memory = HORIZON_MEMORY if head in (HORIZON, FIRST_HORIZON) else HAZARD_MEMORY
     return LinearLearner(
-        CHURN_TERMS,
-        learning_rate=STEP * settings.learning_rate,
-        l2=settings.l2,
-        accumulator=settings.prior_strength,
-        memory_ms=int(memory * horizon_days * DAY_MS),
-        averaged=True,
+        untaught(
+            CHURN_TERMS,
+            learning_rate=STEP * settings.learning_rate,
+            l2=settings.l2,
+            accumulator=settings.prior_strength,
+            memory_ms=int(memory * horizon_days * DAY_MS),
+            averaged=True,
+        )
     )
 
 
 def remember_prediction(
-    customer: Customer, estimate: ChurnEstimate, at_ms: int, settings: ChurnSettings, limit: int
+    customer: Customer, estimate: ChurnEstimate, at_ms: int, settings: ChurnSettings, *, limit: int
 ) -> None:
     """Keep what was predicted until its labels have matured, unless `limit` are kept already.
 
@@ -258,13 +283,14 @@ def remember_prediction(
         return
     last_signal_ms = customer.last_order_ms if settings.signal == "purchase" else customer.last_seen_ms
     first = estimate.first_purchase_probability
-    pending = customer.pending_churn
-    pending.append(
+    probability = estimate.probability if first is None else 1.0 - first
+    hazard = estimate.hazard_probability
+    customer.pending_churn.append(
         PendingChurn(
             predicted_at=at_ms,
             features=estimate.features,
-            probability=estimate.probability if first < 0.0 else 1.0 - first,
-            hazard_probability=estimate.hazard_probability,
+            probability=_NOT_KNOWN if probability is None else probability,
+            hazard_probability=_NOT_KNOWN if hazard is None else hazard,
             active=bool(last_signal_ms) and at_ms - last_signal_ms < settings.horizon_days * DAY_MS,
             signal_at=0,
             hazard_revealed=False,

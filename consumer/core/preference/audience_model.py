@@ -6,12 +6,11 @@ was met least gives way. They fade, and are shrunk to the rate of all categories
 
 from collections.abc import Iterable
 from math import log
-from typing import NamedTuple
 
 import msgspec
 
 from consumer.core.customer.customer import Customer
-from consumer.core.learning.linear import LinearLearner, LinearScorer, LinearState, sigmoid
+from consumer.core.learning.linear import LinearLearner, LinearScorer, LinearState, sigmoid, untaught
 from consumer.core.preference.audience import (
     AGAIN,
     AUDIENCE_FEATURES,
@@ -19,6 +18,7 @@ from consumer.core.preference.audience import (
     HEAD,
     LONGEST_NAME,
     UNSURE,
+    Estimate,
     category_part,
     customer_part,
     drawn_category,
@@ -31,7 +31,6 @@ from consumer.core.preference.audience import (
 from consumer.core.settings import DAY_MS, AudienceSettings, CoreSettings, LearnerSettings
 from schemas.records import TrainingExample
 
-UNKNOWN = -1.0  # the probability of a model that has learned nothing
 HALF_LIFE_DAYS = 30.0  # of an example in a rate: what sells has its season
 PRIOR_STRENGTH = 10.0  # where AdaGrad's sums of squares start
 SHRINKAGE = 10.0  # examples of the rate of all categories that each category starts with
@@ -70,13 +69,6 @@ class AudienceState(msgspec.Struct, frozen=True):
     categories: dict[str, Rate]
 
 
-class Estimate(NamedTuple):
-    """What the model says of one pair. The probability is UNKNOWN where nothing was learned."""
-
-    probability: float
-    features: bytes
-
-
 class AudienceScorer:
     """Predicts; never learns, and never grows."""
 
@@ -97,15 +89,16 @@ class AudienceScorer:
         """Return the probability of each of `categories`; nothing before anything was learned."""
         if self._scorer is None:
             return {}
-        return {category: self.estimate(customer, category, at_ms).probability for category in categories}
+        estimates = {category: self.estimate(customer, category, at_ms).probability for category in categories}
+        return {category: probability for category, probability in estimates.items() if probability is not None}
 
     def estimate_with(self, of_customer: tuple[float, ...], customer: Customer, category: str, at_ms: int) -> Estimate:
         """Return what `estimate` does, from what `customer_part` returned for the same customer and time."""
         kind = kind_of(customer, category, self._settings)
-        of_category = category_part(customer, category, kind, at_ms, self._settings.within_days)
+        of_category = category_part(customer, category, kind, at_ms=at_ms, window_days=self._settings.within_days)
         packed = pack(self._logits.get(category, self._unknown)[kind], of_category, of_customer)
         if self._scorer is None:
-            return Estimate(UNKNOWN, packed)
+            return Estimate(None, packed)
         return Estimate(sigmoid(self._scorer.logit(unpack(packed))), packed)
 
 
@@ -113,8 +106,8 @@ def predict_pair(customer: Customer, scorer: AudienceScorer, at_ms: int, setting
     """At some ticks of `customer`, predict a category; the customer remembers it until the window is over."""
     category = drawn_category(customer, scorer.categories, at_ms, settings.audience.sample_share)
     if category is not None:
-        probability, packed = scorer.estimate(customer, category, at_ms)
-        remember_prediction(customer, category, packed, probability, at_ms, settings.state.pending_audience)
+        estimate = scorer.estimate(customer, category, at_ms)
+        remember_prediction(customer, category, estimate, at_ms, limit=settings.state.pending_audience)
 
 
 class AudienceLearner:
@@ -126,16 +119,13 @@ class AudienceLearner:
         self._feature_set = feature_set(settings)
         self._slots = settings.category_slots
         if state is None:
-            self._model = LinearLearner(
-                AUDIENCE_FEATURES,
-                learning_rate=learning.learning_rate,
-                l2=learning.l2,
-                accumulator=PRIOR_STRENGTH,
-            )
+            rate, l2 = learning.learning_rate, learning.l2
+            model = untaught(AUDIENCE_FEATURES, learning_rate=rate, l2=l2, accumulator=PRIOR_STRENGTH)
+            self._model = LinearLearner(model)
             self._n_examples, self._overall = 0, Rate()
             self._categories: dict[str, Rate] = {}
         else:
-            self._model = LinearLearner.from_state(state.model)
+            self._model = LinearLearner(state.model)
             self._n_examples, self._overall = state.n_examples, state.overall
             self._categories = dict(state.categories)
 

@@ -15,7 +15,7 @@ import numpy as np
 from consumer.core.customer.bought import DECAY, GAP_UNIT
 from consumer.core.customer.customer import Customer
 from consumer.core.hashing import name_of, uniform
-from consumer.core.learning.linear import LinearLearner, LinearState
+from consumer.core.learning.linear import LinearLearner, LinearState, from_weights, require_names
 from consumer.core.preference.basket_index import BasketIndex
 from consumer.core.preference.candidates import Candidates, Floats, Ints
 from consumer.core.preference.items import CONTEXT_ITEMS
@@ -83,19 +83,8 @@ def anything(_item_id: str) -> bool:
 
 def prior_state(settings: LearnerSettings) -> LinearState:
     """Return the model before anything was learned."""
-    return LinearState(
-        names=BASKET_FEATURES,
-        weights=tuple(weight for weight, _ in _FEATURES.values()),
-        intercept=0.0,
-        counts=(),
-        means=(),
-        variances=(),
-        gradient_squares=(1.0,) * len(BASKET_FEATURES),  # the first examples nudge the weights rather than throw them
-        n_iterations=1,  # 0 would say that there are no weights yet
-        learning_rate=_STEP * settings.learning_rate,
-        l2=settings.l2,
-        with_intercept=False,
-    )
+    weights = {name: weight for name, (weight, _) in _FEATURES.items()}
+    return from_weights(weights, learning_rate=_STEP * settings.learning_rate, l2=settings.l2)
 
 
 class BasketRanker:
@@ -105,9 +94,7 @@ class BasketRanker:
 
     def __init__(self, state: LinearState | None = None) -> None:
         """Raise ValueError where the features of `state` are others."""
-        state = prior_state(LearnerSettings()) if state is None else state
-        if state.names != BASKET_FEATURES:
-            raise ValueError("the basket ranker's state has other features than this build")
+        state = require_names(state or prior_state(LearnerSettings()), BASKET_FEATURES, "basket ranker")
         self._weights: Floats = np.array(state.weights)[:, np.newaxis]
 
     def scores(self, rows: Floats) -> Floats:
@@ -128,9 +115,7 @@ class BasketLearner:
 
     def __init__(self, settings: LearnerSettings, state: LinearState | None = None) -> None:
         """`state`: where to go on exactly; ValueError where its features are others."""
-        if state is not None and state.names != BASKET_FEATURES:
-            raise ValueError("the basket learner's state has other features than this build")
-        self._model = LinearLearner.from_state(prior_state(settings) if state is None else state)
+        self._model = LinearLearner(require_names(state or prior_state(settings), BASKET_FEATURES, "basket ranker"))
 
     def learn(self, example: TrainingExample) -> None:
         """Fold the rows of one example in; examples of other heads or features teach nothing.
@@ -233,8 +218,8 @@ def recommend_basket(
     ranker: BasketRanker,
     customer: Customer,
     at_ms: int,
-    limit: int,
     *,
+    limit: int,
     exclude: Collection[str] = (),
     is_offerable: Callable[[str], bool] = anything,
 ) -> list[Recommendation]:
@@ -262,6 +247,7 @@ def try_next_basket(
     ranker: BasketRanker,
     customer: Customer,
     items: Collection[str],
+    *,
     at_ms: int,
     settings: PreferenceSettings,
     seed_words: Sequence[str],

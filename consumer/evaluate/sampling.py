@@ -1,8 +1,0 @@
-"""Of which share of what happened a ranker learns in a backtest."""
-
-LEARNED_FROM = 50_000  # of fewer positions or baskets, all; of more, so many or the share that is configured
-
-
-def learned_share(n: int, configured: float) -> float:
-    """Return the share of `n` positions or baskets that are learned from, not below what a worker is configured to."""
-    return max(configured, min(1.0, LEARNED_FROM / max(1, n)))
