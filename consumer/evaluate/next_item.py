@@ -208,6 +208,7 @@ def run_next_item(
     test: SessionEvents | None,
     settings: CoreSettings,
     top: int,
+    *,
     progress: Progress = lambda _done, _total: None,
 ) -> NextItemRun:
     """Predict and learn through both files, or through the one."""
@@ -217,17 +218,19 @@ def run_next_item(
     share = learned_share(trained.n_positions, settings.preference.sample_share)
     learned = Learned(settings, share)
     if test is None:
-        prequential = _predict_in_time(trained, learned, settings, top, lambda n: progress(n, trained.n_events))
+        prequential = _predict_in_time(
+            trained, learned, settings, top=top, progress=lambda n: progress(n, trained.n_events)
+        )
         static, tested = None, trained
     else:
         tested = Sessions(test)
         total = trained.n_events + 2 * tested.n_events
         _learn(trained, learned, settings, lambda n: progress(n, total))
         done = trained.n_events
-        static = _predict(tested, learned, settings, top, lambda n: progress(done + n, total))
+        static = _predict(tested, learned, settings, top=top, progress=lambda n: progress(done + n, total))
         learned.learn_ns = array("q")
         done += tested.n_events
-        prequential = _predict_in_time(tested, learned, settings, top, lambda n: progress(done + n, total))
+        prequential = _predict_in_time(tested, learned, settings, top=top, progress=lambda n: progress(done + n, total))
     static_items = set(train.item_ids)
     return NextItemRun(
         top=top,
@@ -280,7 +283,7 @@ def _learn(sessions: Sessions, learned: Learned, settings: CoreSettings, progres
 
 
 def _predict(
-    sessions: Sessions, learned: Learned, settings: CoreSettings, top: int, progress: Callable[[int], None]
+    sessions: Sessions, learned: Learned, settings: CoreSettings, *, top: int, progress: Callable[[int], None]
 ) -> Predictions:
     """Predict every position of all sessions, and learn nothing."""
     predictions = Predictions(top)
@@ -298,7 +301,7 @@ def _predict(
 
 
 def _predict_in_time(
-    sessions: Sessions, learned: Learned, settings: CoreSettings, top: int, progress: Callable[[int], None]
+    sessions: Sessions, learned: Learned, settings: CoreSettings, *, top: int, progress: Callable[[int], None]
 ) -> Predictions:
     """Predict every position as it comes, and learn each session once it has ended."""
     predictions = Predictions(top)

@@ -15,7 +15,7 @@ from consumer.core.preference.candidates import Floats
 from consumer.core.preference.items import ItemIndex
 from consumer.core.preference.preference import (
     FEATURE_SET,
-    PreferenceLearner,
+    NextItemLearner,
     Ranker,
     _rank,
     _Ranked,
@@ -281,7 +281,7 @@ def test_what_a_recommendation_caused_teaches_less() -> None:
 def test_the_ranker_learns_what_customers_choose() -> None:
     """Where nobody ever looks at the same item again, the same item sinks."""
     index = index_of("ab", "ab", "cb", "bd", "ad")
-    learner = PreferenceLearner(LearnerSettings(learning_rate=0.1))
+    learner = NextItemLearner(LearnerSettings(learning_rate=0.1))
     customer = visitor("a")
     before = ids(recommend(index, Ranker(learner.state()), customer, 10))
     for _ in range(100):
@@ -318,11 +318,11 @@ def test_a_saved_learner_goes_on_bit_for_bit(
 ) -> None:
     """State → bytes → state → learn → predict equals never having stopped."""
     settings = LearnerSettings()
-    undisturbed = PreferenceLearner(settings)
+    undisturbed = NextItemLearner(settings)
     for example in first:
         undisturbed.learn(example)
     stored = msgspec.msgpack.decode(msgspec.msgpack.encode(undisturbed.state()), type=LinearState)
-    restored = PreferenceLearner(settings, stored)
+    restored = NextItemLearner(settings, stored)
     assert restored.state() == undisturbed.state()
     for example in then:
         undisturbed.learn(example)
@@ -334,7 +334,7 @@ def test_a_saved_learner_goes_on_bit_for_bit(
 
 def test_a_new_learner_ranks_as_the_prior_does() -> None:
     """Before the first example the ranker has the weights it comes with, and the default ranker is the same."""
-    state = PreferenceLearner(LearnerSettings()).state()
+    state = NextItemLearner(LearnerSettings()).state()
     assert state.weights == prior_state(LearnerSettings()).weights
     index, customer = index_of("abc", "bcd", "cda"), visitor("ab", "d")
     assert recommend(index, Ranker(state), customer, 9) == recommend(index, Ranker(), customer, 9)
@@ -346,9 +346,9 @@ def test_other_features_are_refused_or_teach_nothing() -> None:
     with pytest.raises(ValueError, match="features"):
         Ranker(other)
     with pytest.raises(ValueError, match="features"):
-        PreferenceLearner(LearnerSettings(), other)
+        NextItemLearner(LearnerSettings(), other)
     example = attempt(index_of("ab", "ac"), visitor("a"), "b")
-    learner = PreferenceLearner(LearnerSettings())
+    learner = NextItemLearner(LearnerSettings())
     learner.learn(msgspec.structs.replace(example, feature_set="another", features=(0.5,)))
     assert learner.state() == prior_state(LearnerSettings())
     with pytest.raises(ValueError, match="1 features in 1 rows"):

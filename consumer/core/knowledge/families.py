@@ -21,7 +21,7 @@ from consumer.core.learning.linear import LinearState
 from consumer.core.preference import audience
 from consumer.core.preference.audience_model import AudienceLearner, AudienceScorer, AudienceState
 from consumer.core.preference.basket import BASKET_FEATURES, BasketLearner, BasketRanker
-from consumer.core.preference.preference import PreferenceLearner, Ranker
+from consumer.core.preference.preference import NextItemLearner, Ranker
 from consumer.core.preference.rank_features import RANK_FEATURES
 from consumer.core.reward.model import RewardLearner, RewardScorer
 from consumer.core.reward.model import model_meaning as reward_meaning
@@ -92,7 +92,7 @@ FAMILY_SPECS: Mapping[Family, FamilySpec[Any]] = {
         models=PreferenceModels,
         meaning=lambda settings, _: name_of(*RANK_FEATURES, *BASKET_FEATURES, audience.feature_set(settings.audience)),
         learners=lambda settings, _, known: {
-            "next_item": PreferenceLearner(settings.learner, known.next_item),
+            "next_item": NextItemLearner(settings.learner, known.next_item),
             "basket": BasketLearner(settings.learner, known.basket),
             "audience": AudienceLearner(settings.audience, settings.learner, known.audience),
         },

@@ -15,10 +15,11 @@ import numpy as np
 from consumer.core.customer.bought import DECAY, GAP_UNIT
 from consumer.core.customer.customer import Customer
 from consumer.core.hashing import name_of, uniform
-from consumer.core.learning.linear import LinearLearner, LinearState, from_weights, require_names
+from consumer.core.learning.linear import LinearState, from_weights, require_names
 from consumer.core.preference.basket_index import BasketIndex
 from consumer.core.preference.candidates import Candidates, Floats, Ints
 from consumer.core.preference.items import CONTEXT_ITEMS
+from consumer.core.preference.rank_learner import RankLearner
 from consumer.core.settings import DAY_MS, LearnerSettings, PreferenceSettings
 from schemas.records import Recommendation, TrainingExample
 
@@ -110,29 +111,13 @@ class BasketRanker:
         return [_SOURCES[at] for at in np.argmax(np.where(known, gains, -np.inf), axis=0).tolist()]
 
 
-class BasketLearner:
-    """Folds the examples of baskets into the ranker's weights."""
+class BasketLearner(RankLearner):
+    """Folds what was ordered into the weights of a `BasketRanker`."""
 
     def __init__(self, settings: LearnerSettings, state: LinearState | None = None) -> None:
-        """`state`: where to go on exactly; ValueError where its features are others."""
-        self._model = LinearLearner(require_names(state or prior_state(settings), BASKET_FEATURES, "basket ranker"))
-
-    def learn(self, example: TrainingExample) -> None:
-        """Fold the rows of one example in; examples of other heads or features teach nothing.
-
-        Raises ValueError for rows of another length.
-        """
-        if example.head != BASKET or example.feature_set != FEATURE_SET:
-            return
-        width = len(BASKET_FEATURES)
-        if len(example.features) != example.rows * width:
-            raise ValueError(f"a basket example has {len(example.features)} features in {example.rows} rows")
-        for start in range(0, len(example.features), width):
-            self._model.learn(example.features[start : start + width], 1.0, example.weight)
-
-    def state(self) -> LinearState:
-        """Return everything that the next `learn` depends on, as plain data."""
-        return self._model.state()
+        """`state`: where to go on exactly, with its own step size; ValueError where its features are others."""
+        state = require_names(state or prior_state(settings), BASKET_FEATURES, "basket ranker")
+        super().__init__(BASKET, FEATURE_SET, state)
 
 
 class _Ranked(NamedTuple):

@@ -245,7 +245,7 @@ class ItemIndex:
             of_rules, at_once = slice(int(steps.lengths[:n].sum()), len(steps.slots)), steps.at_once[n:]
         distinct, places = self._scratch.columns(steps.slots)
         previous = slot_of.get(context[1], -1) if len(context) > 1 else -1
-        found = gains(steps, places, len(distinct), neighbours, of_rules, previous)
+        found = gains(steps, places, len(distinct), neighbours, of_rules=of_rules, previous=previous)
         found[AROUND:, (distinct == last).argmax()] = 0.0
         n_with = np.frombuffer(self._log.n_with, dtype=np.uint32).take(distinct)
         found[TOGETHER] *= log(1 + self._log.n_held) - np.frombuffer(self._logarithms).take(n_with)

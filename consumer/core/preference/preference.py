@@ -13,7 +13,7 @@ import numpy as np
 
 from consumer.core.customer.customer import Customer
 from consumer.core.hashing import name_of
-from consumer.core.learning.linear import LinearLearner, LinearScorer, LinearState, from_weights, require_names
+from consumer.core.learning.linear import LinearScorer, LinearState, from_weights, require_names
 from consumer.core.preference.candidates import Candidates, Floats, Ints
 from consumer.core.preference.items import CONTEXT_ITEMS, ItemIndex
 from consumer.core.preference.rank_features import (
@@ -25,6 +25,7 @@ from consumer.core.preference.rank_features import (
     RankFeatures,
     rank_features,
 )
+from consumer.core.preference.rank_learner import RankLearner
 from consumer.core.settings import LearnerSettings, PreferenceSettings
 from schemas.records import Recommendation, TrainingExample
 
@@ -148,30 +149,12 @@ def _sum_rows(rows: Floats) -> Floats:
     return total
 
 
-class PreferenceLearner:
-    """Folds preference examples into the ranker's weights."""
+class NextItemLearner(RankLearner):
+    """Folds what came next into the weights of a `Ranker`."""
 
     def __init__(self, settings: LearnerSettings, state: LinearState | None = None) -> None:
         """`state`: where to go on exactly, with its own step size; ValueError where its features are others."""
-        self._model = LinearLearner(require_names(state or prior_state(settings), RANK_FEATURES, "ranker"))
-
-    def learn(self, example: TrainingExample) -> None:
-        """Fold the rows of one example in; examples of other heads or features teach nothing.
-
-        The log outlives builds: a trainer, or a rebuild, meets examples of the features before. The model has no
-        intercept, so (row, 1) says all that (−row, 0) would. Raises ValueError for rows of another length.
-        """
-        if example.head != NEXT_ITEM or example.feature_set != FEATURE_SET:
-            return
-        width = len(RANK_FEATURES)
-        if len(example.features) != example.rows * width:
-            raise ValueError(f"a preference example has {len(example.features)} features in {example.rows} rows")
-        for start in range(0, len(example.features), width):
-            self._model.learn(example.features[start : start + width], 1.0, example.weight)
-
-    def state(self) -> LinearState:
-        """Return everything that the next `learn` depends on, as plain data."""
-        return self._model.state()
+        super().__init__(NEXT_ITEM, FEATURE_SET, require_names(state or prior_state(settings), RANK_FEATURES, "ranker"))
 
 
 class _Ranked(NamedTuple):
@@ -193,7 +176,7 @@ def _rank(index: ItemIndex, ranker: Ranker, customer: Customer) -> _Ranked:
     if category is None and customer.session_categories:
         category = customer.session_categories[-1]
     candidates = index.candidates(own[:n_context], own, category)
-    features = rank_features(index, customer, own, category, candidates)
+    features = rank_features(index, customer, own, candidates, category=category)
     # Of someone unknown only popularity speaks; learned weights rest on comparisons in which more was known.
     scores = ranker.scores(features) if own else candidates.popularity
     return _Ranked(candidates, features, scores, _best_first(scores, candidates))
