@@ -222,7 +222,7 @@ def test_examples_of_another_window_teach_nothing() -> None:
     other = AudienceLearner(AudienceSettings(within_days=30), LearnerSettings())
     for example in some_examples(10):
         other.learn(example)
-    assert other.state().n_examples == 0
+    assert other.state().model.n_iterations == 0
 
 
 def test_at_ticks_own_and_other_categories_are_drawn() -> None:

@@ -251,8 +251,8 @@ def test_losses_that_grow_loosen_the_hazard_head_once_and_no_other() -> None:
     moves = [move for row in rows for move in learner.learn(row)]
     assert len(moves) > 1
     # All rows are alike, so that their standardised features are 0 and the sums of squares stay where they began.
-    assert set(learner.state().hazard.model.gradient_squares) == {150.0}
-    assert set(learner.state().horizon.model.gradient_squares) == {300.0}
+    assert set(learner.state().heads[churn.HAZARD].gradient_squares) == {150.0}
+    assert set(learner.state().heads[churn.HORIZON].gradient_squares) == {300.0}
 
 
 def test_a_prediction_from_other_features_is_forgotten_and_teaches_nothing() -> None:

@@ -12,6 +12,7 @@ them alone whether the first purchase comes within the horizon.
 
 from functools import lru_cache
 from math import log
+from typing import NamedTuple
 
 import msgspec
 
@@ -54,21 +55,11 @@ def model_meaning(settings: ChurnSettings) -> str:
     return name_of(feature_set(settings), *CHURN_TERMS)
 
 
-class HeadState(msgspec.Struct, frozen=True):
-    """One head as plain data, and how many examples it has learned from."""
-
-    model: LinearState
-    n_examples: int
-
-
 class ChurnState(msgspec.Struct, frozen=True):
-    """The heads as plain data, the level of the hazard over the last year, and what drift is told by."""
+    """The model as plain data."""
 
-    horizon: HeadState
-    hazard: HeadState
-    first_horizon: HeadState
-    first_hazard: HeadState
-    season: SeasonState
+    heads: dict[str, LinearState]  # by HEADS
+    season: SeasonState  # the level of the hazard over the last year
     drift: DriftState | None = None  # None: it is not looked for
 
 
@@ -76,33 +67,21 @@ class ChurnEstimate(msgspec.Struct, frozen=True, gc=False):
     """What the model says of one customer at one moment.
 
     Probabilities are None where nothing was learned. Of who never bought, where the signal is a purchase, `probability`
-    is None, the heads' are those of no first purchase, and `first_purchase_probability` is known; of all others it is
-    None.
+    is None, `hazard_probability` is that of no first purchase, and `first_purchase_probability` is known; of all others
+    it is None.
     """
 
     probability: float | None
-    horizon_probability: float | None
     hazard_probability: float | None
     features: bytes
     first_purchase_probability: float | None = None  # within the horizon, of who never bought
 
 
-class Head:
-    """One head of the model. Prediction changes nothing in it."""
+class _Heads(NamedTuple):
+    """What speaks of one customer; None where nothing was learned."""
 
-    def __init__(self, state: LinearState, horizon_days: float) -> None:
-        self.model = LinearScorer(state)
-        self._horizon_days = horizon_days
-
-    def logit(self, values: tuple[float, ...]) -> float:
-        """Return the log-odds of no signal in the head's window; `values` in the order of CHURN_FEATURES."""
-        return self.model.logit(churn_terms(values, self._horizon_days))
-
-
-class _HeadPair:
-    def __init__(self, horizon: HeadState | None, hazard: HeadState | None, *, horizon_days: float) -> None:
-        self.horizon = Head(horizon.model, horizon_days) if horizon is not None and horizon.n_examples else None
-        self.hazard = Head(hazard.model, horizon_days) if hazard is not None and hazard.n_examples else None
+    horizon: LinearScorer | None
+    hazard: LinearScorer | None
 
 
 class ChurnScorer:
@@ -114,10 +93,10 @@ class ChurnScorer:
         self._roll = days / settings.hazard_days
         self._halfway = Silence((days - settings.hazard_days) / 2.0, days)
         self._by_purchase = settings.signal == "purchase"
-        heads = (None,) * len(HEADS) if state is None else _heads_of(state)
-        self._again = _HeadPair(*heads[:2], horizon_days=days)
-        self._first = _HeadPair(*heads[2:], horizon_days=days)
-        self.horizon, self.hazard = self._again.horizon, self._again.hazard
+        heads = {} if state is None else state.heads
+        known = {name: LinearScorer(head) for name, head in heads.items() if head.n_iterations}
+        self._again = _Heads(known.get(HORIZON), known.get(HAZARD))
+        self._first = _Heads(known.get(FIRST_HORIZON), known.get(FIRST_HAZARD))
         season = SeasonState() if state is None else state.season
         self._season = Season(days, settings.hazard_days, season)
 
@@ -131,21 +110,28 @@ class ChurnScorer:
         if heads.horizon is not None or heads.hazard is not None:
             terms = churn_terms(values, self._horizon_days)
             if heads.horizon is not None:
-                horizon = heads.horizon.model.logit(terms)
+                horizon = heads.horizon.logit(terms)
             if heads.hazard is not None:
-                hazard = heads.hazard.model.logit(terms)
-                rolled = _rolled_logit(heads.hazard.logit(self._halfway.after(values)), self._roll)
+                hazard = heads.hazard.logit(terms)
+                rolled = _rolled_logit(heads.hazard.logit(self._terms_halfway(values)), self._roll)
         combined = _mean_logit(horizon, rolled)
         if combined is not None and not is_first:
             combined += SEASON_SHARE * self._season.change(at_ms)
         silent = None if combined is None else sigmoid(combined)
         return ChurnEstimate(
             probability=None if is_first else silent,
-            horizon_probability=None if horizon is None else sigmoid(horizon),
             hazard_probability=None if hazard is None else sigmoid(hazard),
             features=packed,
             first_purchase_probability=1.0 - silent if is_first and silent is not None else None,
         )
+
+    def hazard_logit(self, values: tuple[float, ...]) -> float | None:
+        """Return the log-odds of no signal in the short window, of who has given it before; None where not known."""
+        hazard = self._again.hazard
+        return None if hazard is None else hazard.logit(churn_terms(values, self._horizon_days))
+
+    def _terms_halfway(self, values: tuple[float, ...]) -> tuple[float, ...]:
+        return churn_terms(self._halfway.after(values), self._horizon_days)
 
     def contributions(self, packed: bytes, at_ms: int) -> tuple[float, tuple[float, ...]]:
         """Return bias and the contribution of each feature; their sum is the logit of the estimate's probability.
@@ -159,15 +145,14 @@ class ChurnScorer:
         heads = self._first if is_first else self._again
         parts: list[tuple[float, tuple[float, ...]]] = []
         if heads.horizon is not None:
-            model = heads.horizon.model
-            parts.append((model.bias, model.contributions(churn_terms(values, self._horizon_days))))
+            own = heads.horizon.contributions(churn_terms(values, self._horizon_days))
+            parts.append((heads.horizon.bias, own))
         if heads.hazard is not None:
-            model = heads.hazard.model
-            terms = churn_terms(self._halfway.after(values), self._horizon_days)
-            bias, logit = model.bias, model.logit(terms)
+            terms = self._terms_halfway(values)
+            bias, logit = heads.hazard.bias, heads.hazard.logit(terms)
             start, end = _rolled_logit(bias, self._roll), _rolled_logit(logit, self._roll)
             slope = (end - start) / (logit - bias) if logit != bias else 0.0
-            parts.append((start, tuple(slope * c for c in model.contributions(terms))))
+            parts.append((start, tuple(slope * c for c in heads.hazard.contributions(terms))))
         if not parts:
             return 0.0, (0.0,) * len(CHURN_FEATURES)
         share = 1.0 / len(parts)
@@ -200,13 +185,8 @@ class ChurnLearner:
     ) -> None:
         self._feature_set = feature_set(churn_settings)
         self._horizon_days = churn_settings.horizon_days
-        if state is None:
-            self._heads = {head: _new_head(head, settings, churn_settings.horizon_days) for head in HEADS}
-            self._n_examples = dict.fromkeys(HEADS, 0)
-        else:
-            states = dict(zip(HEADS, _heads_of(state), strict=True))
-            self._heads = {head: LinearLearner(each.model) for head, each in states.items()}
-            self._n_examples = {head: each.n_examples for head, each in states.items()}
+        heads = {head: _untaught_head(head, settings, churn_settings.horizon_days) for head in HEADS}
+        self._heads = {head: LinearLearner(each) for head, each in (heads if state is None else state.heads).items()}
         self._season = SeasonLearner(churn_settings.horizon_days, None if state is None else state.season)
         self._loosening = settings.drift_loosening
         self._drift: DriftMonitor | None = None
@@ -224,7 +204,6 @@ class ChurnLearner:
         moves = self._watch(example) if example.head == HAZARD else []
         terms = churn_terms(example.features, self._horizon_days)
         head.learn(terms, example.label, example.weight, at_ms=example.matured_at)
-        self._n_examples[example.head] += 1
         if example.head == HAZARD:
             self._season.note(example.matured_at, head.intercept)
         return moves
@@ -246,29 +225,19 @@ class ChurnLearner:
 
     def state(self) -> ChurnState:
         """Return the model as plain data."""
-        horizon, hazard, first_horizon, first_hazard = (
-            HeadState(self._heads[head].state(), self._n_examples[head]) for head in HEADS
-        )
-        drift = None if self._drift is None else self._drift.state()
-        return ChurnState(horizon, hazard, first_horizon, first_hazard, self._season.state(), drift)
+        heads = {head: learner.state() for head, learner in self._heads.items()}
+        return ChurnState(heads, self._season.state(), None if self._drift is None else self._drift.state())
 
 
-def _heads_of(state: ChurnState) -> tuple[HeadState, ...]:
-    """Return the heads in the order of HEADS."""
-    return state.horizon, state.hazard, state.first_horizon, state.first_hazard
-
-
-def _new_head(head: str, settings: LearnerSettings, horizon_days: float) -> LinearLearner:
+def _untaught_head(head: str, settings: LearnerSettings, horizon_days: float) -> LinearState:
     memory = HORIZON_MEMORY if head in (HORIZON, FIRST_HORIZON) else HAZARD_MEMORY
-    return LinearLearner(
-        untaught(
-            CHURN_TERMS,
-            learning_rate=STEP * settings.learning_rate,
-            l2=settings.l2,
-            accumulator=settings.prior_strength,
-            memory_ms=int(memory * horizon_days * DAY_MS),
-            averaged=True,
-        )
+    return untaught(
+        CHURN_TERMS,
+        learning_rate=STEP * settings.learning_rate,
+        l2=settings.l2,
+        accumulator=settings.prior_strength,
+        memory_ms=int(memory * horizon_days * DAY_MS),
+        averaged=True,
     )
 
 

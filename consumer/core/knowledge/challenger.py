@@ -103,10 +103,11 @@ class BuiltInChallenger:
     def probability(self, example: TrainingExample) -> float | None:
         """Return what it would have said when the example was predicted."""
         scorer = self._copies[example.head].at(example.predicted_at)
-        if scorer is None or scorer.hazard is None:
+        hazard = None if scorer is None else scorer.hazard_logit(example.features)
+        if scorer is None or hazard is None:
             return None
         if example.head == HAZARD:
-            return sigmoid(scorer.hazard.logit(example.features))
+            return sigmoid(hazard)
         bias, contributions = scorer.contributions(_PACKED.pack(*example.features), example.predicted_at)
         return sigmoid(bias + sum(contributions))
 
@@ -204,8 +205,7 @@ def latest_label_ms(models: Models) -> int | None:
     state = models.churn if isinstance(models, ChurnModels) else None
     if state is None:
         return None
-    heads = (state.horizon, state.hazard, state.first_horizon, state.first_hazard)
-    return max(head.model.latest_ms for head in heads) or None
+    return max(head.latest_ms for head in state.heads.values()) or None
 
 
 def _copies_of_heads(settings: ChurnSettings, known_ms: int | None = None) -> "dict[str, _Copies[Any]]":

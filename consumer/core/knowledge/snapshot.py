@@ -96,7 +96,7 @@ def read_snapshot(data: bytes) -> Snapshot:
             return _decode(body)
         if written == 1:
             return msgspec.convert(_from_format_1(msgspec.msgpack.decode(body)), Snapshot)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, KeyError, TypeError) as error:  # the latter where an older format is a riddle
         raise RefusedSnapshot(f"a model snapshot cannot be read ({error}); {_REBUILD}") from error
     raise RefusedSnapshot(
         f"a model snapshot has format {written}, this build reads 1 to {SNAPSHOT_FORMAT}: use the build that wrote it, "
@@ -120,15 +120,27 @@ def decode_snapshot(data: bytes, settings: CoreSettings, catalogue: Catalogue) -
 
 
 def _from_format_1(old: dict[str, Any]) -> dict[str, Any]:
-    """Return what a snapshot of format 1 says in format 2: the models of all families stood side by side in it."""
+    """Return what a snapshot of format 1 says in format 2.
+
+    The models of all families stood side by side in it, and how many examples a model had learned from stood twice.
+    """
+    churn = old.get("churn") or {}
     models: dict[str, dict[str, Any]] = {
-        "churn": {"churn": {**(old.get("churn") or {}), "drift": old.get("drift")}, "segments": old.get("segments")},
-        "preference": {name: old.get(was) for name, was in _PREFERENCE_OF_FORMAT_1.items()},
+        "churn": {
+            "churn": {
+                "heads": {name.replace("_", "-"): churn[name]["model"] for name in churn if name != "season"},
+                "season": churn.get("season"),
+                "drift": old.get("drift"),
+            },
+            "segments": old.get("segments"),
+        },
+        "preference": {
+            "next_item": old.get("preference"),
+            "basket": old.get("basket"),
+            "audience": old.get("audience"),
+        },
         "policy": {"reward": (old.get("policy") or {}).get("linear")},
     }
     family = old["family"]
     frame = {name: old.get(name) for name in ("river_version", "offset", "meaning", "challenger")}
     return {**frame, "format": 2, "models": {"family": family, **models.get(family, {})}}
-
-
-_PREFERENCE_OF_FORMAT_1 = {"next_item": "preference", "basket": "basket", "audience": "audience"}

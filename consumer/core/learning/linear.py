@@ -85,17 +85,13 @@ def from_weights(
 
     With an accumulator the first examples nudge the weights rather than throw them.
     """
-    return LinearState(
-        names=tuple(weights),
+    return msgspec.structs.replace(
+        untaught(tuple(weights), learning_rate=learning_rate, l2=l2, accumulator=accumulator),
         weights=tuple(weights.values()),
-        intercept=0.0,
         counts=(),
         means=(),
         variances=(),
-        gradient_squares=(accumulator,) * len(weights),
         n_iterations=int(any(weights.values())),  # 0 says that there are no weights yet
-        learning_rate=learning_rate,
-        l2=l2,
         with_intercept=False,
     )
 

@@ -64,7 +64,6 @@ class AudienceState(msgspec.Struct, frozen=True):
     """The model as plain data."""
 
     model: LinearState
-    n_examples: int
     overall: Rate
     categories: dict[str, Rate]
 
@@ -74,7 +73,7 @@ class AudienceScorer:
 
     def __init__(self, settings: AudienceSettings, state: AudienceState | None = None) -> None:
         self._settings = settings
-        self._scorer = LinearScorer(state.model) if state is not None and state.n_examples else None
+        self._scorer = LinearScorer(state.model) if state is not None and state.model.n_iterations else None
         overall = state.overall if state is not None else Rate()
         rates = state.categories if state is not None else {}
         self._unknown = _logits(Rate(), overall)
@@ -121,13 +120,10 @@ class AudienceLearner:
         if state is None:
             rate, l2 = learning.learning_rate, learning.l2
             model = untaught(AUDIENCE_FEATURES, learning_rate=rate, l2=l2, accumulator=PRIOR_STRENGTH)
-            self._model = LinearLearner(model)
-            self._n_examples, self._overall = 0, Rate()
-            self._categories: dict[str, Rate] = {}
-        else:
-            self._model = LinearLearner(state.model)
-            self._n_examples, self._overall = state.n_examples, state.overall
-            self._categories = dict(state.categories)
+            state = AudienceState(model, Rate(), {})
+        self._model = LinearLearner(state.model)
+        self._overall = state.overall
+        self._categories = dict(state.categories)
 
     def learn(self, example: TrainingExample) -> None:
         """Fold one example in. One of another head or feature set, or without weight, teaches nothing."""
@@ -137,7 +133,6 @@ class AudienceLearner:
         if not category or len(category) > LONGEST_NAME:
             return
         self._model.learn(example.features, example.label, example.weight)
-        self._n_examples += 1
         kind = AGAIN if example.features[_BOUGHT] else UNSURE if example.features[_UNSURE] else FIRST
         added = (example.matured_at, kind, example.label, example.weight)
         self._overall = self._overall.plus(*added)
@@ -153,7 +148,7 @@ class AudienceLearner:
     def state(self) -> AudienceState:
         """Return everything that the next `learn` depends on."""
         categories = {name: self._categories[name] for name in sorted(self._categories)}
-        return AudienceState(self._model.state(), self._n_examples, self._overall, categories)
+        return AudienceState(self._model.state(), self._overall, categories)
 
 
 def _logits(rate: Rate, overall: Rate) -> tuple[float, ...]:
