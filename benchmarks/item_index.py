@@ -137,7 +137,7 @@ def measure(index: ItemIndex) -> dict[str, list[float]]:
         recommend(index, ranker, customer, TOP)
         seconds["recommend"].append(thread_time() - started)
         started = thread_time()
-        try_next_item(index, ranker, customer, session.items[-1], 1, 2, settings)
+        try_next_item(index, ranker, customer, session.items[-1], predicted_at_ms=1, matured_at_ms=2, settings=settings)
         seconds["try"].append(thread_time() - started)
         index.fold(session)
     for _ in range(N_MEASURED // 100):  # a hundred at a time: a clock around each would cost as much as it measures

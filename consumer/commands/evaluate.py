@@ -146,13 +146,8 @@ def next_item(
     trained = _read(train, ["session_id", "item_id"], (), column)
     tested = None if test is None else _read(test, ["session_id", "item_id"], (), column)
     with _progress("events") as progress:
-        run = run_next_item(
-            _session_events(trained),
-            None if tested is None else _session_events(tested),
-            core,
-            top,
-            progress=progress,
-        )
+        test_events = None if tested is None else _session_events(tested)
+        run = run_next_item(_session_events(trained), test_events, core, top, progress=progress)
     if not len(run.prequential):
         raise CommandError(f"{test or train}: no session has two events, so there is no next item to predict")
     figures = figures_of(run)

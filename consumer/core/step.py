@@ -281,10 +281,11 @@ class ScoringTask:
     def _tick(self, customer: Customer, due_ms: int) -> None:
         """Look at a silent customer: predict, keep the prediction until its labels mature, act on a high risk."""
         estimate = self.knowledge.churn.estimate(customer, due_ms)
-        churn.remember_prediction(customer, estimate, due_ms, self.settings.churn, self.settings.state.pending_churn)
+        limit = self.settings.state.pending_churn
+        churn.remember_prediction(customer, estimate, due_ms, self.settings.churn, limit=limit)
         predict_pair(customer, self.knowledge.audience, due_ms, self.settings)
         customer.due.tick_ms = due_ms + int(self.settings.churn.tick_days * DAY_MS)
-        probability = estimate.probability if estimate.probability >= 0.0 else None
+        probability = estimate.probability
         sample = sample_of(customer, due_ms, self.knowledge.thresholds)
         if sample is not None:
             self._learn_from([sample])

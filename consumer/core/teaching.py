@@ -20,8 +20,18 @@ def example_of_item(customer: Customer, event: ClickEvent, item_id: str, core: C
     if _chance_of_event(customer) >= settings.sample_share:
         return []
     index, ranker, weight = knowledge.items, knowledge.ranker, _weight(event, settings)
-    before_ms, at_ms = customer.session.last_ms, event.occurred_at
-    return [try_next_item(index, ranker, customer, item_id, before_ms, at_ms, settings, weight)]
+    return [
+        try_next_item(
+            index,
+            ranker,
+            customer,
+            item_id,
+            predicted_at_ms=customer.session.last_ms,
+            matured_at_ms=event.occurred_at,
+            settings=settings,
+            weight=weight,
+        )
+    ]
 
 
 def example_of_basket(customer: Customer, event: PurchaseEvent, core: Core) -> list[TrainingExample]:
@@ -31,7 +41,11 @@ def example_of_basket(customer: Customer, event: PurchaseEvent, core: Core) -> l
         return []
     index, ranker, weight = knowledge.baskets, knowledge.basket_ranker, _weight(event, settings)
     items, at_ms, seed_words = tuple(_categories(event)), event.occurred_at, (event.event_id,)
-    return [try_next_basket(index, ranker, customer, items, at_ms, settings, seed_words, weight)]
+    return [
+        try_next_basket(
+            index, ranker, customer, items, at_ms=at_ms, settings=settings, seed_words=seed_words, weight=weight
+        )
+    ]
 
 
 def visit(customer: Customer, partition: int) -> Session:

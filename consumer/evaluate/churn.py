@@ -248,7 +248,7 @@ class _Backtest:
             self._on_phase[digest64("tick", customer_id) % self._every].append(number)
         self._customers: dict[int, Customer] = {}
         self._due: defaultdict[int, set[int]] = defaultdict(set)  # day → customers who may have a label to learn
-        catalogue = default_catalogue()  # a learner asks for one, though that of churn makes nothing of it
+        catalogue = default_catalogue()
         self._learner = new_learner("churn", settings, catalogue)
         self._knowledge = Knowledge(settings, catalogue)
         self._base_rate = BaseRate()
@@ -277,7 +277,7 @@ class _Backtest:
         for number in sorted(self._due.pop(day, ())):
             customer = self._customers[number]
             for example in churn.reveal(customer, self._ms(day) - 1, self._settings.churn):
-                self._learner.learn(self._learner.last_offset + 1, example)
+                self._learner.fold(self._learner.next_offset, example)
                 if example.head == churn.HORIZON:
                     self._base_rate.add(example.matured_at, example.label)
             self._schedule(number, customer)
@@ -310,10 +310,10 @@ class _Backtest:
         for number in numbers:
             customer = self._customers[number]
             estimate = scorer.estimate(customer, at_ms)
-            churn.remember_prediction(customer, estimate, at_ms, settings, self._pending_limit)
+            churn.remember_prediction(customer, estimate, at_ms, settings, limit=self._pending_limit)
             self._schedule(number, customer)
-            known = estimate.probability >= 0.0
-            self._note_row(number, day, estimate.probability if known else base_rate, is_base_rate=not known)
+            probability = base_rate if estimate.probability is None else estimate.probability
+            self._note_row(number, day, probability, is_base_rate=estimate.probability is None)
             if self._keep_features:
                 self._features.extend(unpack_churn(estimate.features))
 

@@ -22,9 +22,12 @@ import numpy as np
 
 from consumer.core.customer import updates
 from consumer.core.hashing import uniform
-from consumer.core.preference.items import ItemIndex
-from consumer.core.preference.preference import PreferenceLearner, Ranker, recommend, try_next_item
+from consumer.core.knowledge.knowledge import Knowledge
+from consumer.core.knowledge.learner import new_learner
+from consumer.core.preference.preference import Ranker, recommend, try_next_item
 from consumer.core.settings import CoreSettings
+from consumer.default_catalogue import default_catalogue
+from consumer.evaluate.learning import learned_share
 from consumer.evaluate.metrics import (
     Exposure,
     Ints,
@@ -34,7 +37,6 @@ from consumer.evaluate.metrics import (
     list_figures,
     microseconds,
 )
-from consumer.evaluate.sampling import learned_share
 from consumer.evaluate.sessions import SessionEvents, Sessions
 from schemas.events import ClickEvent
 from schemas.records import Session, TrainingExample
@@ -115,12 +117,17 @@ class Learned:
     def __init__(self, settings: CoreSettings, learned_share: float) -> None:
         self._settings = settings
         self._share = learned_share
-        self._learner = PreferenceLearner(settings.learner)
-        self._n_examples = 0
-        self.index = ItemIndex(settings.preference)
-        self.ranker = Ranker.from_state(self._learner.state())
+        catalogue = default_catalogue()
+        self._learner = new_learner("preference", settings, catalogue)
+        self._knowledge = Knowledge(settings, catalogue)
+        self.index = self._knowledge.items
         self.items_seen: set[str] = set()
         self.learn_ns = array("q")  # of each session folded
+
+    @property
+    def ranker(self) -> Ranker:
+        """Return the ranker in force."""
+        return self._knowledge.ranker
 
     def try_position(self, visit: Visit, item_id: str, at_ms: int) -> None:
         """Keep what the ranker can learn from what came next, predicted with what is known now; on a sample."""
@@ -134,9 +141,9 @@ class Learned:
                 self.ranker,
                 customer,
                 item_id,
-                customer.session.last_ms,
-                at_ms,
-                self._settings.preference,
+                predicted_at_ms=customer.session.last_ms,
+                matured_at_ms=at_ms,
+                settings=self._settings.preference,
             )
         )
 
@@ -144,10 +151,9 @@ class Learned:
         """Learn from a session that has ended: its examples, then its items."""
         customer = visit.customer
         for example in visit.examples:
-            self._learner.learn(example)
-            self._n_examples += 1
-            if self._n_examples % self._settings.learner.snapshot_examples == 0:
-                self.adopt()
+            snapshot = self._learner.fold(self._learner.next_offset, example).snapshot
+            if snapshot is not None:
+                self._knowledge.adopt(snapshot)
         session = Session(
             session_id=customer.customer_id,
             ended_at=customer.session.last_ms,
@@ -162,7 +168,7 @@ class Learned:
 
     def adopt(self) -> None:
         """Rank with the weights as they stand."""
-        self.ranker = Ranker.from_state(self._learner.state())
+        self._knowledge.adopt(self._learner.snapshot())
 
 
 @dataclass(frozen=True, slots=True)

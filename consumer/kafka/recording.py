@@ -7,6 +7,7 @@ from typing import Any, Self, TypeVar
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from consumer.core.knowledge.snapshot import snapshot_key
 from consumer.core.merge import MergeRecord
 from consumer.kafka.cluster import clients
 from consumer.kafka.cluster.log_reader import beginning_offsets, end_offsets, read_to
@@ -105,7 +106,7 @@ class TopicRecording:
         """Return a snapshot from the models topic."""
         if self._snapshots is None:
             self._snapshots = {message.key() or b"": message.value() or b"" for message in self._read("models", 0)}
-        return self._snapshots.get(f"{model}@{offset}".encode())
+        return self._snapshots.get(snapshot_key(model, offset))
 
     def sessions(self, from_offset: int, to_offset: int) -> Iterator[tuple[int, Session]]:
         """Yield sessions by offset. What retention took before was read by the run, so it cannot be left out here."""

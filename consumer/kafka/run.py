@@ -15,10 +15,10 @@ from consumer.kafka.checkpoint import Checkpoint
 from consumer.kafka.cluster import clients
 from consumer.kafka.cluster.check import require_topics
 from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
-from consumer.kafka.models.challengers import GROUP_SUFFIX, AllLearning, ChallengerTrainer
 from consumer.kafka.models.follower import KnowledgeFollower
+from consumer.kafka.models.group import ElectedReader
 from consumer.kafka.models.publisher import ModelPublisher
-from consumer.kafka.models.trainer import Learning, Trainer
+from consumer.kafka.models.trainer import BATCH_RECORDS, CHALLENGER_BATCH_RECORDS, Trainer, Training
 from consumer.kafka.observer import Observer
 from consumer.kafka.state.restore import Restorer
 from consumer.kafka.state.stores import Stores
@@ -29,6 +29,7 @@ from consumer.zones import load_zone
 from schemas.codec import Decoder, Encoder
 
 TRAINER_GROUP_SUFFIX = "-trainer"
+CHALLENGER_GROUP_SUFFIX = "-challenger-"  # and its name
 
 
 def wall_clock_ms() -> int:
@@ -105,7 +106,7 @@ def _build(
     )  # fmt: skip
     follower = KnowledgeFollower(
         clients.reader(kafka, auto_offset_reset="earliest", partition_eof=True),
-        admin, topics, decoder, core.knowledge, clock_s,
+        admin, topics, decoder, knowledge=core.knowledge, clock_s=clock_s,
     )  # fmt: skip
     restorer = Restorer(
         clients.reader(kafka, auto_offset_reset="earliest", partition_eof=True),
@@ -117,7 +118,7 @@ def _build(
     )  # fmt: skip
     trainer = None
     if worker.trainer and worker.mode != "frozen":
-        trainer = _trainers(
+        trainer = _trainer(
             worker, kafka, topics, core_settings, catalogue, challengers, decoder, admin, follower, observer,
             clock_s, clock_ms,
         )  # fmt: skip
@@ -130,7 +131,7 @@ def _build(
     )  # fmt: skip
 
 
-def _trainers(
+def _trainer(
     worker: WorkerSettings,
     kafka: KafkaSettings,
     topics: TopicSettings,
@@ -143,28 +144,24 @@ def _trainers(
     observer: Observer,
     clock_s: Callable[[], float],
     clock_ms: Callable[[], int],
-) -> Learning:
-    """Return the trainer of the families' own models, and those of the challengers."""
-    publisher = ModelPublisher(clients.idempotent_producer(kafka), topics.name("models"))
-    examples = topics.name("training-examples")
-    trainers: list[Learning] = [
-        Trainer(
-            clients.member(kafka, "error", group_id=kafka.group_id + TRAINER_GROUP_SUFFIX),
-            publisher, admin, examples, decoder, core, catalogue, follower.models, observer, clock_s, clock_ms,
-            worker.republish_hours * 3600,
+) -> Trainer:
+    def reader(group_suffix: str, batch_records: int) -> ElectedReader:
+        member = clients.member(kafka, "error", group_id=kafka.group_id + group_suffix)
+        examples = topics.name("training-examples")
+        return ElectedReader(member, admin, examples, decoder, clock_s=clock_s, batch_records=batch_records)
+
+    try:
+        return Trainer(
+            reader(TRAINER_GROUP_SUFFIX, BATCH_RECORDS),
+            [(each, reader(CHALLENGER_GROUP_SUFFIX + each.name, CHALLENGER_BATCH_RECORDS)) for each in challengers],
+            Training(core, catalogue, follower.index, observer),
+            ModelPublisher(clients.idempotent_producer(kafka), topics.name("models")),
+            clock_s=clock_s,
+            clock_ms=clock_ms,
+            republish_s=worker.republish_hours * 3600,
         )
-    ]  # fmt: skip
-    for each in challengers:
-        try:
-            trainer = ChallengerTrainer(
-                each,
-                clients.member(kafka, "error", group_id=kafka.group_id + GROUP_SUFFIX + each.name),
-                publisher, admin, examples, decoder, core, catalogue, follower.models, observer, clock_s,
-            )  # fmt: skip
-        except UnknownModel as error:
-            raise CannotGoOn(str(error)) from None
-        trainers.append(trainer)
-    return AllLearning(trainers)
+    except UnknownModel as error:
+        raise CannotGoOn(str(error)) from None
 
 
 def _stores(

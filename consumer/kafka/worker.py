@@ -15,7 +15,7 @@ from consumer.kafka.cluster.log_reader import PARTITION_EOF, Stopping, raise_or_
 from consumer.kafka.cluster.settings import TopicSettings
 from consumer.kafka.input_reader import InputReader
 from consumer.kafka.models.follower import KnowledgeFollower
-from consumer.kafka.models.trainer import Learning
+from consumer.kafka.models.trainer import Trainer
 from consumer.kafka.observer import Observer
 from consumer.kafka.state.restore import Restorer
 from consumer.kafka.task_runner import TaskRunner
@@ -59,7 +59,7 @@ class Worker:
         checkpoint: Checkpoint,
         restorer: Restorer,
         follower: KnowledgeFollower,
-        trainer: Learning | None,
+        trainer: Trainer | None,
         observer: Observer,
         status: WorkerStatus,
         *,

@@ -17,6 +17,7 @@ from consumer.core.customer.working_set import CommittedState, WorkingSet
 from consumer.core.decision.budget import equal_share
 from consumer.core.intake import Rejection
 from consumer.core.journal import ClosedCommit, OpenCommit
+from consumer.core.knowledge.snapshot import snapshot_key
 from consumer.core.merge import INPUT_TOPICS, MergeRecord
 from consumer.core.shared import Core
 from consumer.core.step import Outputs
@@ -215,7 +216,7 @@ class _Replay:
     def _learn(self, examples: list[TrainingExample]) -> None:
         for snapshot in self.trainers.fold(examples):
             self._knowledge.adopt(snapshot.data)
-            key = f"{snapshot.family}@{snapshot.offset}".encode()
+            key = snapshot_key(snapshot.family, snapshot.offset)
             self._output.append(MODELS, Recorded("models", 0, self._next_snapshot, 0, key, snapshot.data))
             self._next_snapshot += 1
 

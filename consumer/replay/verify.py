@@ -6,23 +6,19 @@ The order of the checks matters: a record of the journal is trusted only once it
 hold, for else a damaged record could pass for one of another build.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
 
 from consumer.core.customer.working_set import CommittedState
 from consumer.core.journal import ClosedCommit, TaskRecord, checksum_of
-from consumer.core.knowledge.challenger import learner_of
-from consumer.core.knowledge.learner import Learner
-from consumer.core.knowledge.snapshot import ChallengerSpec, decode_snapshot, family_of
 from consumer.core.shared import Core
 from consumer.replay.differences import Different, compare_commits, describe, place
-from consumer.replay.logs import OrderFreeDigest
 from consumer.replay.recording import Damaged, NotVerifiable, Recording
+from consumer.replay.relearn import Relearned
 from consumer.replay.rerun import Rerun
-from consumer.replay.training import Trainers
-from schemas.records import FAMILIES, Family, JournalRecord, TrainingExample
+from schemas.records import JournalRecord
 
 VerdictKind = Literal["same", "different", "not_verifiable"]
 EXIT_CODES: dict[VerdictKind, int] = {"same": 0, "different": 1, "not_verifiable": 3}
@@ -111,23 +107,15 @@ class _Verification:
     ) -> None:
         self._recording = recording
         self._core = core
-        self._settings = core.settings
-        self._catalogue = core.catalogue
         self._new_state = new_state
         self._progress = progress
         self._journal = recording.journal()
-        self._trainers = Trainers(core.settings, core.catalogue)
-        self._logs: dict[Family, Iterator[tuple[int, TrainingExample]] | None] = {
-            family: recording.examples(family) for family in FAMILIES
-        }
-        self._derived_examples = {family: OrderFreeDigest() for family in FAMILIES}
-        self._promoted: dict[str, int] = {}  # challenger in force → offset of one of its snapshots
+        self._models = Relearned(recording, core.settings, core.catalogue)
         self._open: tuple[JournalRecord, ClosedCommit] | None = None  # derived, and not found equal yet
         self._n_inputs = 0
         self.tasks: dict[int, Rerun] = {}
         self.at: tuple[int | None, int | None] = (None, None)
-        self.commits = self.decisions = self.examples = self.snapshots = 0
-        self.notes: list[str] = []
+        self.commits = self.decisions = self.examples = 0
 
     def derive(self) -> None:
         """Derive and compare everything; raise at the first difference."""
@@ -146,10 +134,25 @@ class _Verification:
         if not self.commits:
             raise NotVerifiable("the journal holds no commit: there is nothing to derive")
         for number, rerun in self.tasks.items():
-            if (extra := next(rerun.published, None)) is not None:
-                said = f"task {number} published decision {extra.decision_id}, which no commit made"
-                raise Different(said, decision_id=extra.decision_id)
-        self._derive_from_logs()
+            extra = next(rerun.published, None)
+            if extra is not None:
+                raise Different(
+                    f"task {number} published decision {extra.decision_id}, which no commit made",
+                    decision_id=extra.decision_id,
+                )
+        difference = self._models.take_logs()
+        if difference is not None:
+            raise Different(difference)
+
+    @property
+    def snapshots(self) -> int:
+        """Return how many model snapshots were derived again and are the same."""
+        return self._models.snapshots
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what was not derived, in words."""
+        return self._models.notes
 
     def find_decision(self) -> Different | None:
         """After a difference in something else: go on until a published decision differs too, and return that."""
@@ -213,64 +216,9 @@ class _Verification:
                 raise Different(describe(published, derived), journal, derived.decision_id)
 
     def _learn(self, journal: JournalRecord, closed: ClosedCommit) -> None:
-        for model, offset in journal.model_versions.items():
-            if model != family_of(model):
-                self._promoted[model] = offset
-        for example in closed.outputs.examples:
-            self._derived_examples[example.family].add(_encode(example))
-        folded = [example for example in closed.outputs.examples if self._logs[example.family] is None]
-        self._compare_snapshots(folded, journal)
-
-    def _derive_from_logs(self) -> None:
-        for family, log in self._logs.items():
-            if log is None:
-                continue
-            recorded = OrderFreeDigest()
-            challengers = self._challengers(family)
-            for expected, (offset, example) in enumerate(log):
-                if expected == 0 and offset > 0:
-                    self.notes.append(
-                        f"the examples of {family} before {offset} have expired: its models were not derived"
-                    )
-                    break
-                recorded.add(_encode(example))
-                if (snapshot := self._trainers.fold_at(offset, example)) is not None:
-                    self._compare_snapshot(snapshot.family, offset, snapshot.data, None)
-                due = (expected + 1) % self._settings.learner.snapshot_examples == 0
-                for model, (spec, learner) in challengers.items():
-                    learner.learn(offset, example)
-                    if due and self._is_of(spec, model, offset):
-                        self._compare_snapshot(model, offset, learner.snapshot(), None)
-            else:
-                if recorded != self._derived_examples[family]:
-                    raise Different(f"the examples of {family} in the log are not those that the tasks published")
-
-    def _challengers(self, family: Family) -> dict[str, tuple[ChallengerSpec, Learner]]:
-        """Return the learners of the challengers of a family that were in force, as one of their snapshots says."""
-        learners = {}
-        for model, offset in self._promoted.items():
-            data = self._recording.snapshot(model, offset) if family_of(model) == family else None
-            spec = decode_snapshot(data, self._settings, self._catalogue).challenger if data is not None else None
-            if spec is not None:
-                learners[model] = (spec, learner_of(spec, self._settings, self._catalogue))
-        return learners
-
-    def _is_of(self, spec: ChallengerSpec, model: str, offset: int) -> bool:
-        """Return whether a snapshot was kept and is of the same challenger: one of its name may have learned before."""
-        data = self._recording.snapshot(model, offset)
-        return data is not None and decode_snapshot(data, self._settings, self._catalogue).challenger == spec
-
-    def _compare_snapshots(self, examples: list[TrainingExample], journal: JournalRecord | None) -> None:
-        for snapshot in self._trainers.fold(examples):
-            self._compare_snapshot(snapshot.family, snapshot.offset, snapshot.data, journal)
-
-    def _compare_snapshot(self, model: str, offset: int, data: bytes, journal: JournalRecord | None) -> None:
-        recorded = self._recording.snapshot(model, offset)
-        if recorded is None:
-            return  # expired, or never taken: only those in force are needed, and they were
-        if recorded != data:
-            raise Different(f"the snapshot {model}@{offset} does not follow from its examples", journal)
-        self.snapshots += 1
+        difference = self._models.take_commit(journal.model_versions, closed.outputs.examples)
+        if difference is not None:
+            raise Different(difference, journal)
 
     def _count(self, closed: ClosedCommit) -> None:
         self.commits += 1

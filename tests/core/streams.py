@@ -44,6 +44,12 @@ def new_task(
     return ScoringTask(0, new_core(settings), WorkingSet(state if state is not None else MemoryState()), mode)
 
 
+def told(probability: float | None) -> float:
+    """Return a probability that a model must know."""
+    assert probability is not None
+    return probability
+
+
 class Stream:
     """Feeds a task events with rising offsets."""
 

@@ -100,12 +100,12 @@ def test_the_learner_of_the_family_goes_on_where_its_snapshot_was_taken() -> Non
     examples, catalogue = examples_of_a_shop(), default_catalogue()
     unbroken, first = (new_learner("preference", WITHIN_10, catalogue) for _ in range(2))
     for offset, example in enumerate(examples):
-        unbroken.learn(offset, example)
+        unbroken.fold(offset, example)
         if offset < 10:
-            first.learn(offset, example)
+            first.fold(offset, example)
     resumed = restore_learner(first.snapshot(), WITHIN_10, catalogue)
     for offset, example in enumerate(examples[10:], start=10):
-        resumed.learn(offset, example)
+        resumed.fold(offset, example)
     assert resumed.snapshot() == unbroken.snapshot()
 
 
@@ -114,7 +114,7 @@ def test_a_task_predicts_with_the_snapshot_it_adopts() -> None:
     catalogue = default_catalogue()
     learner = new_learner("preference", WITHIN_10, catalogue)
     for offset, example in enumerate(examples_of_a_shop()):
-        learner.learn(offset, example)
+        learner.fold(offset, example)
     knowledge = Knowledge(WITHIN_10, catalogue)
     assert knowledge.audience.probabilities(a_customer(), ["coffee"], NOON_MS) == {}
     assert knowledge.adopt(learner.snapshot())

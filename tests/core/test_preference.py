@@ -15,7 +15,7 @@ from consumer.core.preference.candidates import Floats
 from consumer.core.preference.items import ItemIndex
 from consumer.core.preference.preference import (
     FEATURE_SET,
-    PreferenceLearner,
+    NextItemLearner,
     Ranker,
     _rank,
     _Ranked,
@@ -59,7 +59,9 @@ def rows_of(ranked: _Ranked) -> Floats:
 
 def attempt(index: ItemIndex, customer: Customer, item: str, ranker: Ranker | None = None) -> TrainingExample:
     """The trial of one event."""
-    return try_next_item(index, ranker or Ranker(), customer, item, 1, 2, SETTINGS)
+    return try_next_item(
+        index, ranker or Ranker(), customer, item, predicted_at_ms=1, matured_at_ms=2, settings=SETTINGS
+    )
 
 
 def ids(recommendations: list[Recommendation]) -> list[str]:
@@ -152,7 +154,7 @@ def test_an_unknown_customer_is_shown_what_is_popular() -> None:
     """With nothing of the customer's own the order is that of popularity, whatever the ranker has learned."""
     index = index_of("a", "a", "a", "b", "b", "c")
     state = msgspec.structs.replace(prior_state(LearnerSettings()), weights=(-1.0,) * len(RANK_FEATURES))
-    made = recommend(index, Ranker.from_state(state), visitor(), 3)
+    made = recommend(index, Ranker(state), visitor(), 3)
     assert ids(made) == ["a", "b", "c"]
     assert {one.why for one in made} == {"popular"}
 
@@ -266,20 +268,22 @@ def test_a_step_with_the_weights_in_force_is_the_gradient(index: ItemIndex, cust
 def test_what_a_recommendation_caused_teaches_less() -> None:
     """The weight of the event is that of the example."""
     index, customer = index_of("abc", "abd", "abd"), visitor("ab")
-    plain = try_next_item(index, Ranker(), customer, "c", 1, 2, SETTINGS)
-    caused = try_next_item(index, Ranker(), customer, "c", 1, 2, SETTINGS, 0.3)
+    plain = try_next_item(index, Ranker(), customer, "c", predicted_at_ms=1, matured_at_ms=2, settings=SETTINGS)
+    caused = try_next_item(
+        index, Ranker(), customer, "c", predicted_at_ms=1, matured_at_ms=2, settings=SETTINGS, weight=0.3
+    )
     assert caused == msgspec.structs.replace(plain, weight=0.3 * plain.weight)
 
 
 def test_the_ranker_learns_what_customers_choose() -> None:
     """Where nobody ever looks at the same item again, the same item sinks."""
     index = index_of("ab", "ab", "cb", "bd", "ad")
-    learner = PreferenceLearner(LearnerSettings(learning_rate=0.1))
+    learner = NextItemLearner(LearnerSettings(learning_rate=0.1))
     customer = visitor("a")
-    before = ids(recommend(index, Ranker.from_state(learner.state()), customer, 10))
+    before = ids(recommend(index, Ranker(learner.state()), customer, 10))
     for _ in range(100):
-        learner.learn(attempt(index, customer, "d", Ranker.from_state(learner.state())))
-    after = ids(recommend(index, Ranker.from_state(learner.state()), customer, 10))
+        learner.learn(attempt(index, customer, "d", Ranker(learner.state())))
+    after = ids(recommend(index, Ranker(learner.state()), customer, 10))
     assert after.index("d") < before.index("d")
     assert after.index("a") > before.index("a")
 
@@ -311,37 +315,37 @@ def test_a_saved_learner_goes_on_bit_for_bit(
 ) -> None:
     """State → bytes → state → learn → predict equals never having stopped."""
     settings = LearnerSettings()
-    undisturbed = PreferenceLearner(settings)
+    undisturbed = NextItemLearner(settings)
     for example in first:
         undisturbed.learn(example)
     stored = msgspec.msgpack.decode(msgspec.msgpack.encode(undisturbed.state()), type=LinearState)
-    restored = PreferenceLearner.from_state(stored, settings)
+    restored = NextItemLearner(settings, stored)
     assert restored.state() == undisturbed.state()
     for example in then:
         undisturbed.learn(example)
         restored.learn(example)
     assert restored.state() == undisturbed.state()
-    made = [recommend(index, Ranker.from_state(x.state()), customer, 10) for x in (restored, undisturbed)]
+    made = [recommend(index, Ranker(x.state()), customer, 10) for x in (restored, undisturbed)]
     assert made[0] == made[1]
 
 
 def test_a_new_learner_ranks_as_the_prior_does() -> None:
     """Before the first example the ranker has the weights it comes with, and the default ranker is the same."""
-    state = PreferenceLearner(LearnerSettings()).state()
+    state = NextItemLearner(LearnerSettings()).state()
     assert state.weights == prior_state(LearnerSettings()).weights
     index, customer = index_of("abc", "bcd", "cda"), visitor("ab", "d")
-    assert recommend(index, Ranker.from_state(state), customer, 9) == recommend(index, Ranker(), customer, 9)
+    assert recommend(index, Ranker(state), customer, 9) == recommend(index, Ranker(), customer, 9)
 
 
 def test_other_features_are_refused_or_teach_nothing() -> None:
     """A state of another build is an error, an example of one is passed over: never a silent mixture."""
     other = msgspec.structs.replace(prior_state(LearnerSettings()), names=tuple(reversed(RANK_FEATURES)))
     with pytest.raises(ValueError, match="features"):
-        Ranker.from_state(other)
+        Ranker(other)
     with pytest.raises(ValueError, match="features"):
-        PreferenceLearner.from_state(other, LearnerSettings())
+        NextItemLearner(LearnerSettings(), other)
     example = attempt(index_of("ab", "ac"), visitor("a"), "b")
-    learner = PreferenceLearner(LearnerSettings())
+    learner = NextItemLearner(LearnerSettings())
     learner.learn(msgspec.structs.replace(example, feature_set="another", features=(0.5,)))
     assert learner.state() == prior_state(LearnerSettings())
     with pytest.raises(ValueError, match="1 features in 1 rows"):

@@ -137,14 +137,14 @@ def test_a_learner_that_was_saved_goes_on_to_the_same_state() -> None:
     ]
     whole = new_learner("churn", SETTINGS, default_catalogue())
     for offset, sample in enumerate(samples):
-        whole.learn(offset, sample)
+        whole.fold(offset, sample)
     for cut in (1, 200, 333):
         part = new_learner("churn", SETTINGS, default_catalogue())
         for offset, sample in enumerate(samples[:cut]):
-            part.learn(offset, sample)
+            part.fold(offset, sample)
         part = restore_learner(part.snapshot(), SETTINGS, default_catalogue())
         for offset, sample in enumerate(samples[cut:], cut):
-            part.learn(offset, sample)
+            part.fold(offset, sample)
         assert part.snapshot() == whole.snapshot()
     knowledge = Knowledge(SETTINGS, default_catalogue())
     assert knowledge.thresholds == DEFAULT_THRESHOLDS

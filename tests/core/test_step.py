@@ -329,7 +329,7 @@ def certain_churn(task: ScoringTask) -> bytes:
     learner = new_learner("churn", task.settings, task.core.catalogue)
     features = unpack_churn(churn_features(new_customer("eve", T0), T0, 90.0))
     for offset in range(100):
-        learner.learn(
+        learner.fold(
             offset,
             TrainingExample("churn", "horizon", feature_set(SETTINGS.churn), features, 1, 1.0, 1.0, T0, T0 + DAY_MS),
         )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from consumer.core.settings import DAY_MS, CoreSettings
 from consumer.evaluate.basket import PARTS, BasketRun, OrderLines, run_basket
-from consumer.evaluate.sampling import learned_share
+from consumer.evaluate.learning import learned_share
 
 FIRST_DAY = 18_000
 Line = tuple[str, str, float]  # customer, item, day

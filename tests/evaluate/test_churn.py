@@ -15,6 +15,7 @@ from consumer.core.churn import churn
 from consumer.core.churn.churn import ChurnEstimate, ChurnLearner
 from consumer.core.customer.customer import Customer
 from consumer.core.hashing import digest64
+from consumer.core.learning.drift import Drift
 from consumer.core.settings import DAY_MS, CoreSettings, Signal
 from consumer.evaluate.churn import ChurnRun, Orders, TooShort, counted, figures_of, run_churn
 from schemas.records import TrainingExample
@@ -114,13 +115,13 @@ def test_a_label_is_learned_on_the_day_after_it_matured(monkeypatch: pytest.Monk
     known: dict[int, list[TrainingExample]] = {}
     remember, learn = churn.remember_prediction, ChurnLearner.learn
 
-    def remember_and_note(customer: Customer, estimate: ChurnEstimate, at_ms: int, *rest: Any) -> None:
+    def remember_and_note(customer: Customer, estimate: ChurnEstimate, at_ms: int, *rest: Any, limit: int) -> None:
         known[at_ms // DAY_MS - FIRST_DAY] = learned.copy()
-        remember(customer, estimate, at_ms, *rest)
+        remember(customer, estimate, at_ms, *rest, limit=limit)
 
-    def learn_and_note(self: ChurnLearner, example: TrainingExample) -> None:
+    def learn_and_note(self: ChurnLearner, example: TrainingExample) -> list[Drift]:
         learned.append(example)
-        learn(self, example)
+        return learn(self, example)
 
     monkeypatch.setattr(churn, "remember_prediction", remember_and_note)
     monkeypatch.setattr(ChurnLearner, "learn", learn_and_note)

@@ -41,11 +41,11 @@ _FURTHER = 1.25  # each stage of being late begins at least so many times later 
 class SegmentState(msgspec.Struct, frozen=True):
     """Histograms and what was derived from them, as plain data."""
 
-    thresholds: Thresholds
-    price_bands: PriceBands
-    week: int  # of event time since the epoch; -1 before the first sample
-    n_weeks: int  # derived so far
-    histograms: dict[str, list[int]]  # by name in SAMPLE_FIELDS; flat
+    thresholds: Thresholds = DEFAULT_THRESHOLDS
+    price_bands: PriceBands = UNKNOWN_BANDS
+    week: int = -1  # of event time since the epoch; -1 before the first sample
+    n_weeks: int = 0  # derived so far
+    histograms: dict[str, list[int]] = {}  # by name in SAMPLE_FIELDS; flat
 
 
 def sample_of(customer: Customer, at_ms: int, thresholds: Thresholds) -> TrainingExample | None:
@@ -89,7 +89,7 @@ class SegmentLearner:
     """The trainer's side: counts samples, and derives thresholds when a week is over."""
 
     def __init__(self, state: SegmentState | None = None) -> None:
-        known = state or SegmentState(DEFAULT_THRESHOLDS, UNKNOWN_BANDS, -1, 0, {})
+        known = state or SegmentState()
         self._thresholds, self._price_bands = known.thresholds, known.price_bands
         self._week, self._n_weeks = known.week, known.n_weeks
         self._histograms = {name: from_flat(known.histograms.get(name, ())) for name in SAMPLE_FIELDS}

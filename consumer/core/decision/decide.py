@@ -51,8 +51,7 @@ def decide_for(customer: Customer, moment: Moment, core: Core, budget: Budget) -
         customer.customer_id, origin.topic, str(origin.partition), str(origin.offset), moment.trigger, str(at_ms)
     )
     estimate = knowledge.churn.estimate(customer, at_ms)
-    has_estimate = estimate.probability >= 0.0 and (settings.churn.signal == "activity" or customer.orders.n > 0)
-    probability = estimate.probability if has_estimate else None
+    probability, first_purchase = estimate.probability, estimate.first_purchase_probability
     update_segment(customer, at_ms, probability, knowledge.thresholds)
     tastes = tastes_of(customer, knowledge.price_bands)
     audience = knowledge.audience.probabilities(customer, catalogue.audiences.get(moment.trigger, ()), at_ms)
@@ -78,7 +77,7 @@ def decide_for(customer: Customer, moment: Moment, core: Core, budget: Budget) -
         if not recommendations:
             passed = pass_gates(request, catalogue, settings)
     choice = decide(request, catalogue, knowledge.reward, settings, passed=passed)
-    prediction = _churn_prediction(estimate, knowledge.churn, at_ms) if has_estimate else None
+    prediction = None if probability is None else _churn_prediction(probability, estimate, knowledge.churn, at_ms)
     about = (
         segment_reason(customer, at_ms, knowledge.thresholds, catalogue.currency),
         *replenishment_reasons(due_items(customer, at_ms // DAY_MS), recommendations),
@@ -111,15 +110,9 @@ def decide_for(customer: Customer, moment: Moment, core: Core, budget: Budget) -
         model_versions=knowledge.versions(),
         origin=origin,
         mode=moment.mode,
-        first_purchase_probability=_first_purchase(customer, estimate),
+        first_purchase_probability=None if first_purchase is None else _short(first_purchase),
         tastes=tastes,
     )
-
-
-def _first_purchase(customer: Customer, estimate: churn.ChurnEstimate) -> float | None:
-    """Return the probability that `customer`, who never bought, buys within the horizon; None where it is not known."""
-    probability = estimate.first_purchase_probability
-    return _short(probability) if probability >= 0.0 and not customer.orders.n else None
 
 
 def _rounded(item: Recommendation) -> Recommendation:
@@ -148,7 +141,7 @@ def _recommendations(customer: Customer, moment: Moment, core: Core, decision_id
             knowledge.basket_ranker,
             customer,
             moment.at_ms,
-            limit - len(found),
+            limit=limit - len(found),
             exclude=exclude,
             is_offerable=is_offerable,
         )
@@ -180,6 +173,8 @@ def _content(
     return tuple([_rounded(each) for each in recommendations])
 
 
-def _churn_prediction(estimate: churn.ChurnEstimate, scorer: churn.ChurnScorer, at_ms: int) -> ChurnPrediction:
+def _churn_prediction(
+    probability: float, estimate: churn.ChurnEstimate, scorer: churn.ChurnScorer, at_ms: int
+) -> ChurnPrediction:
     bias, contributions = scorer.contributions(estimate.features, at_ms)
-    return ChurnPrediction(_short(estimate.probability), bias, CHURN_FEATURES, contributions)
+    return ChurnPrediction(_short(probability), bias, CHURN_FEATURES, contributions)

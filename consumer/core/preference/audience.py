@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from math import log, log1p
 from struct import Struct
+from typing import NamedTuple
 
 from consumer.core.customer.bought import GAP_UNIT, HALF_LIFE_DAYS, SPREAD_UNIT, WEIGHT_UNIT, decay, note_again
 from consumer.core.customer.counters import FAST_HALF_LIFE_DAYS, ORDERS, SLOW_HALF_LIFE_DAYS
@@ -51,6 +52,7 @@ AUDIENCE_FEATURES: tuple[str, ...] = (
 )
 _PACKED = Struct(f"<{len(AUDIENCE_FEATURES)}e")  # 16 bits each: three digits of a logarithm are enough
 _DAYS_OF_WEIGHT = HALF_LIFE_DAYS / log(2.0)  # days that a decayed count stands for, once they have passed
+_NOT_KNOWN = -1.0  # a probability as it is packed in customer state
 _PRIOR_TIMES, _PRIOR_DAYS = 0.1, 30.0  # a count so small, in so many days, is added to each count
 
 
@@ -61,7 +63,7 @@ def feature_set(settings: AudienceSettings) -> str:
 
 
 def note_purchase(
-    customer: Customer, categories: Iterable[str | None], at_ms: int, settings: CoreSettings, weight: float = 1.0
+    customer: Customer, categories: Iterable[str | None], at_ms: int, settings: CoreSettings, *, weight: float = 1.0
 ) -> None:
     """Remember a purchase in `categories`, and that earlier predictions about them have come true.
 
@@ -89,7 +91,7 @@ def note_order(customer: Customer, event: PurchaseEvent, items: ItemIndex, setti
     categories = (
         remembered(line.category) if line.category else items.category_of(line.item_id) for line in event.lines
     )
-    note_purchase(customer, categories, event.occurred_at, settings, weight)
+    note_purchase(customer, categories, event.occurred_at, settings, weight=weight)
 
 
 def _usage(known: Bought, day: int) -> float:
@@ -123,7 +125,7 @@ def customer_part(customer: Customer, at_ms: int) -> tuple[float, ...]:
     )
 
 
-def category_part(customer: Customer, category: str, kind: int, at_ms: int, window_days: float) -> tuple[float, ...]:
+def category_part(customer: Customer, category: str, kind: int, *, at_ms: int, window_days: float) -> tuple[float, ...]:
     """Return the features of the pair alone: all between those of others and those of the customer."""
     day = at_ms // DAY_MS
     since_first_days = max(0, at_ms - customer.first_seen_ms) / DAY_MS
@@ -179,12 +181,18 @@ def drawn_category(customer: Customer, known: Sequence[str], at_ms: int, share: 
     return pool[(chance >> 1) % len(pool)] if pool else None
 
 
-def remember_prediction(
-    customer: Customer, category: str, packed: bytes, probability: float, at_ms: int, limit: int
-) -> None:
+class Estimate(NamedTuple):
+    """What the model says of one pair. The probability is None where nothing was learned."""
+
+    probability: float | None
+    features: bytes
+
+
+def remember_prediction(customer: Customer, category: str, estimate: Estimate, at_ms: int, *, limit: int) -> None:
     """Keep what was predicted until the window is over, unless `limit` predictions are kept already."""
     if len(customer.pending.audience) < limit:
-        customer.pending.audience.append(PendingAudience(at_ms, category, packed, probability, 0))
+        probability = _NOT_KNOWN if estimate.probability is None else estimate.probability
+        customer.pending.audience.append(PendingAudience(at_ms, category, estimate.features, probability, 0))
 
 
 def next_maturity_ms(customer: Customer, settings: AudienceSettings) -> int | None:

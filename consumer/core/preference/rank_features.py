@@ -134,7 +134,7 @@ _LOG_SHARE, _LOG_KNOWN = _log_table(100.0), _log_table(500.0)
 
 
 def rank_features(
-    index: ItemIndex, customer: Customer, own: Sequence[str], category: str | None, candidates: Candidates
+    index: ItemIndex, customer: Customer, own: Sequence[str], candidates: Candidates, *, category: str | None
 ) -> RankFeatures:
     """Return the features of all candidates.
 
@@ -142,7 +142,7 @@ def rank_features(
     """
     rows: Floats = np.zeros((N_OF_ALL, len(candidates)))
     _add_sources(rows, candidates)
-    _add_popularity(rows, index, customer, category, candidates)
+    _add_popularity(rows, index, customer, candidates, category=category)
     counts: dict[str, int] = {}
     for item_id in customer.session.items:
         counts[item_id] = counts.get(item_id, 0) + 1
@@ -170,7 +170,7 @@ def _add_sources(rows: Floats, candidates: Candidates) -> None:
 
 
 def _add_popularity(
-    rows: Floats, index: ItemIndex, customer: Customer, category: str | None, candidates: Candidates
+    rows: Floats, index: ItemIndex, customer: Customer, candidates: Candidates, *, category: str | None
 ) -> None:
     np.sqrt(candidates.popularity, out=rows[_ROW["popularity"]])
     rows[_ROW["popularity_rank"]][candidates.top_popular] = _RECIPROCALS[: len(candidates.top_popular)]
