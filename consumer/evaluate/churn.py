@@ -41,7 +41,7 @@ from consumer.evaluate.metrics import Floats, Ints, RankingFigures, ranking_figu
 from consumer.measure.base_rate import BaseRate
 from schemas.events import PurchaseEvent
 
-SETTLING_DAYS = 28  # rows count from two horizons and this on: the first labels mature after one horizon
+WARM_UP_DAYS = 28  # rows count from two horizons and this on: the first labels mature after one horizon
 _CALENDAR_CYCLE_DAYS = 146_097  # 400 years: the same dates and weekdays again
 
 Flags = npt.NDArray[np.bool_]
@@ -145,12 +145,12 @@ def run_churn(
     )
     customer_ids, day_orders, epoch_day_0 = merge_by_day(orders)
     last_day = int(day_orders.day[-1])
-    needed = 3 * horizon_days + SETTLING_DAYS
+    needed = 3 * horizon_days + WARM_UP_DAYS
     if last_day < needed:
         first_on = date(1970, 1, 1) + timedelta(days=epoch_day_0)
         raise TooShort(
             f"the orders span {last_day + 1} days from {first_on} on; a horizon of {horizon_days} days needs "
-            f"{needed + 1} (two horizons and {SETTLING_DAYS} days to learn in, one for labels to mature): take more "
+            f"{needed + 1} (two horizons and {WARM_UP_DAYS} days to learn in, one for labels to mature): take more "
             "orders, or a shorter --horizon"
         )
     backtest = _Backtest(customer_ids, day_orders, epoch_day_0, settings, keep_features=keep_features)
@@ -345,6 +345,6 @@ class _Backtest:
             probability=np.array(self._probability),
             is_base_rate=columns["is_base_rate"] > 0,
             is_active=day - columns["last"] < horizon,
-            counts=day >= 2 * horizon + SETTLING_DAYS,
+            counts=day >= 2 * horizon + WARM_UP_DAYS,
             churned=columns["churned"].astype(np.float64),
         )

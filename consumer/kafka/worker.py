@@ -36,7 +36,6 @@ class WorkerStatus:
 
     def __init__(self) -> None:
         self.state: State = "starting"
-        self.tasks: tuple[int, ...] = ()
         self.looped_at_s = 0.0  # on the loop's clock: a sign of life, each time around
 
     @property
@@ -207,7 +206,6 @@ class Worker:
         self._tasks[number] = task
         self._fed_at_s[number] = self._clock_s()
         self._assignment.start(number, dict(task.next_to_take))
-        self._status.tasks = tuple(self._tasks)
         seconds = self._clock_s() - began_s
         self._observer.restored(number, restored.n_records, len(restored.state), seconds)
 
@@ -328,7 +326,6 @@ class Worker:
         self._tasks = {}
         self._paused.clear()
         self._uncommitted = 0
-        self._status.tasks = ()
         if self._status.state != "stopping":
             self._status.state = "joining"
 
