@@ -235,6 +235,14 @@ def test_a_type_that_nobody_defines_is_an_unusable_schema() -> None:
     assert caught.value.reason == "unusable_schema"
 
 
+@pytest.mark.parametrize("nonsense", [None, 7, {}, {"type": "record", "name": "Product", "fields": [1]}])
+def test_what_is_no_schema_is_an_unusable_schema(nonsense: Any) -> None:
+    """Whatever a registry answers."""
+    with pytest.raises(InvalidRecord) as caught:
+        Decoder(SchemaTable({1: with_references(nonsense, [nonsense])})).decode("products", framed(1, b"\x02a"))
+    assert caught.value.reason == "unusable_schema"
+
+
 # Other types of schema
 
 
