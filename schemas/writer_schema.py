@@ -38,8 +38,8 @@ def usable_schema(schema: Any) -> tuple[str, Schema]:
 def with_references(schema: Any, references: Sequence[Any]) -> Any:
     """A schema with the named types that it refers to put in where each is first named.
 
-    `references` are schemas of named types, parsed, in any order. A name that none of them defines is left as it is, and
-    so is what is no schema at all: `usable_schema` says so.
+    `references` are schemas of named types, parsed, in any order. A name that none of them defines is left as it is, as
+    is what is no schema at all: `usable_schema` says so.
     """
     try:
         return _Referring(references).of(schema, "")

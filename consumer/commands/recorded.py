@@ -22,11 +22,9 @@ from consumer.commands.produce import FormatOption, format_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from consumer.config import Config
     from consumer.replay.summary import Summary
     from consumer.replay.verify import Verdict
     from producers.rows import BadRow, Row
-    from schemas.codec import Decoder
 
 
 def add_to(app: typer.Typer) -> None:
@@ -57,6 +55,7 @@ def replay(
     Two runs give the same decisions, byte for byte.
     """
     from consumer.build import build_fingerprint
+    from consumer.commands.broker import decoder_of
     from consumer.config import load_config_and_origins
     from consumer.replay.files import Source
     from consumer.replay.options import ReplayOptions, settings_for_recording, time_span_ms
@@ -94,7 +93,7 @@ def replay(
                 options=ReplayOptions(
                     partitions=partitions or max(1, rows.partitions), last_ms=span[1] if span is not None else None
                 ),
-                decoder=_decoder_of(settings),
+                decoder=decoder_of(settings),
                 progress=progress,
                 unreadable=(UnreadableFile,),
             )
@@ -159,15 +158,9 @@ def verify(
     raise typer.Exit(verdict.exit_code)
 
 
-def _decoder_of(settings: "Config") -> "Decoder | None":
-    """Return what reads recorded Avro values, where a registry is configured; JSON needs none."""
-    from consumer.commands.broker import codec_of
-
-    return None if settings.kafka.schema_registry_url is None else codec_of(settings)[0]
-
-
 def _verify_directory(directory: Path, input_file: Path | None, config: Path | None) -> "Verdict":
     from consumer.build import build_fingerprint
+    from consumer.commands.broker import decoder_of
     from consumer.replay.directory import DirectoryRecording
     from consumer.replay.recording import Damaged, NotVerifiable
     from consumer.replay.verify import Verdict
@@ -182,7 +175,7 @@ def _verify_directory(directory: Path, input_file: Path | None, config: Path | N
                 directory,
                 lambda path, name: read_rows(path, name, spill=Path(spill)),
                 input_file,
-                _decoder_of(configured(config)),
+                decoder_of(configured(config)),
             )
         except NotVerifiable as error:
             return Verdict("not_verifiable", str(error))
@@ -202,7 +195,7 @@ def _verify_topics(config: Path | None) -> "Verdict":
     from msgspec.structs import replace
 
     from consumer.build import build_fingerprint
-    from consumer.commands.broker import codec_of
+    from consumer.commands.broker import decoder_of
     from consumer.kafka.check import require_topics
     from consumer.kafka.clients import admin
     from consumer.kafka.log_reader import Stopping
@@ -213,7 +206,7 @@ def _verify_topics(config: Path | None) -> "Verdict":
     from consumer.store.memory import MemoryState
 
     settings = configured(config)
-    core, (decoder, _) = settings.core_settings(), codec_of(settings)
+    core, decoder = settings.core_settings(), decoder_of(settings)
     require_topics(admin(settings.kafka), settings.kafka, settings.topics)
     with progress_bar() as bar, stopped_by_signals() as stop:
         task = bar.add_task("records derived again", total=None)

@@ -70,7 +70,7 @@ class TopicSettings:
     replication_factor: int = 3  # copies of each partition; 1 on a single broker
     min_insync_replicas: int = 2  # copies that must have a record before it counts; 1 on a single broker
     max_input_bytes: int = 8 * MIB  # over what a producer may send, so that an oversized record can be dead-lettered
-    max_record_bytes: int = 8 * MIB  # the largest record of an output or internal topic
+    max_record_bytes: int = 8 * MIB  # a larger value is `too_large` to worker, replay and verify alike; none is written
     segment_bytes: int = 128 * MIB  # a segment ends at this size, or after the hours below
     segment_hours: float = 24.0  # records are deleted and compacted a segment at a time, never in the open one
     min_compaction_lag_ms: int = 60_000  # a record stays at least so long before a newer one of its key replaces it

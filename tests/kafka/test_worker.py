@@ -133,7 +133,8 @@ def test_bad_records_land_in_the_dead_letters_and_the_rest_is_processed(cluster:
     cluster.produce([InputRecord("clickstream", partition, each[0], each[1]) for each in bad])
     stream = shop_stream(customers=20, sessions=50, partitions=cluster.partitions)
     cluster.produce(stream)
-    work_through(cluster, len(bad) + len(stream))
+    small = Decoder(max_value_bytes=1 << 20), JsonEncoder()
+    work_until(cluster, lambda watcher: watcher.records >= len(bad) + len(stream), codec=small)
 
     letters: list[DeadLetter] = cluster.decoded("dead-letters")
     assert [(letter.reason, letter.field) for letter in letters] == [(each[2], each[3]) for each in bad]
