@@ -212,7 +212,7 @@ class _Replay:
             for session in outputs.sessions:
                 self._fold(session)
         for product in self._products:
-            if not isinstance(product.product, Rejection):
+            if product.item_id is not None:
                 self._knowledge.apply_product(product.offset, product.item_id, product.product)
         self._products.clear()
         self._lines.clear()
@@ -284,10 +284,10 @@ class _Replay:
 
     def _take_product(self, row: UsableRow) -> None:
         product = self._inlet.product_of(row)
-        if isinstance(product.product, Rejection):
-            self._bad[product.product.reason] += 1
+        if product.rejection is not None:
+            self._bad[product.rejection.reason] += 1
             origin = {"topic": PRODUCTS, "partition": 0, "offset": product.offset}
-            self._bury(row.line, product.product, origin)
+            self._bury(row.line, product.rejection, origin)
         else:
             self._n_products += 1
         self._products.append(product)
@@ -337,6 +337,7 @@ class _Replay:
             input=source.path,
             seconds=seconds,
             warnings=warnings_about(self.n_rows, self._late),
+            mended=_largest_first(self._inlet.mended()),
         )
 
 

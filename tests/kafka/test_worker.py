@@ -212,7 +212,7 @@ def test_no_task_waits_until_another_has_nothing_left(cluster: Cluster) -> None:
         assert sum(task in tasks for tasks in first_half) > len(first_half) // 4
 
 
-def test_snapshots_are_published_again_and_a_bad_product_is_passed_over(cluster: Cluster) -> None:
+def test_snapshots_are_published_again_and_a_bad_product_blocks_its_item(cluster: Cluster) -> None:
     """The same key and the same bytes, so that retention never takes the last; verify takes each for what it is."""
     cluster.worker = replace(cluster.worker, republish_hours=0.3 / 3_600)
     cluster.produce(
