@@ -41,12 +41,13 @@ class Mend(NamedTuple):
 
 
 class Field(NamedTuple):
-    """One field of a struct, as far as mending goes. `struct` is the type of a nested record."""
+    """One field of a struct, as far as mending goes. `right` is the type of a value that needs no mending."""
 
     name: str
     holds: Literal["id", "text", "number", "whole number", "flag", "time", "record", "other"]
+    right: type
     optional: bool
-    struct: type[msgspec.Struct] | None = None
+    struct: type[msgspec.Struct] | None = None  # of a nested record
 
 
 _NUMBER: Final = re.compile(r"\s*[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?\s*")
@@ -65,6 +66,8 @@ def mend_fields(
     mended = dict(tree)
     for field in fields_of(record_type):
         value = mended.get(field.name)
+        if type(value) is field.right and value != "":
+            continue
         if value is None:
             if field.optional:
                 mended.pop(field.name, None)
@@ -136,15 +139,15 @@ def _field(field: inspect.Field) -> Field:
         (holds,) = (each for each in holds.types if not isinstance(each, inspect.NoneType))
     match holds:
         case inspect.StrType(min_length=1):
-            return Field(field.name, "id", optional)
+            return Field(field.name, "id", str, optional)
         case inspect.StrType():
-            return Field(field.name, "text", optional)
+            return Field(field.name, "text", str, optional)
         case inspect.FloatType():
-            return Field(field.name, "number", optional)
+            return Field(field.name, "number", float, optional)
         case inspect.IntType():
-            return Field(field.name, "time" if field.name == "occurred_at" else "whole number", optional)
+            return Field(field.name, "time" if field.name == "occurred_at" else "whole number", int, optional)
         case inspect.BoolType():
-            return Field(field.name, "flag", optional)
+            return Field(field.name, "flag", bool, optional)
         case inspect.StructType(cls=struct):
-            return Field(field.name, "record", optional, struct)
-    return Field(field.name, "other", optional)
+            return Field(field.name, "record", struct, optional, struct)
+    return Field(field.name, "other", object, optional)
