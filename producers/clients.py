@@ -10,6 +10,8 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
+from schemas.codec import MAX_VALUE_BYTES
+
 log = logging.getLogger("nextbest.produce")  # librdkafka's own lines go here too
 
 Properties = Mapping[str, str | int | float | bool]
@@ -62,6 +64,7 @@ def new_producer(bootstrap: str, properties: Properties | None = None) -> Produc
             "compression.type": "lz4",
             "queue.buffering.max.messages": QUEUE_MESSAGES,
             "queue.buffering.max.kbytes": QUEUE_KBYTES,
+            "message.max.bytes": MAX_VALUE_BYTES,
             "delivery.timeout.ms": 60_000,
             **(properties or {}),
         }

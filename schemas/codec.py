@@ -1,35 +1,45 @@
 """The codec: bytes on a topic ↔ typed structs, in JSON or Avro.
 
 The first byte tells the two apart: ``{`` begins JSON, ``00`` the wire format of schema registries (a 4-byte big-endian
-schema id, then Avro). Both become a plain dictionary, and `msgspec.convert` turns that into the struct: one validation
-path, one set of messages. An Avro record is read with the schema it was written with and then resolved by that same
-conversion (a missing optional field takes its default, an unknown one is ignored), so the rules of evolution are those
-of JSON, an unknown enum symbol is seen as it was written, and a record costs 4 µs rather than 10.
+schema id, then Avro, or JSON again). Both become a plain dictionary, and `msgspec.convert` turns that into the struct:
+one validation path, one set of messages. An Avro record is read with the schema it was written with and then resolved
+by that same conversion (a missing optional field takes its default, an unknown one is ignored), so the rules of
+evolution are those of JSON, an unknown enum symbol is seen as it was written, and a record costs 4 µs rather than 10.
+
+Input records that fail there are tried once more: see `schemas.mending`.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from io import BytesIO
 from struct import Struct as Packed
-from typing import Any, Final, Literal, Protocol, overload
+from typing import Any, Final, Literal, Protocol, TypeVar, overload
 
 import msgspec
 import orjson
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from fastavro.types import Schema
 
-from schemas.errors import InvalidRecord
+from schemas.errors import InvalidRecord, RejectionReason
 from schemas.events import ClickEvent, Event, PrivacyEvent, Product, PurchaseEvent
 from schemas.explain_invalid import explain
+from schemas.mending import Mend, mend_fields
+from schemas.mending_orders import mend_lines
 from schemas.records import DeadLetter, JournalRecord, NextBestAction, Session, TrainingExample
-from schemas.registry import STRUCTS, SchemaSource, avro_schema
+from schemas.registry import STRUCTS, OtherSchemaType, SchemaSource, avro_schema
 from schemas.writer_schema import UnusableSchemaError, usable_schema
 
-MAX_VALUE_BYTES: Final = 1_048_576
+MAX_VALUE_BYTES: Final = 8 * 1_048_576
 MAX_CACHED_SCHEMAS: Final = 1_000
 
 _JSON_START: Final = ord("{")
 _AVRO_START: Final = 0
 _WIRE_HEADER: Final = Packed(">BI")  # the magic byte, the schema id
+_INPUTS: Final = frozenset({"clickstream", "purchases", "privacy", "products"})  # written by others
+_Fault = tuple[RejectionReason, str, str]  # reason, field and message of an InvalidRecord
+_Known = TypeVar("_Known")
+_OUR_NAMES: Final = frozenset(struct.__name__ for struct in STRUCTS.values())
 
 
 class Decoder:
@@ -38,12 +48,18 @@ class Decoder:
     Args:
         schema_source: where the writer's schema of an Avro record is found; None reads JSON alone.
         max_value_bytes: longer values are invalid, and are not looked into.
+
+    Attributes:
+        mended: how often what was mended in input records that were not quite as they should be, by topic and `Mend`.
+            Whoever reads it may clear it.
     """
 
     def __init__(self, schema_source: SchemaSource | None = None, max_value_bytes: int = MAX_VALUE_BYTES) -> None:
         self._schema_source = schema_source
         self._max_value_bytes = max_value_bytes
         self._writer_schemas: dict[int, tuple[str, Schema]] = {}  # schema id → record name, parsed schema
+        self._unusable: dict[int, _Fault] = {}  # schema id → what is wrong with its schema
+        self.mended: Counter[tuple[str, Mend]] = Counter()
 
     @overload
     def decode(self, topic: Literal["clickstream"], value: bytes | None) -> ClickEvent: ...
@@ -81,7 +97,7 @@ class Decoder:
                 message = f"`value` ({len(value)} bytes) is not valid JSON from character {error.pos}"
                 raise InvalidRecord("malformed_json", "value", message) from None
         elif value[0] == _AVRO_START:
-            tree = self._avro_tree(record_type.__name__, value)
+            tree = self._framed_tree(record_type.__name__, value)
             if topic == "dead-letters":
                 pair_headers(tree)
         else:
@@ -89,7 +105,9 @@ class Decoder:
         try:
             return msgspec.convert(tree, record_type)
         except msgspec.ValidationError as error:
-            raise explain(error, record_type) from None
+            if topic not in _INPUTS:
+                raise explain(error, record_type, tree) from None
+        return self._second_attempt(topic, record_type, tree)
 
     def decode_event(self, topic: str, value: bytes | None) -> Event:
         """`decode` for the topics about customers: clickstream, purchases and privacy. Raises what `decode` raises."""
@@ -102,12 +120,28 @@ class Decoder:
         size = f"{len(value)} bytes, expected at most {self._max_value_bytes}"
         return InvalidRecord("too_large", "value", f"`value` is too large: {size}")
 
-    def _avro_tree(self, record_name: str, value: bytes) -> dict[str, Any]:
+    def _second_attempt(self, topic: str, record_type: type[msgspec.Struct], tree: dict[str, Any]) -> Any:
+        found: list[Mend] = []
+        tree = mend_fields(record_type, tree, found)
+        if record_type is PurchaseEvent:
+            tree = mend_lines(tree, found)
+        try:
+            record = msgspec.convert(tree, record_type)
+        except msgspec.ValidationError as error:
+            raise explain(error, record_type, tree) from None
+        self.mended.update((topic, mend) for mend in found)
+        return record
+
+    def _framed_tree(self, record_name: str, value: bytes) -> dict[str, Any]:
         if len(value) <= _WIRE_HEADER.size:
-            raise InvalidRecord("malformed_avro", "value", "`value` ends before the Avro record begins")
+            raise InvalidRecord("malformed_avro", "value", "`value` ends before the record begins, after its schema id")
+        if value[_WIRE_HEADER.size] == _JSON_START:
+            # No registry needs to be asked: what is JSON to its last byte is no Avro record by chance.
+            with suppress(orjson.JSONDecodeError):
+                return orjson.loads(memoryview(value)[_WIRE_HEADER.size :])  # type: ignore[no-any-return]  # of an object
         schema_id: int = _WIRE_HEADER.unpack_from(value)[1]
         written_name, schema = self._writer_schemas.get(schema_id) or self._look_up(schema_id)
-        if written_name != record_name:
+        if written_name != record_name and written_name in _OUR_NAMES:
             message = f"`schema_id` {schema_id} stands for another record: expected {record_name}"
             raise InvalidRecord("unusable_schema", "schema_id", message)
         stream = BytesIO(value)
@@ -123,23 +157,39 @@ class Decoder:
         return tree  # type: ignore[return-value]  # only record schemas are usable
 
     def _look_up(self, schema_id: int) -> tuple[str, Schema]:
+        if schema_id in self._unusable:
+            raise InvalidRecord(*self._unusable[schema_id])
         if self._schema_source is None:
             message = f"`schema_id` {schema_id} cannot be looked up: no schema registry is configured"
             raise InvalidRecord("unknown_schema_id", "schema_id", message)
         try:
-            schema = self._schema_source.schema_by_id(schema_id)
+            usable = usable_schema(self._schema_source.schema_by_id(schema_id))
         except KeyError:
             message = f"`schema_id` {schema_id} is not known to the schema registry"
             raise InvalidRecord("unknown_schema_id", "schema_id", message) from None
-        try:
-            usable = usable_schema(schema)
+        except OtherSchemaType as other:
+            fault = _of_other_type(schema_id, other.schema_type)
+            raise InvalidRecord(*_remembered(self._unusable, schema_id, fault)) from None
         except UnusableSchemaError as error:
-            message = f"the schema of `schema_id` {schema_id} {error}"
-            raise InvalidRecord("unusable_schema", "schema_id", message) from error
-        if len(self._writer_schemas) >= MAX_CACHED_SCHEMAS:
-            self._writer_schemas.clear()
-        self._writer_schemas[schema_id] = usable
-        return usable
+            fault = ("unusable_schema", "schema_id", f"the schema of `schema_id` {schema_id} {error}")
+            raise InvalidRecord(*_remembered(self._unusable, schema_id, fault)) from error
+        return _remembered(self._writer_schemas, schema_id, usable)
+
+
+def _of_other_type(schema_id: int, schema_type: str) -> _Fault:
+    if schema_type == "JSON":
+        message = f"`value` is not valid JSON after `schema_id` {schema_id}, whose schema is of type JSON"
+        return "malformed_json", "value", message
+    message = f"the schema of `schema_id` {schema_id} is of type {schema_type}; only AVRO and JSON are read"
+    return "unusable_schema", "schema_id", message
+
+
+def _remembered(known: dict[int, _Known], schema_id: int, what: _Known) -> _Known:
+    """Keep what is known of a schema id, which means the same for ever, as one of a bounded number."""
+    if len(known) >= MAX_CACHED_SCHEMAS:
+        known.clear()
+    known[schema_id] = what
+    return what
 
 
 class Encoder(Protocol):

@@ -10,11 +10,17 @@ from typing import Annotated, Literal
 
 import msgspec
 
-Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+from schemas.times import EARLIEST_MS, LATEST_MS
+
+MAX_ID_LENGTH = 256
+MAX_ORDER_LINES = 1_000
+
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 Text = Annotated[str, msgspec.Meta(max_length=1024)]
-EpochMs = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]  # up to the year 9999
+EpochMs = Annotated[int, msgspec.Meta(ge=EARLIEST_MS, le=LATEST_MS)]
 Money = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Quantity = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+Measure = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 
 ClickKind = Literal[
@@ -36,8 +42,6 @@ PrivacyKind = Literal["consent", "objection", "erasure"]
 
 ITEM_KINDS = frozenset({"item_view", "cart_add", "cart_remove", "wishlist"})
 ACTION_KINDS = frozenset({"action_impression", "action_click", "action_dismissal"})
-
-MAX_ORDER_LINES = 1_000
 
 
 class Context(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -82,13 +86,23 @@ class ClickEvent(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class OrderLine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of an order or refund. `unit_price` is in the currency of the purchase event."""
+    """One line of an order or refund. `unit_price` is in the currency of the purchase event.
+
+    What is sold by weight or length has a `measure`, such as .75 for .75 kg: `unit_price` is then that of 1 kg.
+    """
 
     item_id: Id
     quantity: Quantity = 1
     unit_price: Money = 0.0
     category: Text | None = None
     brand: Text | None = None
+    measure: Measure | None = None  # of each piece
+
+    @property
+    def total(self) -> float:
+        """What the line comes to, in the event's currency."""
+        total = self.quantity * self.unit_price
+        return total if self.measure is None else total * self.measure
 
 
 class PurchaseEvent(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -114,7 +128,7 @@ class PurchaseEvent(msgspec.Struct, frozen=True, omit_defaults=True):
         """What was paid (or given back), in the event's currency."""
         if self.amount is not None:
             return self.amount
-        return sum(line.quantity * line.unit_price for line in self.lines)
+        return sum(line.total for line in self.lines)
 
 
 class PrivacyEvent(msgspec.Struct, frozen=True, omit_defaults=True):

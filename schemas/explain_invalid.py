@@ -1,6 +1,7 @@
 """Turns what msgspec says of an invalid record into a reason, the field at fault, and a message for people.
 
-Messages are built anew from the parts that are known to come from the schema: no value of a record gets into one.
+Messages are built anew from the parts that are known to come from the schema: no value of a record gets into one. Of an
+implausible time they say which unit it seems to be in.
 """
 
 import re
@@ -9,6 +10,7 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 
 from schemas.errors import InvalidRecord
+from schemas.times import EXPECTED, looks_like
 
 _PATH = re.compile(r" - at `\$\.?(.*)`$")
 _MISSING = re.compile(r"^Object missing required field `(\w+)`")
@@ -18,8 +20,8 @@ _OUT_OF_RANGE = re.compile(r"^Expected `([a-z |]+)` ((?:of length )?(?:>=|<=|>|<
 _WORDS = {"int": "integer", "float": "number", "str": "string", "bool": "boolean"}
 
 
-def explain(error: msgspec.ValidationError, record_type: type[msgspec.Struct]) -> InvalidRecord:
-    """The `InvalidRecord` that says what msgspec found wrong while making a `record_type`."""
+def explain(error: msgspec.ValidationError, record_type: type[msgspec.Struct], tree: Any) -> InvalidRecord:
+    """The `InvalidRecord` that says what msgspec found wrong while making a `record_type` of `tree`."""
     text = str(error)
     place = _PATH.search(text)
     path = place.group(1) if place else ""
@@ -29,6 +31,10 @@ def explain(error: msgspec.ValidationError, record_type: type[msgspec.Struct]) -
         what = match[0] if match.re is _NEEDED else f"`{field}` is missing: it is required"
         return InvalidRecord("missing_field", field, what)
     field = path or "value"
+    if path == "occurred_at" and type(tree[path]) is int:
+        seems = looks_like(tree[path])
+        because = "" if seems is None else f"it looks like {seems}, "
+        return InvalidRecord("out_of_range", field, f"`{field}` is out of range: {because}expected {EXPECTED}")
     if match := _WRONG_TYPE.match(text):
         message = f"`{field}` has the wrong type: expected {_in_words(match[1])}, got {_in_words(match[2])}"
         return InvalidRecord("wrong_type", field, message)

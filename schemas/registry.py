@@ -25,14 +25,23 @@ STRUCTS: Mapping[str, type[msgspec.Struct]] = {
 """Logical name of each topic that the codec reads and writes → the struct of its records."""
 
 
+class OtherSchemaType(Exception):
+    """The schema of an id is not an Avro schema. `schema_type` is what the registry calls it: JSON, PROTOBUF."""
+
+    def __init__(self, schema_type: str) -> None:
+        super().__init__(f"is of type {schema_type}")
+        self.schema_type = schema_type
+
+
 class SchemaSource(Protocol):
     """Where the schema that an Avro record was written with is looked up."""
 
     def schema_by_id(self, schema_id: int) -> Any:
-        """The Avro schema of this id, as parsed JSON.
+        """The Avro schema of this id, as parsed JSON, complete: see `writer_schema.with_references`.
 
-        Raises KeyError where the id is not known. Other errors, such as a registry that cannot be reached, are not
-        about the record: they pass through the codec, and the caller tries again.
+        Raises KeyError where the id is not known, OtherSchemaType where it is known for another schema. Other errors,
+        such as a registry that cannot be reached, are not about the record: they pass through the codec, and the caller
+        tries again.
         """
 
 

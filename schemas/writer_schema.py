@@ -1,9 +1,12 @@
 """What is done to a schema from a registry before records are read with it: made plain, and checked for traps."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastavro import parse_schema
 from fastavro.types import Schema
+
+from schemas.logical_types import meaning_of
 
 _PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 
@@ -13,10 +16,11 @@ class UnusableSchemaError(Exception):
 
 
 def usable_schema(schema: Any) -> tuple[str, Schema]:
-    """The record name of a schema, and the schema parsed for reading, without logical types.
+    """The record name of a schema, and the schema parsed for reading, with no more of logical types than is needed.
 
-    Logical types go so that times stay integers and are validated like those in JSON. Recursive types and types that
-    take no bytes go with an error: a few bytes of such a record can exhaust the stack or the memory.
+    Times come out as epoch milliseconds, decimals as numbers and uuids as text, to be validated like those in JSON.
+    Recursive types and types that take no bytes go with an error: a few bytes of such a record can exhaust the stack or
+    the memory.
 
     Raises UnusableSchemaError.
     """
@@ -31,8 +35,20 @@ def usable_schema(schema: Any) -> tuple[str, Schema]:
         raise UnusableSchemaError("is not a valid Avro schema") from error
 
 
+def with_references(schema: Any, references: Sequence[Any]) -> Any:
+    """A schema with the named types that it refers to put in where each is first named.
+
+    `references` are schemas of named types, parsed, in any order. A name that none of them defines is left as it is, as
+    is what is no schema at all: `usable_schema` says so.
+    """
+    try:
+        return _Referring(references).of(schema, "")
+    except Exception:  # noqa: BLE001 - what is no schema can be wrong in any way
+        return schema
+
+
 class _Plain:
-    """Copies a schema without logical types, documentation and defaults."""
+    """Copies a schema without documentation, defaults, and logical types that change nothing."""
 
     def of(self, schema: Any, namespace: str, enclosing: frozenset[str]) -> Any:
         if isinstance(schema, list):
@@ -51,8 +67,9 @@ class _Plain:
         if kind == "fixed" and schema["size"] < 1:
             raise UnusableSchemaError("holds a type that takes no bytes")
         if kind in ("enum", "fixed"):
-            return {key: value for key, value in schema.items() if key != "logicalType"}
-        return self.of(kind, namespace, enclosing)
+            return {key: value for key, value in schema.items() if key != "logicalType"} | meaning_of(schema)
+        meaning = meaning_of(schema)
+        return {"type": kind} | meaning if meaning else self.of(kind, namespace, enclosing)
 
     def _record(self, schema: dict[str, Any], namespace: str, enclosing: frozenset[str]) -> dict[str, Any]:
         name = _full_name(schema["name"], schema.get("namespace", namespace))
@@ -63,13 +80,37 @@ class _Plain:
         ]
         if all(field["type"] == "null" for field in fields):
             raise UnusableSchemaError("holds a type that takes no bytes")
-        return {"type": "record", "name": name, "fields": fields}
+        return {"type": "record", "name": name, "fields": fields} | meaning_of(schema)
 
     def _sized(self, items: Any, namespace: str, enclosing: frozenset[str]) -> Any:
         plain = self.of(items, namespace, enclosing)
         if plain == "null":
             raise UnusableSchemaError("holds an array of a type that takes no bytes")
         return plain
+
+
+class _Referring:
+    """Copies a schema and puts each named type of `references` in where it is named for the first time."""
+
+    def __init__(self, references: Sequence[Any]) -> None:
+        named = [each for each in references if isinstance(each, dict) and "name" in each]
+        self._missing = {_full_name(each["name"], each.get("namespace", "")): each for each in named}
+
+    def of(self, schema: Any, namespace: str) -> Any:
+        if isinstance(schema, list):
+            return [self.of(branch, namespace) for branch in schema]
+        if isinstance(schema, str):
+            name = _full_name(schema, namespace)
+            found = self._missing.pop(name, None) or self._missing.pop(schema, None)  # of its namespace, or of none
+            return schema if found is None else self.of({**found, "name": name}, "")
+        copy = dict(schema)
+        if "fields" in copy:
+            inner = _full_name(copy["name"], copy.get("namespace", namespace)).rpartition(".")[0]
+            copy["fields"] = [{**field, "type": self.of(field["type"], inner)} for field in copy["fields"]]
+        for part in ("type", "items", "values"):
+            if part in copy:
+                copy[part] = self.of(copy[part], namespace)
+        return copy
 
 
 def _full_name(name: str, namespace: str) -> str:

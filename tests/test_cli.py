@@ -7,12 +7,18 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from consumer.commands.broker import codec_of, decoder_of
 from consumer.commands.errors import FOR_PEOPLE
+from consumer.config import Config
+from consumer.kafka.cluster.settings import TopicSettings
+from schemas.codec import MAX_VALUE_BYTES
 from schemas.container import Recorded
+from schemas.errors import InvalidRecord
 from schemas.partitioning import partition_of
 from tests.containers import write_container
 
@@ -177,6 +183,28 @@ def test_avro_without_a_registry_is_refused() -> None:
     answer = nextbest("run", NEXTBEST_FORMAT="avro", NEXTBEST_HTTP__PORT="0", NEXTBEST_KAFKA__INSTANCE_ID="w")
     assert answer.returncode == 2
     assert "kafka.schema_registry_url" in answer.stderr
+
+
+def test_one_limit_on_size_holds_for_worker_and_replay_and_is_a_setting() -> None:
+    """What the worker took must not be missing from the replay of a recording of it."""
+    assert Config().topics.max_record_bytes == MAX_VALUE_BYTES
+    for limit, taken in ((100, False), (200, True)):
+        config = Config(topics=TopicSettings(max_record_bytes=limit))
+        for decoder in (codec_of(config)[0], decoder_of(config)):
+            with nullcontext() if taken else pytest.raises(InvalidRecord, match="too large"):
+                decoder.decode("clickstream", json.dumps(EVENTS[0]).encode())
+
+
+def test_a_recording_in_seconds_is_refused_in_words(tmp_path: Path) -> None:
+    """Every event goes to the dead letters with the unit that its time seems to be in; nothing is decided for 1970."""
+    recording, out = tmp_path / "events.jsonl", tmp_path / "out"
+    seconds = [event | {"occurred_at": int(str(event["occurred_at"])) // 1000} for event in EVENTS]
+    recording.write_text("".join(json.dumps(event) + "\n" for event in seconds), encoding="utf-8")
+    nextbest("replay", str(recording), "--out", str(out))
+    letters = [json.loads(line) for line in (out / "dead-letters.jsonl").read_text().splitlines()]
+    assert [(letter["reason"], letter["field"]) for letter in letters] == [("out_of_range", "occurred_at")] * 40
+    assert "it looks like seconds" in letters[0]["message"]
+    assert not (out / "next-best-actions.jsonl").read_text()
 
 
 def test_a_replay_is_summarised_and_can_be_verified(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from consumer.commands.errors import CommandError
 
 if TYPE_CHECKING:
     from consumer.config import Config
+    from consumer.kafka.cluster.registry import SchemaSource
     from schemas.codec import Decoder, Encoder
 
 log = logging.getLogger("nextbest")
@@ -86,22 +87,32 @@ def run(config: ConfigOption = None) -> None:
 def codec_of(config: "Config") -> "tuple[Decoder, Encoder]":
     """Return what reads both formats (Avro where a registry is configured) and what writes the configured one."""
     from schemas.codec import AvroEncoder, Decoder, JsonEncoder
-
-    kafka = config.kafka
-    largest = config.topics.max_record_bytes
-    if kafka.schema_registry_url is None:
-        if config.format == "avro":
-            raise CommandError('format = "avro" needs kafka.schema_registry_url, where the schemas are registered')
-        return Decoder(max_value_bytes=largest), JsonEncoder()
-    from consumer.kafka.cluster.registry import SchemaSource
     from schemas.registry import STRUCTS, avro_schema
 
-    source = SchemaSource(kafka.schema_registry_url, kafka.schema_registry_properties)
-    decoder = Decoder(source, max_value_bytes=largest)
+    source = _schema_source(config)
+    decoder = Decoder(source, config.topics.max_record_bytes)
     if config.format == "json":
         return decoder, JsonEncoder()
+    if source is None:
+        raise CommandError('format = "avro" needs kafka.schema_registry_url, where the schemas are registered')
     ids = {topic: source.register(f"{config.topics.name(topic)}-value", avro_schema(topic)) for topic in STRUCTS}
     return decoder, AvroEncoder(ids)
+
+
+def decoder_of(config: "Config") -> "Decoder":
+    """Return what reads records as the worker does, under the same limit: a recording is judged as its topics were."""
+    from schemas.codec import Decoder
+
+    return Decoder(_schema_source(config), config.topics.max_record_bytes)
+
+
+def _schema_source(config: "Config") -> "SchemaSource | None":
+    kafka = config.kafka
+    if kafka.schema_registry_url is None:
+        return None
+    from consumer.kafka.cluster.registry import SchemaSource
+
+    return SchemaSource(kafka.schema_registry_url, kafka.schema_registry_properties)
 
 
 def check(

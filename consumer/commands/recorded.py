@@ -24,11 +24,9 @@ from consumer.commands.produce import FormatOption, format_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from consumer.config import Config
     from consumer.replay.summary import Summary
     from consumer.replay.verify import Verdict
     from producers.rows import BadRow, Row
-    from schemas.codec import Decoder
 
 
 def add_to(app: typer.Typer) -> None:
@@ -59,6 +57,7 @@ def replay(
 
     Two runs give the same decisions, byte for byte.
     """
+    from consumer.commands.broker import decoder_of
     from consumer.config import load_config_and_origins
     from consumer.replay.files import Source
     from consumer.replay.options import ReplayOptions, settings_for_recording, time_span_ms
@@ -90,7 +89,7 @@ def replay(
                 Stream(
                     read_rows(file, name, spill=Path(spill)),
                     Source.of(file, name),
-                    _decoder_of(settings),
+                    decoder_of(settings),
                     unreadable=(UnreadableFile,),
                 ),
                 out,
@@ -170,14 +169,8 @@ def verify(
     raise typer.Exit(verdict.exit_code)
 
 
-def _decoder_of(settings: "Config") -> "Decoder | None":
-    """Return what reads recorded Avro values, where a registry is configured; JSON needs none."""
-    from consumer.commands.broker import codec_of
-
-    return None if settings.kafka.schema_registry_url is None else codec_of(settings)[0]
-
-
 def _verify_directory(directory: Path, input_file: Path | None, config: Path | None) -> "Verdict":
+    from consumer.commands.broker import decoder_of
     from consumer.replay.directory import DirectoryRecording
     from consumer.replay.verify import verify as derive_again
     from consumer.store.memory import MemoryState
@@ -189,7 +182,7 @@ def _verify_directory(directory: Path, input_file: Path | None, config: Path | N
             directory,
             lambda path, name: read_rows(path, name, spill=Path(spill)),
             input_file,
-            _decoder_of(configured(config)),
+            decoder_of(configured(config)),
         )
         core = core_of(recording.settings, recording.catalogue)
         return derive_again(recording, core, MemoryState, lambda n: bar.update(task, completed=n))
@@ -198,7 +191,7 @@ def _verify_directory(directory: Path, input_file: Path | None, config: Path | N
 def _verify_topics(config: Path | None) -> "Verdict":
     from msgspec.structs import replace
 
-    from consumer.commands.broker import codec_of
+    from consumer.commands.broker import decoder_of
     from consumer.kafka.cluster.check import require_topics
     from consumer.kafka.cluster.clients import admin
     from consumer.kafka.cluster.log_reader import Stopping
@@ -207,7 +200,7 @@ def _verify_topics(config: Path | None) -> "Verdict":
     from consumer.store.memory import MemoryState
 
     settings = configured(config)
-    core, (decoder, _) = core_of(settings.core_settings(), catalogue_of(settings)), codec_of(settings)
+    core, decoder = core_of(settings.core_settings(), catalogue_of(settings)), decoder_of(settings)
     max_ahead_ms = core.settings.time.max_ahead_ms
     require_topics(admin(settings.kafka), settings.kafka, settings.topics)
     with progress_bar() as bar, stopped_by_signals() as stop:

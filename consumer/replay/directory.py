@@ -7,7 +7,6 @@ from typing import IO
 import msgspec
 
 from consumer.core.catalogue import Catalogue, CatalogueError
-from consumer.core.intake import Rejection
 from consumer.core.merge import MergeRecord
 from consumer.replay.files import (
     DECISIONS,
@@ -147,7 +146,7 @@ class DirectoryRecording:
     def products(self, from_offset: int, to_offset: int) -> Iterator[tuple[int, str, Product | None]]:
         """Yield a range of products, from the rows of the input."""
         for record in self._rereading.products(from_offset, to_offset):
-            if not isinstance(record.product, Rejection):
+            if record.item_id is not None:
                 yield record.offset, record.item_id, record.product
 
     def decisions(self, task: int) -> Iterator[NextBestAction]:

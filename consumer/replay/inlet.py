@@ -4,7 +4,7 @@ The replay and the verification of one read their inputs through here, so both s
 """
 
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeAlias, cast
 
@@ -14,9 +14,9 @@ from consumer.core.intake import Rejection, read
 from consumer.core.merge import INPUT_TOPICS, MergeRecord
 from consumer.replay.recording import Damaged
 from schemas.codec import Decoder
-from schemas.errors import InvalidRecord
 from schemas.events import Product
 from schemas.partitioning import partition_of
+from schemas.products import read_product
 
 PRODUCTS = "products"
 MAX_WAITING_RECORDS = 2_000_000  # of other topics, while one is looked for: more than that, and it will not come
@@ -71,11 +71,15 @@ def recorded_partitions(row: AnyRow) -> int:
 
 
 class ProductRecord(msgspec.Struct, frozen=True):
-    """One record of the products topic; `product` None is a tombstone."""
+    """One record of the products topic; `product` None is a tombstone, `item_id` None says that no item could be told.
+
+    A record with a `rejection` blocks its item.
+    """
 
     offset: int
-    item_id: str
-    product: Product | Rejection | None
+    item_id: str | None
+    product: Product | None
+    rejection: Rejection | None = None
 
 
 class Inlet:
@@ -110,17 +114,17 @@ class Inlet:
         )
         return partition, MergeRecord(topic, offset, timestamp_ms, key, value, event)
 
+    def mended(self) -> Counter[str]:
+        """Return how often what was mended: `topic field what` → records (lines, for what is mended in lines)."""
+        return Counter({f"{topic} {mend.field} {mend.what}": n for (topic, mend), n in self._decoder.mended.items()})
+
     def product_of(self, row: UsableRow) -> ProductRecord:
         """Return the product of a row of that topic."""
         offset, self._next_product = self._next_product, self._next_product + 1
-        item_id = (row.key or b"").decode(errors="replace")
-        if row.value is None and row.key:
-            return ProductRecord(offset, item_id, None)
-        try:
-            product = self._decoder.decode(PRODUCTS, row.value)
-        except InvalidRecord as invalid:
-            return ProductRecord(offset, item_id, Rejection(invalid.reason, invalid.field, invalid.message))
-        return ProductRecord(offset, product.item_id, product)
+        read, rejection = read_product(self._decoder, row.key, row.value), None
+        if (fault := read.fault) is not None:
+            rejection = Rejection(fault.reason, fault.field, fault.message)
+        return ProductRecord(offset, read.item_id, read.product, rejection)
 
 
 class Rereading:

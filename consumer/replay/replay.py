@@ -92,6 +92,7 @@ def replay(
             unreadable_after = str(error)
         run.commit()
         progress(run.tally.n_rows)
+        run.tally.mended = run.inlet.mended()
         summary = run.tally.summary(
             core,
             options,
@@ -128,7 +129,7 @@ class _Replay:
     ) -> None:
         self._output = output
         self._knowledge = core.knowledge
-        self._inlet = Inlet(options.partitions, core.settings.time.max_ahead_ms, decoder, options.last_ms)
+        self.inlet = Inlet(options.partitions, core.settings.time.max_ahead_ms, decoder, options.last_ms)
         self._encoder = JsonEncoder()
         self._tasks = [Task(number, core, WorkingSet(new_state())) for number in range(options.partitions)]
         self._lines: dict[tuple[str, int, int], int] = {}  # coordinates of this round → line
@@ -160,7 +161,7 @@ class _Replay:
         elif record.topic == PRODUCTS:
             self._take_product(record)
         else:
-            partition, merge_record = self._inlet.record_of(record)
+            partition, merge_record = self.inlet.record_of(record)
             self._tasks[partition].take(merge_record)
             self._lines[record.topic, partition, merge_record.offset] = record.line
 
@@ -172,7 +173,7 @@ class _Replay:
             for session in outputs.sessions:
                 self._fold(session)
         for product in self._products:
-            if not isinstance(product.product, Rejection):
+            if product.item_id is not None:
                 self._knowledge.apply_product(product.offset, product.item_id, product.product)
         self._products.clear()
         self._lines.clear()
@@ -227,9 +228,9 @@ class _Replay:
         self._knowledge.fold_session(offset, session)
 
     def _take_product(self, row: UsableRow) -> None:
-        product = self._inlet.product_of(row)
-        if isinstance(product.product, Rejection):
-            self._reject(row.line, product.product, {"topic": PRODUCTS, "partition": 0, "offset": product.offset})
+        product = self.inlet.product_of(row)
+        if product.rejection is not None:
+            self._reject(row.line, product.rejection, {"topic": PRODUCTS, "partition": 0, "offset": product.offset})
         else:
             self.tally.n_products += 1
         self._products.append(product)

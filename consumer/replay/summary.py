@@ -103,6 +103,7 @@ class Summary(msgspec.Struct, frozen=True):
     input: str
     seconds: float
     warnings: tuple[str, ...] = ()
+    mended: dict[str, int] = {}  # in records that were taken, by topic, field and `schemas.mending.MENDS`
 
     def __post_init__(self) -> None:
         total = self.events + self.late + self.duplicate + self.products + self.bad
@@ -140,6 +141,7 @@ def summary_rows(summary: Summary) -> list[tuple[str, str, str]]:
         ("input", "late, duplicate", f"{summary.late:,}, {summary.duplicate:,}"),
         ("input", "bad", f"{summary.bad:,}"),
         *(("input", f"  {reason}", f"{n:,}") for reason, n in summary.bad_by_reason.items()),
+        *(("input", f"mended: {what}", f"{n:,}") for what, n in summary.mended.items()),
         ("input", "customers, sessions", f"{summary.customers:,}, {summary.sessions:,}"),
     ]
     if summary.products:

@@ -30,6 +30,7 @@ class Tally:
     def __init__(self) -> None:
         self.n_rows = self.n_products = self.n_duplicates = 0
         self._n_commits = self._n_late = 0
+        self.mended: Counter[str] = Counter()  # what was read as it was plainly meant
         self._kinds: Counter[str] = Counter()
         self._bad: Counter[str] = Counter()
         self._actions: Counter[str] = Counter()
@@ -107,6 +108,7 @@ class Tally:
             input=source.path,
             seconds=seconds,
             warnings=warnings_about(self.n_rows, self._n_late),
+            mended=_largest_first(self.mended),
         )
 
 

@@ -1,9 +1,13 @@
 """Schemas by id, over the client's own in-memory registry."""
 
+import json
+from typing import Any
+
 import pytest
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
+from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient, SchemaRegistryError
 
 from consumer.kafka.cluster.registry import RegistryUnavailable, SchemaSource
+from schemas.registry import OtherSchemaType
 
 SCHEMA = {"type": "record", "name": "r", "fields": [{"name": "a", "type": "long"}]}
 
@@ -14,6 +18,7 @@ class Counting:
     def __init__(self) -> None:
         self.inner = SchemaRegistryClient.new_client({"url": "mock://"})
         self.asked: list[int] = []
+        self.asked_versions: list[str] = []
         self.down: Exception | None = None
 
     def get_schema(self, schema_id: int) -> Schema:
@@ -22,6 +27,11 @@ class Counting:
         if self.down is not None:
             raise self.down
         return self.inner.get_schema(schema_id)
+
+    def get_version(self, subject: str, version: int, **options: Any) -> Any:
+        """Count, then answer."""
+        self.asked_versions.append(subject)
+        return self.inner.get_version(subject, version, **options)
 
     def register_schema(self, subject: str, schema: Schema) -> int:
         """Answer, or be down."""
@@ -103,11 +113,28 @@ def test_a_refused_schema_names_its_subject(source: SchemaSource, client: Counti
         source.register("a-value", SCHEMA)
 
 
-def test_schemas_of_other_kinds_are_unknown(source: SchemaSource, client: Counting) -> None:
-    """Records are Avro; a JSON schema's id can't be read."""
-    schema_id = client.inner.register_schema("a-value", Schema("{}", "JSON"))
-    with pytest.raises(KeyError):
+@pytest.mark.parametrize("kind", ["JSON", "PROTOBUF"])
+def test_a_schema_of_another_type_says_which(source: SchemaSource, client: Counting, kind: str) -> None:
+    """It is known, and so it isn't said to be unknown."""
+    schema_id = client.inner.register_schema("a-value", Schema("{}", kind))
+    with pytest.raises(OtherSchemaType, match=kind):
         source.schema_by_id(schema_id)
+
+
+def test_a_schema_comes_with_the_types_that_it_refers_to(source: SchemaSource, client: Counting) -> None:
+    """Directly and by way of others; each is asked for once, though two may refer to it."""
+    money = '{"type": "fixed", "name": "shop.Money", "size": 4}'
+    line = '{"type": "record", "name": "shop.Line", "fields": [{"name": "price", "type": "shop.Money"}]}'
+    order = """{"type": "record", "name": "shop.Order", "fields": [
+        {"name": "lines", "type": {"type": "array", "items": "shop.Line"}}, {"name": "total", "type": "shop.Money"}]}"""
+    to_money, to_line = SchemaReference("shop.Money", "money", 1), SchemaReference("shop.Line", "line", 1)
+    client.inner.register_schema("money", Schema(money, "AVRO"))
+    client.inner.register_schema("line", Schema(line, "AVRO", [to_money]))
+    schema_id = client.inner.register_schema("order", Schema(order, "AVRO", [to_line, to_money]))
+    lines, total = source.schema_by_id(schema_id)["fields"]
+    assert lines["type"]["items"]["fields"] == [{"name": "price", "type": json.loads(money)}]
+    assert total["type"] == "shop.Money"
+    assert client.asked_versions == ["money", "line"]
 
 
 def test_a_registry_that_nobody_serves_is_unavailable() -> None:

@@ -135,7 +135,8 @@ def test_bad_records_land_in_the_dead_letters_and_the_rest_is_processed(cluster:
     cluster.produce([InputRecord("clickstream", partition, each[0], each[1]) for each in bad])
     stream = shop_stream(customers=20, sessions=50, partitions=cluster.partitions)
     cluster.produce(stream)
-    work_through(cluster, len(bad) + len(stream))
+    small = Decoder(max_value_bytes=1 << 20), JsonEncoder()
+    work_until(cluster, lambda watcher: watcher.records >= len(bad) + len(stream), codec=small)
 
     letters: list[DeadLetter] = cluster.decoded("dead-letters")
     assert [(letter.reason, letter.field) for letter in letters] == [(each[2], each[3]) for each in bad]
@@ -213,7 +214,7 @@ def test_no_task_waits_until_another_has_nothing_left(cluster: Cluster) -> None:
         assert sum(task in tasks for tasks in first_half) > len(first_half) // 4
 
 
-def test_snapshots_are_published_again_and_a_bad_product_is_passed_over(cluster: Cluster) -> None:
+def test_snapshots_are_published_again_and_a_bad_product_blocks_its_item(cluster: Cluster) -> None:
     """The same key and the same bytes, so that retention never takes the last; verify takes each for what it is."""
     cluster.worker = replace(cluster.worker, republish_hours=0.3 / 3_600)
     cluster.produce(

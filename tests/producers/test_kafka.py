@@ -21,6 +21,7 @@ from producers.rows import BadRow, Row, UnreadableFile
 from producers.simulate import Population, PopulationSettings
 from producers.simulate.settings import DAY_MS
 from producers.simulation import DecisionReader, simulate_to_kafka, start_ms_for
+from schemas.codec import MAX_VALUE_BYTES
 from schemas.container import Recorded, read_container
 from schemas.partitioning import partition_of
 from tests.producers.test_simulate import _decision
@@ -87,7 +88,7 @@ def test_bad_rows_are_counted_and_a_broken_file_ends_the_run_with_a_report(mock_
 def test_a_record_that_the_client_refuses_is_counted_as_failed(mock_bootstrap: str) -> None:
     """A value over the limit fails by name, and the rest is delivered."""
     rows = _rows(3)
-    rows[1] = msgspec.structs.replace(rows[1], value=b"x" * 2_000_000)
+    rows[1] = msgspec.structs.replace(rows[1], value=b"x" * (MAX_VALUE_BYTES + 1))
     report = publish_to_kafka(rows, bootstrap=mock_bootstrap)
     assert report.failed == {"MSG_SIZE_TOO_LARGE": 1}
     assert report.delivered == {"clickstream": 2}

@@ -1,6 +1,8 @@
 """What a replay writes and says."""
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -15,10 +17,10 @@ from producers.readers import read_rows
 from schemas.container import Recorded, read_container
 from schemas.partitioning import partition_of
 from tests.containers import write_container
-from tests.replay.recordings import T0, click, lines_of, run_replay, run_verify, shop_events, write_recording
+from tests.replay.recordings import T0, click, lines_of, order, run_replay, run_verify, shop_events, write_recording
 
 
-def decisions_in(out: Path) -> list[dict[str, object]]:
+def decisions_in(out: Path) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in (out / DECISIONS).read_bytes().splitlines()]
 
 
@@ -50,6 +52,35 @@ def test_dead_letters_say_where_and_why(tmp_path: Path) -> None:
     assert by_reason["out_of_range"]["field"] == "price"
     assert by_reason["out_of_range"]["origin"] == {"topic": "clickstream", "partition": 0, "offset": 0}
     assert by_reason["malformed_row"]["line"] == 2
+
+
+def test_a_product_that_cannot_be_read_is_a_dead_letter_and_its_item_is_not_recommended(
+    replayed_once: Path, tmp_path: Path
+) -> None:
+    """The same is decided as if the shop had said so; and verify agrees."""
+    shown = Counter(item["item_id"] for each in decisions_in(replayed_once / "out") for item in each["content"])
+    ((item_id, _),) = shown.most_common(1)
+    product = {"topic": "products", "item_id": item_id}
+    blocked, unreadable = product | {"available": False}, product | {"available": "not any more"}
+    run_replay(write_recording(tmp_path / "a.jsonl", lines_of([blocked, *shop_events()])), tmp_path / "blocked")
+    recording = write_recording(tmp_path / "b.jsonl", lines_of([unreadable, *shop_events()]))
+    summary = run_replay(recording, tmp_path / "unreadable")
+    assert (summary.products, summary.bad_by_reason) == (0, {"wrong_type": 1})
+    (letter,) = [orjson.loads(line) for line in (tmp_path / "unreadable" / DEAD_LETTERS).read_bytes().splitlines()]
+    assert (letter["field"], letter["origin"]["topic"]) == ("available", "products")
+    decisions = decisions_in(tmp_path / "unreadable")
+    assert decisions == decisions_in(tmp_path / "blocked") != decisions_in(replayed_once / "out")
+    assert run_verify(tmp_path / "unreadable").kind == "same"
+
+
+def test_what_was_mended_is_counted_by_topic_and_field(tmp_path: Path) -> None:
+    """An order with a coupon is taken, and the summary says what became of the coupon."""
+    coupon = {"item_id": "coupon", "unit_price": "-3"}
+    odd = order("c1", T0, "item-1") | {"lines": [{"item_id": "item-1", "unit_price": 10.0}, coupon]}
+    summary = run_replay(write_recording(tmp_path / "odd.jsonl", lines_of([odd])), tmp_path / "out")
+    assert (summary.events, summary.bad) == (1, 0)
+    assert summary.mended == {"purchases lines negative_line": 1, "purchases lines[].unit_price number_from_text": 1}
+    assert ("input", "mended: purchases lines negative_line", "1") in summary_rows(summary)
 
 
 def test_two_replays_publish_the_same_bytes(replayed_once: Path, tmp_path: Path) -> None:
@@ -286,8 +317,8 @@ def test_topics_recorded_one_partition_after_the_other_replay_without_late_event
 def test_the_order_of_arrival_in_a_container_changes_no_decision(tmp_path: Path) -> None:
     """The same topics recorded twice, with their partitions in another order, give the same decisions."""
     records = recorded_topics(3)
-    for name, order in (("a", records), ("b", sorted(records, key=lambda each: (-each.partition, each.offset)))):
-        write_container(tmp_path / f"{name}.avro", order)
+    for name, rows in (("a", records), ("b", sorted(records, key=lambda each: (-each.partition, each.offset)))):
+        write_container(tmp_path / f"{name}.avro", rows)
         options = ReplayOptions(partitions=3, commit_records=50)
         run_replay(tmp_path / f"{name}.avro", tmp_path / name, options=options, format_name="container")
     assert (tmp_path / "a" / DECISIONS).read_bytes() == (tmp_path / "b" / DECISIONS).read_bytes()

@@ -1,7 +1,6 @@
 """Schemas by id from a schema registry (`mock://` gives one in memory), and registering our own."""
 
 import json
-import logging
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -10,10 +9,11 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, Schema
 
 from consumer.kafka.cluster.settings import Property
 from consumer.kafka.failures import RegistryUnavailable as RegistryUnavailable  # noqa: PLC0414 - raised here, caught by this name
-
-log = logging.getLogger("nextbest.kafka")
+from schemas.registry import OtherSchemaType
+from schemas.writer_schema import with_references
 
 _NOT_FOUND = 404
+_AVRO = (None, "AVRO")
 
 
 class SchemaSource:
@@ -38,7 +38,11 @@ class SchemaSource:
         self._lock = threading.Lock()
 
     def schema_by_id(self, schema_id: int) -> dict[str, Any]:
-        """Return the Avro schema of an id; raise KeyError for an unknown one, RegistryUnavailable without an answer."""
+        """Return the Avro schema of an id, with what it refers to.
+
+        Raises KeyError for an unknown id, OtherSchemaType for one of another schema, RegistryUnavailable without an
+        answer.
+        """
         schema = self._schemas.get(schema_id)
         if schema is not None:
             return schema
@@ -73,6 +77,7 @@ class SchemaSource:
     def _ask(self, schema_id: int) -> dict[str, Any]:
         try:
             schema = self._client.get_schema(schema_id)
+            references = self._referred(schema) if schema.schema_type in _AVRO else []
         except SchemaRegistryError as error:
             if error.http_status_code != _NOT_FOUND:
                 raise RegistryUnavailable(f"the schema registry does not give schema {schema_id}: {error}") from error
@@ -82,8 +87,27 @@ class SchemaSource:
             raise KeyError(schema_id) from error
         except Exception as error:
             raise RegistryUnavailable(f"the schema registry does not answer: {error}") from error
-        if schema.schema_type not in (None, "AVRO") or schema.schema_str is None:
-            log.warning("schema %d is of type %s; only AVRO is read", schema_id, schema.schema_type)
-            raise KeyError(schema_id)
-        parsed: dict[str, Any] = json.loads(schema.schema_str)
+        if schema.schema_type not in _AVRO:
+            raise OtherSchemaType(str(schema.schema_type))
+        parsed: dict[str, Any] = with_references(_parsed(schema), [_parsed(each) for each in references])
         return parsed
+
+    def _referred(self, schema: Schema) -> list[Schema]:
+        """Return the schemas that one refers to, and those that they refer to, each once."""
+        found: dict[tuple[str, int], Schema] = {}
+        asked_for = list(schema.references or ())
+        while asked_for:
+            reference = asked_for.pop()
+            place = (str(reference.subject), int(reference.version or 0))
+            if place not in found:
+                # Deleted ones too: what was written while they were there is still to be read.
+                found[place] = self._client.get_version(*place, deleted=True).schema
+                asked_for += found[place].references or ()
+        return list(found.values())
+
+
+def _parsed(schema: Schema) -> Any:
+    try:
+        return json.loads(schema.schema_str or "")
+    except ValueError:  # the codec says what it says of everything that is no schema
+        return None

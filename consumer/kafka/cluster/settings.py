@@ -74,7 +74,7 @@ class TopicSettings(Section):
     max_input_bytes: OneOrMore = (
         8 * MIB
     )  # over what producers may send, so that an oversized record can be dead-lettered
-    max_record_bytes: OneOrMore = 8 * MIB  # the largest record of an output or internal topic
+    max_record_bytes: OneOrMore = 8 * MIB  # a larger value is `too_large` to worker, replay and verify alike
     segment_bytes: OneOrMore = 128 * MIB  # a segment ends at this size, or after the hours below
     segment_hours: Positive = 24.0  # records are deleted and compacted a segment at a time, never in the open one
     min_compaction_lag_ms: ZeroOrMore = 60_000  # a record stays so long before a newer one of its key replaces it

@@ -17,8 +17,8 @@ from consumer.kafka.cluster.settings import TopicSettings
 from consumer.kafka.models.index import ModelIndex
 from consumer.kafka.models.records import ModelsRecord, UnreadableRecord, decode_promotion, kind_of
 from consumer.kafka.transactions import CannotGoOn
+from schemas import products
 from schemas.codec import Decoder
-from schemas.errors import InvalidRecord
 from schemas.events import Product
 
 _TOPICS = ("models", "products", "sessions")
@@ -133,12 +133,14 @@ class KnowledgeFollower:
 
 
 def read_product(decoder: Decoder, offset: int, key: bytes, value: bytes | None) -> tuple[str, Product | None] | None:
-    """Return an item id and what the shop says of the item; None for a record that cannot be read.
+    """Return an item id and what holds of the item from here on; None for a record that doesn't even tell the item.
 
-    Products come from outside: a bad one is skipped, and the item stays as it was. The worker and verify share this.
+    Products come from outside: a bad one blocks its item. The worker and verify share this.
     """
-    try:
-        return key.decode(), None if value is None else decoder.decode("products", value)
-    except (InvalidRecord, UnicodeDecodeError) as error:
-        log.warning("product at offset %d skipped: %s", offset, error)
-        return None
+    record = products.read_product(decoder, key, value)
+    if record.fault is not None:
+        then = (
+            "no item could be told" if record.item_id is None else "its item is not recommended until a good one comes"
+        )
+        log.warning("product at offset %d rejected: %s: %s; %s", offset, record.fault.reason, record.fault, then)
+    return None if record.item_id is None else (record.item_id, record.product)
