@@ -17,8 +17,8 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     `line` is the row's number in its file, counted from 1 with a header line included, and stable for ever: event
     ids are made from it. `partition`, `offset`, `timestamp_ms` and `headers` are known where the row comes from a
     recorded topic. `timestamp_ms` is when the record reaches the log: it differs from `occurred_at` where an event
-    comes late. `order_ms` is when the row's turn comes in a replay, where that is not its event time. `kind` is for
-    counting alone.
+    comes late. `order_ms` is when the row's turn comes in a replay, where that is not its event time. `kind` and
+    `merged`, how many further rows of the file went into this one, are for counting alone.
     """
 
     topic: str
@@ -32,6 +32,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     timestamp_ms: int | None = None
     order_ms: int | None = None
     headers: tuple[tuple[str, bytes | None], ...] = ()
+    merged: int = 0
 
     @property
     def arrival_ms(self) -> int:

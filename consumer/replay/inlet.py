@@ -63,6 +63,12 @@ def usable(row: AnyRow) -> UsableRow | None:
     return cast("UsableRow", row) if hasattr(row, "topic") else None
 
 
+def merged_rows(row: AnyRow) -> int:
+    """Return how many further rows of the recording went into this one, as those of one order do."""
+    merged: int = getattr(row, "merged", 0)
+    return merged
+
+
 def recorded_partitions(row: AnyRow) -> int:
     """Return how many partitions there must have been where this row was recorded; 0 where it says nothing of them."""
     record = usable(row)

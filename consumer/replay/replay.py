@@ -34,7 +34,18 @@ from consumer.replay.files import (
     Source,
     catalogue_mapping,
 )
-from consumer.replay.inlet import PRODUCTS, AnyRow, Inlet, ProductRecord, UnusableRow, UsableRow, is_input, usable
+from consumer.replay.inlet import (
+    PRODUCTS,
+    AnyRow,
+    Inlet,
+    ProductRecord,
+    UnusableRow,
+    UsableRow,
+    is_input,
+    merged_rows,
+    usable,
+)
+from consumer.replay.losses import OTHER_TOPIC, Losses
 from consumer.replay.options import ReplayOptions
 from consumer.replay.quality import Quality
 from consumer.replay.summary import (
@@ -42,7 +53,6 @@ from consumer.replay.summary import (
     EffectiveSettings,
     Segments,
     Summary,
-    warnings_about,
     why_no_churn_figures,
 )
 from consumer.replay.training import Trainers
@@ -51,8 +61,6 @@ from schemas.container import Recorded
 from schemas.records import Session, TrainingExample
 
 NOTHING = "nothing"
-LATE = "late"
-OTHER_TOPIC = "other_topic"
 
 
 def replay(
@@ -181,10 +189,10 @@ class _Replay:
         self._next_snapshot = 0
         self._quality = Quality()
         self._kinds: Counter[str] = Counter()
-        self._bad: Counter[str] = Counter()
+        self._losses = Losses(settings.time.late_by_ms)
         self._actions: Counter[str] = Counter()
         self._triggers: Counter[str] = Counter()
-        self._late = self._duplicate = self._n_products = self._commits = 0
+        self._duplicate = self._merged = self._n_products = self._commits = 0
         self._first_ms: int | None = None
         self.n_rows = 0
 
@@ -195,11 +203,11 @@ class _Replay:
         if record is None:
             self._take_unusable(row)  # type: ignore[arg-type]  # it is what `usable` says it is not
         elif not is_input(record):
-            self._bad[OTHER_TOPIC] += 1
             self._bury(record.line, Rejection(OTHER_TOPIC, None, "the record is of a topic that is not read"), None)
         elif record.topic == PRODUCTS:
             self._take_product(record)
         else:
+            self._merged += merged_rows(row)
             partition, merge_record = self._inlet.record_of(record)
             self._lanes[partition].merge.push(merge_record)
             self._lines[record.topic, partition, merge_record.offset] = record.line
@@ -259,10 +267,13 @@ class _Replay:
         self._knowledge.fold_session(offset, session)
 
     def _process(self, record: MergeRecord, task: ScoringTask, commit: OpenCommit) -> None:
-        duplicates = task.counters["duplicates"]
+        duplicates, before_ms = task.counters["duplicates"], task.stream_time_ms
         rejection = commit.process(record)
+        line = self._lines[record.topic, task.partition, record.offset]
+        self._losses.note_time(line, task.partition, before_ms, task.stream_time_ms)
         if rejection is not None:
-            self._reject(record, task.partition, rejection)
+            origin = {"topic": record.topic, "partition": task.partition, "offset": record.offset}
+            self._bury(line, rejection, origin, task.partition)
         elif task.counters["duplicates"] > duplicates:
             self._duplicate += 1
         elif not isinstance(record.event, Rejection):
@@ -270,29 +281,20 @@ class _Replay:
             at_ms = record.event.occurred_at
             self._first_ms = at_ms if self._first_ms is None else min(self._first_ms, at_ms)
 
-    def _reject(self, record: MergeRecord, partition: int, rejection: Rejection) -> None:
-        if rejection.reason == LATE:
-            self._late += 1
-        else:
-            self._bad[rejection.reason] += 1
-        line = self._lines[record.topic, partition, record.offset]
-        self._bury(line, rejection, {"topic": record.topic, "partition": partition, "offset": record.offset})
-
     def _take_unusable(self, row: UnusableRow) -> None:
-        self._bad[row.reason] += 1
         self._bury(row.line, Rejection(row.reason, None, row.message), None)
 
     def _take_product(self, row: UsableRow) -> None:
         product = self._inlet.product_of(row)
         if isinstance(product.product, Rejection):
-            self._bad[product.product.reason] += 1
             origin = {"topic": PRODUCTS, "partition": 0, "offset": product.offset}
             self._bury(row.line, product.product, origin)
         else:
             self._n_products += 1
         self._products.append(product)
 
-    def _bury(self, line: int, why: Rejection, origin: dict[str, object] | None) -> None:
+    def _bury(self, line: int, why: Rejection, origin: dict[str, object] | None, task: int | None = None) -> None:
+        self._losses.add(line, why, task)
         letter = {"line": line, "reason": why.reason, "field": why.field, "message": why.message, "origin": origin}
         self._output.write_lines(DEAD_LETTERS, [msgspec.json.encode(letter)])
 
@@ -304,17 +306,19 @@ class _Replay:
         settings = self._settings
         last_ms = max((lane.task.stream_time_ms for lane in self._lanes if lane.task.stream_time_ms), default=None)
         null_because = why_no_churn_figures(self._first_ms, last_ms, settings.churn.horizon_days)
-        n_decisions = self._actions.total()
+        n_decisions, n_rows, losses = self._actions.total(), self.n_rows + self._merged, self._losses
         return Summary(
-            rows=self.n_rows,
+            rows=n_rows,
             accounted=True,  # checked when the summary is made
             events=self._kinds.total(),
             events_by_kind=_largest_first(self._kinds),
-            late=self._late,
+            late=losses.late,
             duplicate=self._duplicate,
+            merged=self._merged,
             products=self._n_products,
-            bad=self._bad.total(),
-            bad_by_reason=_largest_first(self._bad),
+            bad=losses.bad.total(),
+            bad_by_reason=_largest_first(losses.bad),
+            examples=losses.examples,
             unreadable_after=unreadable_after,
             customers=sum(len(lane.state) for lane in self._lanes),
             sessions=self._knowledge.sessions_offset,
@@ -336,7 +340,7 @@ class _Replay:
             format=source.format,
             input=source.path,
             seconds=seconds,
-            warnings=warnings_about(self.n_rows, self._late),
+            warnings=losses.warnings(n_rows),
         )
 
 

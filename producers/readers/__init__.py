@@ -8,13 +8,27 @@ from producers.readers.files import head_of
 from producers.readers.kinds import name_of
 from producers.readers.reader import Reader
 from producers.readers.sorting import MEMORY_ROWS, sorted_rows
+from producers.readers.strays import without_strays
 from producers.rows import BadRow, Row, UnreadableFile
 
 READERS: dict[str, Reader] = {
     module.READER.name: module.READER for module in (container, jsonl, parquet, retailrocket, taobao)
 }
 
-__all__ = ["READERS", "BadRow", "Reader", "Row", "UnreadableFile", "detect_format", "read_rows", "sorted_rows"]
+SHOWN_BYTES = 60
+
+__all__ = [
+    "READERS",
+    "BadRow",
+    "Reader",
+    "Row",
+    "UnreadableFile",
+    "beginning_of",
+    "detect_format",
+    "read_rows",
+    "sorted_rows",
+    "without_strays",
+]
 
 
 def read_rows(
@@ -26,7 +40,13 @@ def read_rows(
     """
     reader = READERS[format_name]
     rows = reader.read(path)
-    return rows if reader.time_ordered else sorted_rows(rows, spill, memory_rows)
+    # Of sorted rows none is ahead of one that follows.
+    return without_strays(rows) if reader.time_ordered else sorted_rows(rows, spill, memory_rows)
+
+
+def beginning_of(path: Path) -> str:
+    """Return how the file begins, for a message. Raises `UnreadableFile`."""
+    return head_of(path).partition(b"\n")[0][:SHOWN_BYTES].decode(errors="replace").strip()
 
 
 def detect_format(path: Path) -> str | None:

@@ -14,7 +14,7 @@ import orjson
 
 from producers.readers.files import Line, read_lines, text_of
 from producers.readers.reader import Reader
-from producers.readers.times import other_unit
+from producers.readers.times import looks_like
 from producers.rows import (
     BAD_NUMBER,
     CLICKSTREAM,
@@ -83,9 +83,8 @@ def row_of(
         return BadRow(number, BAD_NUMBER, "`occurred_at` is missing or no whole number of milliseconds")
     if abs(at_ms) >= _TOO_LARGE_MS:
         return BadRow(number, BAD_NUMBER, "`occurred_at` is larger than any time that a record can have")
-    if (unit := other_unit(at_ms)) is not None:
-        said = f"`occurred_at` looks like {unit} since 1970: expected milliseconds"
-        return BadRow(number, OUT_OF_RANGE, said)
+    if (seems := looks_like(at_ms, "milliseconds")) is not None:
+        return BadRow(number, OUT_OF_RANGE, f"`occurred_at` {seems}")
     if data is None or event.get("topic") == topic or "event_id" not in event:
         event.setdefault("event_id", new_id)
         data = _without_topic(event, topic)

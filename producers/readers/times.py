@@ -81,12 +81,16 @@ def time_format(written: str | None, zone: str | None) -> TimeFormat:
     return TimeFormat(written, found)
 
 
-def other_unit(at_ms: float) -> str | None:
-    """Return which other unit an implausible count of milliseconds is plausible in; None for every other number."""
+def plausible_unit(value: float) -> str | None:
+    """Return the unit in which a number is a time of our days; None where it is in none of them."""
     first, last = _PLAUSIBLE_MS
-    if first <= at_ms < last:
-        return None
-    return next((unit for unit, ms in UNITS_MS.items() if first <= at_ms * ms < last), None)
+    return next((unit for unit, ms in UNITS_MS.items() if first <= value * ms < last), None)
+
+
+def looks_like(value: float, expected: str) -> str | None:
+    """Say, of a time that is plausible in another unit than the one expected, which it looks like."""
+    unit = plausible_unit(value)
+    return None if unit in (None, expected) else f"looks like {unit} since 1970: expected {expected}"
 
 
 class Times:
@@ -188,7 +192,7 @@ class Times:
             return None
         when = "in 1970" if n_back > n_ahead else "after 2099"
         if self._written.count(_MOMENT) > len(self._written) // 2:
-            unit = other_unit(next(at_ms for at_ms in times if at_ms < _FAR_BACK_MS)) if n_back else None
+            unit = plausible_unit(next(at_ms for at_ms in times if at_ms < _FAR_BACK_MS)) if n_back else None
             seems = f"it looks like {unit} that were taken for milliseconds" if unit else "it looks like another unit"
             return (
                 f"most times lie {when}: {seems} when the file was written; --time-format {ISO} takes them as they are"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from producers.readers.times import Times, UnclearTimes, other_unit, time_format
+from producers.readers.times import Times, UnclearTimes, looks_like, time_format
 
 
 def resolved(*texts: str, written: str | None = None, zone: str | None = None) -> list[str | None]:
@@ -155,10 +155,12 @@ def test_times_that_can_only_be_something_else_are_told() -> None:
     assert times.implausible([60_000]) is None
 
 
-def test_another_unit_is_recognised_in_milliseconds() -> None:
-    """A plausible time is in milliseconds; one of another unit is plausible there; others may be anything."""
-    assert other_unit(1_600_000_000_000) is None
-    assert other_unit(1_600_000_000) == "seconds"
-    assert other_unit(1_600_000_000_000_000) == "microseconds"
-    assert other_unit(1_600_000_000_000_000_000) == "nanoseconds"
-    assert other_unit(5) is None
+def test_another_unit_is_recognised() -> None:
+    """By the unit in which a number is a time of our days; others may be anything."""
+    assert looks_like(1_600_000_000_000, "milliseconds") is None
+    assert looks_like(1_600_000_000, "milliseconds") == "looks like seconds since 1970: expected milliseconds"
+    assert looks_like(1_600_000_000_000, "seconds") == "looks like milliseconds since 1970: expected seconds"
+    assert (
+        looks_like(1_600_000_000_000_000, "milliseconds") == "looks like microseconds since 1970: expected milliseconds"
+    )
+    assert looks_like(5, "milliseconds") is None
