@@ -40,21 +40,13 @@ class Losses:
         if before_ms and after_ms - before_ms > self._late_by_ms:
             self._leaps[task] = line, (after_ms - before_ms) / DAY_MS
 
-    def warnings(self, rows: int) -> tuple[str, ...]:
-        """Return what makes the figures of a replay of so many rows doubtful."""
-        found = []
+    def warnings(self, rows: int, unreadable_after: str | None) -> tuple[str, ...]:
+        """Return what makes the figures of a replay of so many rows doubtful; the file may have broken off."""
+        found = [] if unreadable_after is None else [f"not read to its end: {unreadable_after}"]
         if (n_ahead := self.bad[AHEAD_OF_TIME]) > 0:
-            are = (
-                "row is dated ahead of its time and was"
-                if n_ahead == 1
-                else "rows are dated ahead of their time and were"
-            )
-            advice = (
-                "Mend the clock, or the row"
-                if n_ahead <= WARN_SHARE * rows
-                else "Is the file in the order of event time?"
-            )
-            found.append(f"{n_ahead:,} {are} left out; {self.examples[AHEAD_OF_TIME]}. {advice}")
+            row = "row is ahead of its time and was" if n_ahead == 1 else "rows are ahead of their time and were"
+            advice = "Is the file in the order of event time?" if 2 * n_ahead > rows else "Mend the clock, or the row"
+            found.append(f"{n_ahead:,} {row} left out; {self.examples[AHEAD_OF_TIME]}. {advice}")
         if self.late > WARN_SHARE * rows:
             late_rows = f"{self.late:,} of {rows:,} rows ({self.late / rows:.1%}) came too late and count for nothing"
             found.append(f"{late_rows}. {self._advice_on_late()}")

@@ -340,7 +340,7 @@ class _Replay:
             format=source.format,
             input=source.path,
             seconds=seconds,
-            warnings=losses.warnings(n_rows),
+            warnings=losses.warnings(n_rows, unreadable_after),
         )
 
 

@@ -149,8 +149,6 @@ def summary_rows(summary: Summary) -> list[tuple[str, str, str]]:
     ]
     if summary.products:
         rows.append(("input", "products", f"{summary.products:,}"))
-    if summary.unreadable_after is not None:
-        rows.append(("input", "not read to its end", summary.unreadable_after))
     rows += [("input", "warning", warning) for warning in summary.warnings]
     counts = summary.decisions
     rows += [

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from producers.readers import container, jsonl, parquet, retailrocket, taobao
+from producers.readers.file_kinds import name_of
 from producers.readers.files import head_of
-from producers.readers.kinds import name_of
 from producers.readers.reader import Reader
 from producers.readers.sorting import MEMORY_ROWS, sorted_rows
 from producers.readers.strays import without_strays

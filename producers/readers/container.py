@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from producers.readers.kinds import AVRO_MAGIC
+from producers.readers.file_kinds import AVRO_MAGIC
 from producers.readers.reader import Reader
 from producers.readers.unpacking import open_unpacked
 from producers.rows import BadRow, Row, UnreadableFile

@@ -38,6 +38,10 @@ class CsvFile:
         if text.lstrip()[:1] in ("{", "["):
             raise NoHeader("this is JSON, where a table is needed: write it as CSV, with a header line")
         self._separator = max(SEPARATORS, key=text.count)
+        if text[:-1].lower() == "sep=":  # Excel's own line above the header
+            self._separator = text[-1]
+            following = next(self._lines, None)
+            text = "" if following is None else following.data.decode(errors="replace")
         self.columns: list[str] = [(name or "").strip() for name in _split(text, self._separator) or []]
 
     @property

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from producers.readers.kinds import name_of
+from producers.readers.file_kinds import name_of
 from producers.readers.unpacking import unpacked
 from producers.rows import BAD_ENCODING, BLANK_LINE, LINE_TOO_LONG, BadRow, UnreadableFile
 

@@ -9,8 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from producers.readers.file_kinds import PARQUET_MAGIC
 from producers.readers.jsonl import row_of
-from producers.readers.kinds import PARQUET_MAGIC
 from producers.readers.reader import Reader
 from producers.rows import BadRow, Row, UnreadableFile
 

@@ -231,6 +231,12 @@ def test_where_semicolons_separate_a_comma_is_the_decimal_point(tmp_path: Path) 
     assert len(read(tmp_path, 'customer_id,occurred_at,amount\na,2020-05-17,1\na,2020-05-17,"1,5"\n')) == 1
 
 
+def test_the_line_that_names_the_separator_is_no_header(tmp_path: Path) -> None:
+    """Excel writes it above the header, and reads it again."""
+    table = read(tmp_path, "sep=;\ncustomer_id;occurred_at;amount\na;2020-05-17;1,5\n")
+    assert rows(table) == [("a", MOMENT_MS - 45_000_000, 1.5)]
+
+
 def test_a_space_before_a_quote_does_not_hide_it(tmp_path: Path) -> None:
     """Neither in the header nor in a row."""
     table = read(tmp_path, '"customer_id", "occurred_at", "amount"\n"a, b", "2020-05-17", "1"\n')
