@@ -37,8 +37,8 @@ class Progress:
 class PublishReport:
     """What came of a run.
 
-    `rows` = rows published + bad rows; each row published was `delivered` or has `failed`. `unreadable` says where
-    a file broke off.
+    `rows` = rows published + rows `merged` into them + bad rows; each row published was `delivered` or has `failed`.
+    `unreadable` says where a file broke off.
     """
 
     rows: int
@@ -49,6 +49,7 @@ class PublishReport:
     seconds: float
     unreadable: str | None = None
     examples_of_bad: tuple[BadRow, ...] = field(default=())  # the first of each reason
+    merged: int = 0  # further rows of an order of several
 
 
 class Publisher:
@@ -148,7 +149,7 @@ def publish_rows(
     pace, started_s = Pace(speed, longest_gap_ms), clock()
     bad: Counter[str] = Counter()
     examples: dict[str, BadRow] = {}
-    count, event_ms, told_s, unreadable = 0, 0, started_s, None
+    count, merged, event_ms, told_s, unreadable = 0, 0, 0, started_s, None
 
     def tell() -> None:
         if progress is not None:
@@ -172,7 +173,7 @@ def publish_rows(
                 if not wait_for(row):
                     break
                 publisher.send(row, keep_partition=keep_partitions)
-                event_ms = row.occurred_at
+                event_ms, merged = row.occurred_at, merged + row.merged
             count += 1
             if count % _SERVE_EVERY_ROWS == 0 or speed is not None:
                 publisher.serve()
@@ -184,7 +185,7 @@ def publish_rows(
     publisher.flush()
     tell()
     return PublishReport(
-        rows=count,
+        rows=count + merged,
         delivered=dict(publisher.delivered),
         kinds=dict(publisher.kinds),
         bad=dict(bad),
@@ -192,6 +193,7 @@ def publish_rows(
         seconds=clock() - started_s,
         unreadable=unreadable,
         examples_of_bad=tuple(examples.values()),
+        merged=merged,
     )
 
 

@@ -17,8 +17,8 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     `line` is the row's number in its file, counted from 1 with a header line included, and stable for ever: event
     ids are made from it. `partition`, `offset`, `timestamp_ms` and `headers` are known where the row comes from a
     recorded topic. `timestamp_ms` is when the record reaches the log: it differs from `occurred_at` where an event
-    comes late. `order_ms` is when the row's turn comes in a replay, where that is not its event time. `kind` is for
-    counting alone.
+    comes late. `order_ms` is when the row's turn comes in a replay, where that is not its event time. `kind` and
+    `merged`, how many further rows of the file went into this one, are for counting alone.
     """
 
     topic: str
@@ -32,6 +32,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     timestamp_ms: int | None = None
     order_ms: int | None = None
     headers: tuple[tuple[str, bytes | None], ...] = ()
+    merged: int = 0
 
     @property
     def arrival_ms(self) -> int:
@@ -55,14 +56,17 @@ BAD_NUMBER = "bad_number"
 UNKNOWN_KIND = "unknown_kind"
 MISSING_FIELD = "missing_field"
 OUT_OF_WINDOW = "out_of_window"
+OUT_OF_RANGE = "out_of_range"
+AHEAD_OF_TIME = "ahead_of_time"
+FAR_OFF = "far_off"
 LINE_TOO_LONG = "line_too_long"
 
 
 class UnreadableFile(Exception):
     """A file can't be read on. What could be read before `position` has been handed out already."""
 
-    def __init__(self, path: Path, position: str, message: str) -> None:
-        """`position` is in words, such as ``byte 1024 of the compressed file``."""
-        super().__init__(f"{path}: {message} (at {position})")
+    def __init__(self, path: Path, position: str | None, message: str) -> None:
+        """`position` is in words, such as ``byte 1024 of the compressed file``; None for the file as a whole."""
+        super().__init__(f"{path}: {message}" + ("" if position is None else f" (at {position})"))
         self.path = path
         self.position = position

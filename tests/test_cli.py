@@ -178,6 +178,30 @@ def test_an_empty_recording_is_called_empty(tmp_path: Path) -> None:
     assert (answer.returncode, answer.stderr) == (2, f"nextbest: {file}: the file is empty\n")
 
 
+def test_a_recording_of_which_nothing_is_usable_is_a_mistake(tmp_path: Path) -> None:
+    """Exit code 2 and the commonest reason; what was rejected can be looked at."""
+    file, out = tmp_path / "events.jsonl", tmp_path / "out"
+    seconds = [event | {"occurred_at": 1_700_000_000 + n} for n, event in enumerate(EVENTS)]
+    file.write_text("".join(json.dumps(event) + "\n" for event in seconds), encoding="utf-8")
+    answer = nextbest("replay", str(file), "--out", str(out))
+    assert answer.returncode == 2
+    assert f"nextbest: {file}: none of 40 rows could be used; 40 of them for out_of_range; line 1: " in answer.stderr
+    assert "looks like seconds since 1970: expected milliseconds" in answer.stderr
+    assert len((out / "dead-letters.jsonl").read_text().splitlines()) == 40
+    assert (out / "next-best-actions.jsonl").read_text() == ""
+
+
+def test_a_format_that_is_not_recognised_is_shown(tmp_path: Path) -> None:
+    """How the file begins says most."""
+    file = tmp_path / "events.csv"
+    file.write_text("id;when\n1;2\n", encoding="utf-8")
+    answer = nextbest("replay", str(file), "--out", str(tmp_path / "out"))
+    assert answer.returncode == 2
+    assert (
+        "the format is not recognised, the file begins with 'id;when'; name the format with --format" in answer.stderr
+    )
+
+
 def test_avro_without_a_registry_is_refused() -> None:
     """There is nowhere to register the schemas that would be written with."""
     answer = nextbest("run", NEXTBEST_FORMAT="avro", NEXTBEST_HTTP__PORT="0", NEXTBEST_KAFKA__INSTANCE_ID="w")

@@ -1,16 +1,25 @@
 """`nextbest evaluate`: backtests of the models on a file of one's own, without a broker."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from consumer.commands.common import ConfigOption, progress_bar, results, to_people
+from consumer.commands.common import ConfigOption, progress_bar, results
 from consumer.commands.errors import CommandError
+from consumer.commands.tables import (
+    ColumnOption,
+    TableOptions,
+    TimeFormatOption,
+    TimeZoneOption,
+    WhereOption,
+    kinds_among_orders,
+    read,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table as Printed
@@ -24,20 +33,10 @@ evaluate_app = typer.Typer(
     help="Judge the models on a file: what they said of each row before they could know.", no_args_is_help=True
 )
 
-ColumnOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--column",
-        metavar="NAME=IN_FILE",
-        help="What a column is called in the file, as in customer_id=CustomerID; may be repeated.",
-    ),
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object alone on standard output.")]
 TopOption = Annotated[int, typer.Option("--top", min=1, max=1000, help="Length of the lists.")]
 
 _DAYS = {"d": 1, "w": 7}
-_EPOCH = date(1970, 1, 1)
-_LONGEST_SPAN_MS = 100 * 366 * 86_400_000  # a backtest lives through each day between the first row and the last
 
 
 def add_to(app: typer.Typer) -> None:
@@ -63,17 +62,21 @@ def churn(  # noqa: PLR0913 - one for each option
     ] = None,
     baselines: Annotated[bool, typer.Option("--baselines", help="Judge other models on the same rows too.")] = False,
     column: ColumnOption = None,
+    where: WhereOption = None,
+    time_format: TimeFormatOption = None,
+    time_zone: TimeZoneOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Churn: every customer's probability of no order within the horizon, from models that learned as time went by.
 
-    The horizon and the rhythm are those of the configuration where they are not given. The file may be compressed
-    (.gz, .zst); times are ISO 8601, or seconds or milliseconds since 1970; UTC where no zone is given.
+    The horizon and the rhythm are those of the configuration where they are not given. The file may be compressed (gz,
+    zst, bz2, xz), or Parquet; how times are written is seen from the file, where it can be.
     """
     from msgspec.structs import asdict
 
     from consumer.evaluate.churn import Orders, TooShort, figures_of, run_churn
+    from consumer.evaluate.doubts import labels_hardly_vary
     from consumer.evaluate.tables import churn_table
 
     core = _with_signal(_core_settings(config), signal)
@@ -83,8 +86,10 @@ def churn(  # noqa: PLR0913 - one for each option
     core = _with_days(core, horizon_days, every_days)
     if baselines:
         _require_baselines()
-    table = _read(orders, ["customer_id"], ["amount"], column)
+    options = TableOptions(column, where, time_format, time_zone, as_json)
+    table = read(orders, ["customer_id"], ["amount"], options)
     ids = table.ids["customer_id"]
+    _doubt_orders(table, options)
     try:
         with _progress("days") as progress:
             run = run_churn(
@@ -102,6 +107,7 @@ def churn(  # noqa: PLR0913 - one for each option
         since = "" if first is None else f" on {first} or later"
         said = f"the last day whose labels have matured is {run.last_predicted_on}"
         raise CommandError(f"{orders}: no row counts{since}: {said}")
+    options.doubt(labels_hardly_vary(figures.all, horizon_days))
     beside: dict[str, ChurnFigures] = {}
     if baselines:
         from consumer.evaluate.baselines.churn import churn_baselines
@@ -116,6 +122,7 @@ def churn(  # noqa: PLR0913 - one for each option
                 **({"baselines": beside} if baselines else {}),
                 "from_base_rate": run.n_from_base_rate(first),
                 "rows_skipped": table.n_rows - len(table),
+                "warnings": options.doubts,
             }
         )
     else:
@@ -123,7 +130,7 @@ def churn(  # noqa: PLR0913 - one for each option
 
 
 @evaluate_app.command()
-def next_item(
+def next_item(  # noqa: PLR0913 - one for each option
     train: Annotated[Path, typer.Argument(help="CSV with session_id, item_id and occurred_at.")],
     test: Annotated[
         Path | None, typer.Argument(help="The sessions to predict; those of the first file where it is not given.")
@@ -131,6 +138,9 @@ def next_item(
     *,
     top: TopOption = 20,
     column: ColumnOption = None,
+    where: WhereOption = None,
+    time_format: TimeFormatOption = None,
+    time_zone: TimeZoneOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -139,21 +149,25 @@ def next_item(
     With a second file, static figures (learned from the first file alone) and prequential ones (also from each session
     of the second that has ended). With one file, all of it is prequential.
     """
+    from consumer.evaluate.doubts import hardly_a_second_event
     from consumer.evaluate.next_item import figures_of, run_next_item
     from consumer.evaluate.tables import next_item_table
 
     core = _core_settings(config)
-    trained = _read(train, ["session_id", "item_id"], (), column)
-    tested = None if test is None else _read(test, ["session_id", "item_id"], (), column)
+    options = TableOptions(column, where, time_format, time_zone, as_json)
+    trained = read(train, ["session_id", "item_id"], (), options)
+    tested = None if test is None else read(test, ["session_id", "item_id"], (), options)
     with _progress("events") as progress:
         test_events = None if tested is None else _session_events(tested)
         run = run_next_item(_session_events(trained), test_events, core, top, progress=progress)
     if not len(run.prequential):
-        raise CommandError(f"{test or train}: no session has two events, so there is no next item to predict")
+        said = "no session has two events, so there is no next item to predict"
+        raise CommandError(f"{test or train}: {said}: is session_id the id of a session?")
+    options.doubt(hardly_a_second_event(trained.ids["session_id"].rows, options.called("session_id")))
     figures = figures_of(run)
     if as_json:
         skipped = sum(table.n_rows - len(table) for table in (trained, tested) if table is not None)
-        _print_json({**_fields(figures), "rows_skipped": skipped})
+        _print_json({**_fields(figures), "rows_skipped": skipped, "warnings": options.doubts})
     else:
         _print(next_item_table(run, figures))
 
@@ -164,6 +178,9 @@ def basket(
     *,
     top: TopOption = 20,
     column: ColumnOption = None,
+    where: WhereOption = None,
+    time_format: TimeFormatOption = None,
+    time_zone: TimeZoneOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -172,7 +189,8 @@ def basket(
     from consumer.evaluate.tables import basket_table
 
     core = _core_settings(config)
-    table = _read(lines, ["customer_id", "item_id"], (), column)
+    options = TableOptions(column, where, time_format, time_zone, as_json)
+    table = read(lines, ["customer_id", "item_id"], (), options)
     customers, items = table.ids["customer_id"], table.ids["item_id"]
     with _progress("baskets") as progress:
         run = run_basket(
@@ -183,15 +201,17 @@ def basket(
         )
     report = run.report()
     if not report.n:
-        raise CommandError(f"{lines}: no customer has ordered on two days, so there is no next basket to predict")
+        said = "no customer has ordered on two days, so there is no next basket to predict"
+        raise CommandError(f"{lines}: {said}: is customer_id the id of a customer?")
+    _doubt_orders(table, options)
     if as_json:
-        _print_json({**_fields(report), "rows_skipped": table.n_rows - len(table)})
+        _print_json({**_fields(report), "rows_skipped": table.n_rows - len(table), "warnings": options.doubts})
     else:
         _print(basket_table(run, report))
 
 
 @evaluate_app.command()
-def audience(
+def audience(  # noqa: PLR0913 - one for each option
     lines: Annotated[Path, typer.Argument(help="CSV with customer_id, occurred_at and category.")],
     *,
     within: Annotated[
@@ -200,6 +220,9 @@ def audience(
     top: Annotated[str, typer.Option(help="The share of customers that an audience holds: 10%.")] = "10%",
     categories: Annotated[int, typer.Option(min=1, max=1000, help="Report so many, the most bought first.")] = 20,
     column: ColumnOption = None,
+    where: WhereOption = None,
+    time_format: TimeFormatOption = None,
+    time_zone: TimeZoneOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -212,8 +235,10 @@ def audience(
 
     core, share = _core_settings(config), _share(top, "--top")
     within_days = _days(within, "--within") or _whole_days(core.audience.within_days, "audience.within_days")
-    table = _read(lines, ["customer_id", "category"], (), column)
+    options = TableOptions(column, where, time_format, time_zone, as_json)
+    table = read(lines, ["customer_id", "category"], (), options)
     customers, names = table.ids["customer_id"], table.ids["category"]
+    _doubt_orders(table, options)
     try:
         with _progress("days") as progress:
             run = run_audience(
@@ -226,7 +251,8 @@ def audience(
     except TooShort as error:
         raise CommandError(f"{lines}: {error}") from None
     if as_json:
-        _print_json({**audience_report(run, share), "rows_skipped": table.n_rows - len(table)})
+        skipped = table.n_rows - len(table)
+        _print_json({**audience_report(run, share), "rows_skipped": skipped, "warnings": options.doubts})
     else:
         _print(audience_tables(run, share))
 
@@ -307,39 +333,13 @@ def _date(text: str | None) -> date | None:
         raise CommandError(f"--report-from is {text!r}; give a date, as 2010-12-01") from None
 
 
-def _read(path: Path, ids: Sequence[str], numbers: Sequence[str], column: list[str] | None) -> "Table":
-    """Return the columns of a file; what had to be skipped is said on standard error."""
-    from producers.readers.tables import TIME, UnusableTable, read_table
+def _doubt_orders(table: "Table", options: TableOptions) -> None:
+    """Say what makes it doubtful that the rows are orders of customers."""
+    from consumer.evaluate.doubts import hardly_anybody_again
 
-    names: dict[str, str] = {}
-    known = (*ids, TIME, *numbers)
-    for each in column or ():
-        name, equals, called = (part.strip() for part in each.partition("="))
-        if not equals or not called or name not in known:
-            raise CommandError(f"--column is {each!r}; give NAME=IN_FILE, where NAME is one of {', '.join(known)}")
-        names[name] = called
-    try:
-        with progress_bar() as bar:
-            task = bar.add_task("lines read", total=None)
-            table = read_table(path, ids, numbers, names, lambda lines: bar.update(task, completed=lines))
-    except UnusableTable as error:
-        raise CommandError(str(error)) from None
-    for reason, n in table.n_bad.most_common():
-        lines = ", ".join(f"line {bad.line}" for bad in table.examples[reason])
-        shown = next((bad.message for bad in table.examples[reason]), reason)
-        more = ", …" if n > len(table.examples[reason]) else ""
-        said = f"{path}: skipped {n:,} of {table.n_rows:,} rows: {shown} ({lines}{more})"
-        to_people.print(said, markup=False, soft_wrap=True)
-    _require_one_lifetime(path, table)
-    return table
-
-
-def _require_one_lifetime(path: Path, table: "Table") -> None:
-    first_ms, last_ms = min(table.occurred_at), max(table.occurred_at)
-    if last_ms - first_ms > _LONGEST_SPAN_MS:
-        first, last = (_EPOCH + timedelta(days=at_ms // 86_400_000) for at_ms in (first_ms, last_ms))
-        said = "placeholders of unknown dates are no times: leave such rows out"
-        raise CommandError(f"{path}: rows are dated from {first} to {last}, over 100 years; {said}")
+    ids, name = table.ids["customer_id"], options.called("customer_id")
+    again = hardly_anybody_again(ids.rows, table.occurred_at, name, table.columns)
+    options.doubt(kinds_among_orders(table), again)
 
 
 def _session_events(table: "Table") -> "SessionEvents":

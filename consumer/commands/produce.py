@@ -20,6 +20,7 @@ FormatOption = Annotated[
     str | None, typer.Option("--format", help="Format of the file; recognised by its beginning when not given.")
 ]
 DAY_MS = 86_400_000
+WARN_BAD_SHARE = 0.01
 INPUTS = ("clickstream", "purchases", "privacy", "products")
 
 
@@ -31,19 +32,21 @@ def add_to(app: typer.Typer) -> None:
 
 def format_of(path: Path, name: str | None) -> str:
     """Return the checked name of the format of a file."""
-    from producers.readers import READERS, detect_format
+    from producers.readers import READERS, beginning_of, detect_format
 
+    if name is not None and name not in READERS:
+        raise CommandError(f"there is no format {name!r}; there are {', '.join(READERS)}")
     if not path.exists():
         raise CommandError(f"{path} does not exist")
-    if path.is_file() and path.stat().st_size == 0:
-        raise CommandError(f"{path}: the file is empty")
-    if name is None:
-        name = detect_format(path)
-        if name is None:
-            raise CommandError(f"{path}: the format is not recognised; name it with --format ({', '.join(READERS)})")
-    elif name not in READERS:
-        raise CommandError(f"there is no format {name!r}; there are {', '.join(READERS)}")
-    return name
+    if path.is_fifo():
+        raise CommandError(f"{path} is a pipe, and it is read more than once: write it to a file first")
+    found = detect_format(path)
+    if name is None and found is None:
+        raise CommandError(
+            f"{path}: the format is not recognised, the file begins with {beginning_of(path)!r}; name the format with "
+            f"--format ({', '.join(READERS)})"
+        )
+    return name or found or ""
 
 
 def client_properties(config: "Config") -> dict[str, Any]:
@@ -143,6 +146,8 @@ def replay(
             progress=lambda at: bar.update(task, completed=at.rows),
         )
     _print_report(report)
+    if not stop.is_set():
+        _require_use(file, report)
 
 
 def record(
@@ -194,3 +199,18 @@ def _print_report(report: "PublishReport") -> None:
         to_people.print(f"not read to its end: {report.unreadable}", markup=False)
     if report.failed or report.unreadable is not None:
         raise typer.Exit(1)
+
+
+def _require_use(file: Path, report: "PublishReport") -> None:
+    """Warn of many bad rows; raise CommandError where no row of the file could be published."""
+    n_bad = sum(report.bad.values())
+    if not report.rows:
+        raise CommandError(f"{file}: there are no rows in it")
+    if n_bad > WARN_BAD_SHARE * report.rows:
+        reason, n = max(report.bad.items(), key=lambda entry: entry[1])
+        first = next(bad for bad in report.examples_of_bad if bad.reason == reason)
+        of_them = f"{n:,} of them for {reason}; line {first.line}: {first.message}"
+        if n_bad == report.rows:
+            raise CommandError(f"{file}: none of {report.rows:,} rows could be used; {of_them}")
+        said = f"{n_bad:,} of {report.rows:,} rows ({n_bad / report.rows:.1%}) could not be used; {of_them}"
+        to_people.print(f"warning: {said}", markup=False, soft_wrap=True)

@@ -63,6 +63,7 @@ def replay(
     from consumer.replay.options import ReplayOptions, settings_for_recording, time_span_ms
     from consumer.replay.replay import Stream
     from consumer.replay.replay import replay as run
+    from consumer.replay.summary import nothing_usable
     from consumer.store.memory import MemoryState
     from producers.readers import UnreadableFile, read_rows
 
@@ -109,6 +110,8 @@ def replay(
     for warning in summary.warnings:
         to_people.print(f"warning: {warning}", markup=False, soft_wrap=True)
     results.print(f"decisions, journal and the rest: {out}")
+    if (why := nothing_usable(summary)) is not None:
+        raise CommandError(f"{file}: {why}")
 
 
 class _Counted:

@@ -63,6 +63,12 @@ def usable(row: AnyRow) -> UsableRow | None:
     return cast("UsableRow", row) if hasattr(row, "topic") else None
 
 
+def merged_rows(row: AnyRow) -> int:
+    """Return how many further rows of the recording went into this one, as those of one order do."""
+    merged: int = getattr(row, "merged", 0)
+    return merged
+
+
 def recorded_partitions(row: AnyRow) -> int:
     """Return how many partitions there must have been where this row was recorded; 0 where it says nothing of them."""
     record = usable(row)
@@ -88,7 +94,7 @@ class Inlet:
     def __init__(
         self, partitions: int, max_ahead_ms: int, decoder: Decoder | None = None, last_ms: int | None = None
     ) -> None:
-        """`last_ms` is the end of the recording: nothing in it arrived later, whatever its clock said."""
+        """`last_ms` ends the recording: no row without a time of arrival came later, whatever its clock said."""
         self._last_ms = sys.maxsize if last_ms is None else last_ms
         self._partitions = partitions
         self._max_ahead_ms = max_ahead_ms
@@ -98,7 +104,9 @@ class Inlet:
 
     def record_of(self, row: UsableRow) -> tuple[int, MergeRecord]:
         """Return the partition and the record of a row that is about a customer."""
-        topic, key, value, timestamp_ms = row.topic, row.key, row.value, min(row.arrival_ms, self._last_ms)
+        topic, key, value, timestamp_ms = row.topic, row.key, row.value, row.arrival_ms
+        if getattr(row, "timestamp_ms", None) is None:
+            timestamp_ms = min(timestamp_ms, self._last_ms)
         partition = partition_of(key, self._partitions) if key else 0
         offset = self._next_offsets.get((topic, partition), 0)
         self._next_offsets[topic, partition] = offset + 1

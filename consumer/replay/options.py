@@ -16,9 +16,15 @@ SHORT_HAZARD_DAYS = 1.0
 SHORT_TICK_DAYS = 1.0
 REPLAY_SAMPLE_SHARE = 1.0
 LIMITS = TimeSettings()
-STRAY_SHARE = 0.001  # of all rows, at most: fewer than these, and
-STRAY_ROWS = 3  # (or so many of a short recording)
-STRAY_GAP_DAYS = 30  # this far from the rest, are taken for rows of wrong clocks
+# A few rows far from the rest, at either end, are taken for rows of wrong clocks. (A row in the middle of a file that
+# is ahead of the next is found by the reader.)
+STRAY_SHARE = 0.001  # of all rows, at most; or
+STRAY_ROWS = 3
+STRAY_GAP_DAYS = 10  # from the rest, at least; and
+STRAY_GAP_TIMES = 10  # as long as the longest gap in the rest
+ENOUGH_ROWS = 100  # for that. In a smaller rest, gaps say little:
+SHORT_STRAY_GAP_DAYS = 30  # somebody may well have come back last after weeks
+PLAUSIBLE_MS = (946_684_800_000, 4_102_444_800_000)  # the years 2000 to 2099: what is outside is no time
 
 
 class ReplayOptions(msgspec.Struct, frozen=True):
@@ -45,27 +51,31 @@ def time_span_ms(rows: Iterable[AnyRow]) -> tuple[int, int] | None:
         if record is None or record.occurred_at - record.arrival_ms > LIMITS.max_ahead_ms:
             continue
         at_ms = record.occurred_at
+        if not PLAUSIBLE_MS[0] <= at_ms < PLAUSIBLE_MS[1]:
+            continue
         n, first_ms, last_ms = on_day.get(at_ms // DAY_MS, (0, at_ms, at_ms))
         on_day[at_ms // DAY_MS] = (n + 1, min(first_ms, at_ms), max(last_ms, at_ms))
     if not on_day:
         return None
     days = sorted(on_day)
-    stray = max(STRAY_ROWS, int(STRAY_SHARE * sum(n for n, _, _ in on_day.values())))
-    first_day = _without_strays(days, on_day, stray)
-    last_day = _without_strays(days[::-1], on_day, stray)
-    return on_day[first_day][1], on_day[last_day][2]
+    rows_on = {day: n for day, (n, _, _) in on_day.items()}
+    return on_day[_first_of_the_rest(days, rows_on)][1], on_day[_first_of_the_rest(days[::-1], rows_on)][2]
 
 
-def _without_strays(days: Sequence[int], on_day: Mapping[int, tuple[int, int, int]], stray: int) -> int:
+def _first_of_the_rest(days: Sequence[int], rows_on: Mapping[int, int]) -> int:
     """Return the first of `days` that is not one of a few rows far away from the rest."""
-    n = 0
-    for day, following in pairwise(days):
-        n += on_day[day][0]
-        if n > stray:
+    total = sum(rows_on.values())
+    gaps = [abs(following - day) for day, following in pairwise(days)]
+    found, n = days[0], 0
+    for place, gap in enumerate(gaps):
+        n += rows_on[days[place]]
+        if n > max(int(STRAY_SHARE * total), STRAY_ROWS):
             break
-        if abs(following - day) > STRAY_GAP_DAYS:
-            return _without_strays(days[days.index(following) :], on_day, stray - n)
-    return days[0]
+        longest = max(gaps[place + 1 :], default=0)
+        far = max(STRAY_GAP_DAYS, STRAY_GAP_TIMES * longest) if total - n >= ENOUGH_ROWS else SHORT_STRAY_GAP_DAYS
+        if gap > far:
+            found = days[place + 1]
+    return found
 
 
 def settings_for_recording(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import msgspec
 
@@ -33,7 +34,18 @@ from consumer.replay.files import (
     Source,
     catalogue_mapping,
 )
-from consumer.replay.inlet import PRODUCTS, AnyRow, Inlet, ProductRecord, UnusableRow, UsableRow, is_input, usable
+from consumer.replay.inlet import (
+    PRODUCTS,
+    AnyRow,
+    Inlet,
+    ProductRecord,
+    UnusableRow,
+    UsableRow,
+    is_input,
+    merged_rows,
+    usable,
+)
+from consumer.replay.losses import OTHER_TOPIC
 from consumer.replay.options import ReplayOptions
 from consumer.replay.summary import Summary
 from consumer.replay.tally import Tally
@@ -41,8 +53,6 @@ from consumer.replay.training import Trainers
 from schemas.codec import Decoder, JsonEncoder
 from schemas.container import Recorded
 from schemas.records import Session, TrainingExample
-
-OTHER_TOPIC = "other_topic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +146,7 @@ class _Replay:
         self._products: list[ProductRecord] = []
         self._next_snapshot = 0
         self.trainers = Trainers(core.settings, core.catalogue)
-        self.tally = Tally()
+        self.tally = Tally(core.settings.time.late_by_ms)
 
     @property
     def customers(self) -> int:
@@ -161,6 +171,7 @@ class _Replay:
         elif record.topic == PRODUCTS:
             self._take_product(record)
         else:
+            self.tally.n_merged += merged_rows(row)
             partition, merge_record = self.inlet.record_of(record)
             self._tasks[partition].take(merge_record)
             self._lines[record.topic, partition, merge_record.offset] = record.line
@@ -195,10 +206,11 @@ class _Replay:
 
     def _process(self, record: MergeRecord, commit: OpenCommit) -> None:
         counters, partition = commit.scoring.counters, commit.scoring.partition
-        duplicates = counters["duplicates"]
+        duplicates, before_ms = counters["duplicates"], commit.scoring.stream_time_ms
         rejection = commit.process(record)
+        line = self._lines[record.topic, partition, record.offset]
+        self.tally.losses.note_time(line, partition, before_ms, commit.scoring.stream_time_ms)
         if rejection is not None:
-            line = self._lines[record.topic, partition, record.offset]
             self._reject(line, rejection, {"topic": record.topic, "partition": partition, "offset": record.offset})
         elif counters["duplicates"] > duplicates:
             self.tally.n_duplicates += 1
@@ -235,8 +247,8 @@ class _Replay:
             self.tally.n_products += 1
         self._products.append(product)
 
-    def _reject(self, line: int, why: Rejection, origin: dict[str, object] | None) -> None:
+    def _reject(self, line: int, why: Rejection, origin: dict[str, Any] | None) -> None:
         """Count a row that came to nothing and put it with the dead letters, with where it would have stood."""
-        self.tally.rejected(why.reason)
+        self.tally.losses.add(line, why, None if origin is None else origin["partition"])
         letter = {"line": line, "reason": why.reason, "field": why.field, "message": why.message, "origin": origin}
         self._output.write_lines(DEAD_LETTERS, [msgspec.json.encode(letter)])

@@ -10,7 +10,6 @@ from consumer.core.settings import DAY_MS, CoreSettings
 from consumer.replay.quality import ChurnQuality, Outcomes, PreferenceQuality
 from consumer.replay.training import NotedDrift
 
-WARN_LATE_SHARE = 0.01
 MAX_DRIFTS_SHOWN = 10
 
 
@@ -74,7 +73,8 @@ class Segments(msgspec.Struct, frozen=True):
 class Summary(msgspec.Struct, frozen=True):
     """What a replay read and what came of it. `seconds` is the only figure that differs between two runs.
 
-    Every row is one of: event, late, duplicate, product, bad. `stream_from_ms` and `stream_to_ms` are event times.
+    Every row is one of: event, late, duplicate, merged, product, bad. `stream_from_ms` and `stream_to_ms` are event
+    times.
     """
 
     rows: int
@@ -83,9 +83,11 @@ class Summary(msgspec.Struct, frozen=True):
     events_by_kind: dict[str, int]
     late: int
     duplicate: int
+    merged: int  # went into an event together with another row, as the rows of one order do
     products: int
     bad: int
     bad_by_reason: dict[str, int]
+    examples: dict[str, str]  # by reason, of bad and late rows: the first of them, in words
     unreadable_after: str | None  # what was wrong where the file could not be read on
     customers: int  # remembered at the end
     sessions: int
@@ -106,20 +108,22 @@ class Summary(msgspec.Struct, frozen=True):
     mended: dict[str, int] = {}  # in records that were taken, by topic, field and `schemas.mending.MENDS`
 
     def __post_init__(self) -> None:
-        total = self.events + self.late + self.duplicate + self.products + self.bad
+        total = self.events + self.late + self.duplicate + self.merged + self.products + self.bad
         if total != self.rows or sum(self.bad_by_reason.values()) != self.bad:
             raise Unaccounted(
                 f"{self.rows} rows were read, and {self.events} events, {self.late} late, {self.duplicate} duplicate, "
-                f"{self.products} products and {self.bad} bad are accounted for"
+                f"{self.merged} merged, {self.products} products and {self.bad} bad are accounted for"
             )
 
 
-def warnings_about(rows: int, late: int) -> tuple[str, ...]:
-    """Return what makes the figures of a replay doubtful."""
-    if late <= WARN_LATE_SHARE * rows:
-        return ()
-    late_rows = f"{late:,} of {rows:,} rows ({late / rows:.1%}) came too late and count for nothing"
-    return (f"{late_rows}. Is the file in the order of event time? If events do come so late, raise time.late_by_ms",)
+def nothing_usable(summary: Summary) -> str | None:
+    """Return why a recording was of no use at all, or None where it was of some."""
+    if summary.events or summary.products:
+        return None
+    if not summary.rows:
+        return "there are no rows in it"
+    reason, n = max(summary.bad_by_reason.items(), key=lambda entry: entry[1])
+    return f"none of {summary.rows:,} rows could be used; {n:,} of them for {reason}; {summary.examples[reason]}"
 
 
 def why_no_churn_figures(first_ms: int | None, last_ms: int | None, horizon_days: float) -> str | None:
@@ -139,6 +143,7 @@ def summary_rows(summary: Summary) -> list[tuple[str, str, str]]:
         ("input", "events", f"{summary.events:,}"),
         *(("input", f"  {kind}", f"{n:,}") for kind, n in summary.events_by_kind.items()),
         ("input", "late, duplicate", f"{summary.late:,}, {summary.duplicate:,}"),
+        *([("input", "of an order with others", f"{summary.merged:,}")] if summary.merged else []),
         ("input", "bad", f"{summary.bad:,}"),
         *(("input", f"  {reason}", f"{n:,}") for reason, n in summary.bad_by_reason.items()),
         *(("input", f"mended: {what}", f"{n:,}") for what, n in summary.mended.items()),
@@ -146,8 +151,6 @@ def summary_rows(summary: Summary) -> list[tuple[str, str, str]]:
     ]
     if summary.products:
         rows.append(("input", "products", f"{summary.products:,}"))
-    if summary.unreadable_after is not None:
-        rows.append(("input", "not read to its end", summary.unreadable_after))
     rows += [("input", "warning", warning) for warning in summary.warnings]
     counts = summary.decisions
     rows += [

@@ -8,6 +8,7 @@ from consumer.core.customer.segments import transitions
 from consumer.core.journal import ClosedCommit
 from consumer.core.shared import Core
 from consumer.replay.files import Source
+from consumer.replay.losses import Losses
 from consumer.replay.options import ReplayOptions
 from consumer.replay.quality import Quality
 from consumer.replay.summary import (
@@ -15,24 +16,22 @@ from consumer.replay.summary import (
     EffectiveSettings,
     Segments,
     Summary,
-    warnings_about,
     why_no_churn_figures,
 )
 from consumer.replay.training import NotedDrift
 from schemas.events import Event
 
-LATE = "late"
-
 
 class Tally:
     """The counts of one replay so far."""
 
-    def __init__(self) -> None:
-        self.n_rows = self.n_products = self.n_duplicates = 0
-        self._n_commits = self._n_late = 0
+    def __init__(self, late_by_ms: int) -> None:
+        """`late_by_ms` is how late a row may be."""
+        self.n_rows = self.n_products = self.n_duplicates = self.n_merged = 0
+        self.losses = Losses(late_by_ms)
+        self._n_commits = 0
         self.mended: Counter[str] = Counter()  # what was read as it was plainly meant
         self._kinds: Counter[str] = Counter()
-        self._bad: Counter[str] = Counter()
         self._actions: Counter[str] = Counter()
         self._triggers: Counter[str] = Counter()
         self._counters: Counter[str] = Counter()  # the core's own
@@ -43,13 +42,6 @@ class Tally:
         """Count an event that was neither rejected nor a duplicate."""
         self._kinds[event.kind] += 1
         self._first_ms = event.occurred_at if self._first_ms is None else min(self._first_ms, event.occurred_at)
-
-    def rejected(self, reason: str) -> None:
-        """Count a row that came to nothing."""
-        if reason == LATE:
-            self._n_late += 1
-        else:
-            self._bad[reason] += 1
 
     def committed(self, closed: ClosedCommit) -> None:
         """Count a commit and what is in it."""
@@ -75,17 +67,20 @@ class Tally:
     ) -> Summary:
         """Return what has come of everything so far; raise Unaccounted where the rows do not add up."""
         settings, knowledge, n_decisions = core.settings, core.knowledge, self._actions.total()
+        losses, n_rows = self.losses, self.n_rows + self.n_merged
         null_because = why_no_churn_figures(self._first_ms, last_ms, settings.churn.horizon_days)
         return Summary(
-            rows=self.n_rows,
+            rows=n_rows,
             accounted=True,  # checked when the summary is made
             events=self._kinds.total(),
             events_by_kind=_largest_first(self._kinds),
-            late=self._n_late,
+            late=losses.late,
             duplicate=self.n_duplicates,
+            merged=self.n_merged,
             products=self.n_products,
-            bad=self._bad.total(),
-            bad_by_reason=_largest_first(self._bad),
+            bad=losses.bad.total(),
+            bad_by_reason=_largest_first(losses.bad),
+            examples=losses.examples,
             unreadable_after=unreadable_after,
             customers=customers,
             sessions=knowledge.sessions_offset,
@@ -107,7 +102,7 @@ class Tally:
             format=source.format,
             input=source.path,
             seconds=seconds,
-            warnings=warnings_about(self.n_rows, self._n_late),
+            warnings=losses.warnings(n_rows, unreadable_after),
             mended=_largest_first(self.mended),
         )
 

@@ -3,15 +3,32 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from producers.readers import container, jsonl, retailrocket, taobao
-from producers.readers.files import read_pieces
+from producers.readers import container, jsonl, parquet, retailrocket, taobao
+from producers.readers.file_kinds import name_of
+from producers.readers.files import head_of
 from producers.readers.reader import Reader
 from producers.readers.sorting import sorted_rows
+from producers.readers.strays import without_strays
 from producers.rows import BadRow, Row, UnreadableFile
 
-READERS: dict[str, Reader] = {module.READER.name: module.READER for module in (container, jsonl, retailrocket, taobao)}
+READERS: dict[str, Reader] = {
+    module.READER.name: module.READER for module in (container, jsonl, parquet, retailrocket, taobao)
+}
 
-__all__ = ["READERS", "BadRow", "Row", "UnreadableFile", "detect_format", "read_rows"]
+SHOWN_BYTES = 60
+
+__all__ = [
+    "READERS",
+    "BadRow",
+    "Reader",
+    "Row",
+    "UnreadableFile",
+    "beginning_of",
+    "detect_format",
+    "read_rows",
+    "sorted_rows",
+    "without_strays",
+]
 
 
 def read_rows(path: Path, format_name: str, *, spill: Path | None = None) -> Iterator[Row | BadRow]:
@@ -21,10 +38,24 @@ def read_rows(path: Path, format_name: str, *, spill: Path | None = None) -> Ite
     """
     reader = READERS[format_name]
     rows = reader.read(path)
-    return rows if reader.time_ordered else sorted_rows(rows, spill)
+    # Of sorted rows none is ahead of one that follows.
+    return without_strays(rows) if reader.time_ordered else sorted_rows(rows, spill)
+
+
+def beginning_of(path: Path) -> str:
+    """Return how the file begins, for a message. Raises `UnreadableFile`."""
+    return head_of(path).partition(b"\n")[0][:SHOWN_BYTES].decode(errors="replace").strip()
 
 
 def detect_format(path: Path) -> str | None:
-    """Return the name of the format that the file looks like, or None. Raises `UnreadableFile`."""
-    head = next(read_pieces(path), b"")
-    return next((name for name, reader in READERS.items() if reader.detect(head)), None)
+    """Return the name of the format that the file looks like, or None.
+
+    Raises `UnreadableFile` where it can't be opened, is empty, or is something else altogether.
+    """
+    head = head_of(path)
+    if not head:
+        raise UnreadableFile(path, None, "the file is empty")
+    name = next((name for name, reader in READERS.items() if reader.detect(head)), None)
+    if name is None and (other := name_of(head, path)) is not None:
+        raise UnreadableFile(path, None, f"this is {other}")
+    return name

@@ -1,16 +1,18 @@
 """Events made from the columns of a data set."""
 
+from collections.abc import Sequence
+
 import orjson
 
 from producers.rows import CLICKSTREAM, PURCHASES, Row
 
 
 def click_row(
-    line: int, prefix: str, kind: str, customer: str, item: str, category: str | None, session: str | None, at_ms: int
+    line: int, event_id: str, kind: str, customer: str, item: str, category: str | None, session: str | None, at_ms: int
 ) -> Row:
-    """Return a click event about one item. Its id is made of the format's prefix and the line."""
+    """Return a click event about one item."""
     event: dict[str, object] = {
-        "event_id": f"{prefix}-{line}",
+        "event_id": event_id,
         "customer_id": customer,
         "occurred_at": at_ms,
         "kind": kind,
@@ -27,15 +29,26 @@ def order_row(
     line: int, prefix: str, order: str | None, customer: str, item: str, category: str | None, at_ms: int
 ) -> Row:
     """Return an order of one item, quantity 1. Without an order id of its own it gets one made of the line."""
-    bought: dict[str, object] = {"item_id": item, "quantity": 1}
-    if category is not None:
-        bought["category"] = category
+    own_id = f"{prefix}-{line}"
+    return order_of(line, own_id, order or own_id, customer, [(item, category)], at_ms)
+
+
+def order_of(
+    line: int, event_id: str, order: str, customer: str, items: Sequence[tuple[str, str | None]], at_ms: int
+) -> Row:
+    """Return an order of these items with their categories, quantity 1 each."""
+    lines: list[dict[str, object]] = []
+    for item, category in items:
+        bought: dict[str, object] = {"item_id": item, "quantity": 1}
+        if category is not None:
+            bought["category"] = category
+        lines.append(bought)
     event = {
-        "event_id": f"{prefix}-{line}",
+        "event_id": event_id,
         "customer_id": customer,
         "occurred_at": at_ms,
         "kind": "order",
-        "order_id": order or f"{prefix}-{line}",
-        "lines": [bought],
+        "order_id": order,
+        "lines": lines,
     }
     return Row(PURCHASES, at_ms, customer.encode(), orjson.dumps(event), line, "order")

@@ -10,7 +10,8 @@ from pathlib import Path
 from producers.readers.events import click_row, order_row
 from producers.readers.files import fields_of, read_lines, text_of
 from producers.readers.reader import Reader
-from producers.rows import BAD_NUMBER, MALFORMED_ROW, OUT_OF_WINDOW, UNKNOWN_KIND, BadRow, Row
+from producers.readers.times import looks_like
+from producers.rows import BAD_NUMBER, MALFORMED_ROW, OUT_OF_RANGE, OUT_OF_WINDOW, UNKNOWN_KIND, BadRow, Row
 
 WINDOW_START_S = 1_511_539_200  # 2017-11-25 00:00 in Asia/Shanghai
 WINDOW_END_S = 1_512_316_800  # 2017-12-04 00:00, no longer in it
@@ -36,11 +37,13 @@ def _row(line: int, fields: list[str]) -> Row | BadRow:
         at_s = int(seconds)
     except ValueError:
         return BadRow(line, BAD_NUMBER, f"seconds {seconds[:40]!r} are no whole number")
+    if (seems := looks_like(at_s, "seconds")) is not None:
+        return BadRow(line, OUT_OF_RANGE, f"time {seconds[:40]} {seems}")
     if not WINDOW_START_S <= at_s < WINDOW_END_S:
         return BadRow(line, OUT_OF_WINDOW, f"{at_s} is outside of the published nine days")
     if kind == "order":
         return order_row(line, "taobao", None, user, item, category or None, at_s * 1000)
-    return click_row(line, "taobao", kind, user, item, category or None, None, at_s * 1000)
+    return click_row(line, f"taobao-{line}", kind, user, item, category or None, None, at_s * 1000)
 
 
 def detect(head: bytes) -> bool:

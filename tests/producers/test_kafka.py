@@ -1,5 +1,6 @@
 """Publishing, simulating and recording against a broker inside the process."""
 
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
+from consumer.cli import main
 from producers import clients
 from producers.clients import BrokerAway, new_admin, new_producer
 from producers.offsets import Place, next_offsets
@@ -55,6 +57,30 @@ def test_rows_arrive_with_key_value_headers_time_and_javas_partition(mock_bootst
     )
     assert {r.topic for r in found} == {"clickstream"}
     assert all(r.partition == partition_of(r.key or b"", 4) for r in found)
+
+
+def test_a_file_of_which_nothing_can_be_published_is_a_mistake(
+    mock_bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2 and the commonest reason; more than one bad row in a hundred is a warning."""
+    monkeypatch.setenv("NEXTBEST_KAFKA__BOOTSTRAP_SERVERS", mock_bootstrap)
+    path = tmp_path / "events.jsonl"
+
+    def publish(*lines: str) -> tuple[int, str]:
+        path.write_text("\n".join(lines), encoding="utf-8")
+        monkeypatch.setattr(sys, "argv", ["nextbest", "produce", "replay", str(path)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0), capsys.readouterr().err
+
+    code, said = publish("{}", "{", "{}")
+    assert code == 2
+    assert f"nextbest: {path}: none of 3 rows could be used; 2 of them for unknown_kind; line 1: kind" in said
+    good = '{"event_id":"1","customer_id":"a","occurred_at":1709287200000,"kind":"login"}'
+    code, said = publish(good, "{}", "{}")
+    assert code == 0
+    assert "warning: 2 of 3 rows (66.7%) could not be used; 2 of them for unknown_kind; line 2: kind" in said
+    assert publish(*[good] * 200, "{}")[1].count("warning") == 0
 
 
 def test_records_of_a_partition_are_recorded_in_their_order(mock_bootstrap: str, tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 """Readers: every row of a file is a row or a bad row, and the events are valid."""
 
-from collections.abc import Sequence
+import bz2
+import gzip
+import lzma
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import orjson
 import pytest
+import zstandard
 
 from producers.readers import READERS, BadRow, Row, UnreadableFile, detect_format, read_rows
 from producers.readers.sorting import sorted_rows
@@ -105,6 +109,110 @@ def test_the_original_retailrocket_file(tmp_path: Path) -> None:
     assert [row.occurred_at for row in good] == [1433221332000, 1433221332117]
     assert _event(good[0]).order_id == "4000"
     assert bad == [(4, "bad_number")]
+
+
+def test_rows_of_one_transaction_are_one_order(tmp_path: Path) -> None:
+    """With a line for each item, at the time of the first; a row that stands there twice counts once."""
+    header = "timestamp,visitorid,event,itemid,transactionid"
+    path = _write(
+        tmp_path,
+        header,
+        "1433221332010,7,transaction,b,4000",
+        "1433221339000,8,view,a,",
+        "1433221332000,7,transaction,a,4000",
+        "1433221332010,7,transaction,b,4000",
+        "1433221332000,9,transaction,a,4001",
+        "1433221332500,9,transaction,c,",
+        "1433221332500,9,transaction,d,",
+        "1433221332600,9,transaction,d,",
+    )
+    rows = [row for row in read_rows(path, "retailrocket") if isinstance(row, Row)]
+    orders = [_event(row) for row in rows if row.kind == "order"]
+    assert [[line.item_id for line in order.lines] for order in orders] == [["a", "b"], ["a"], ["c", "d"], ["d"]]
+    assert [order.order_id for order in orders[:2]] == ["4000", "4001"]
+    assert len({order.order_id for order in orders} | {order.event_id for order in orders}) == 8
+    assert (orders[0].occurred_at, rows[0].line, rows[0].merged) == (1433221332000, 2, 2)
+    assert sum(1 + row.merged for row in rows) == 8
+
+
+def test_a_row_that_stands_there_twice_has_the_same_event_id(tmp_path: Path) -> None:
+    """So the second is known for a repetition; the same item again a moment later is another event."""
+    header = "timestamp,visitorid,event,itemid,transactionid"
+    view = "1433221332117,257597,view,355908,"
+    path = _write(tmp_path, header, view, "1433221332118,257597,view,355908,", view)
+    ids = [_event(row).event_id for row in read_rows(path, "retailrocket") if isinstance(row, Row)]
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_orders_come_out_of_a_file_that_breaks_off(tmp_path: Path) -> None:
+    """They wait for further rows until the file ends, wherever that is."""
+    header = "timestamp,visitorid,event,itemid,transactionid"
+    lines = "".join(f"{1433221332000 + n},{n % 50},transaction,{n % 7},{n // 3}\n" for n in range(9_000))
+    path = tmp_path / "cut.gz"
+    packed = gzip.compress(f"{header}\n{lines}".encode())
+    path.write_bytes(packed[: len(packed) // 2])
+    rows: list[Row | BadRow] = []
+    with pytest.raises(UnreadableFile):
+        rows.extend(READERS["retailrocket"].read(path))
+    assert len(rows) > 500
+    assert {row.kind for row in rows if isinstance(row, Row)} == {"order"}
+
+
+@pytest.mark.parametrize(
+    ("form", "line", "words"),
+    [
+        ("jsonl", '{"event_id":"1","customer_id":"a","occurred_at":1709287200,"kind":"login"}', "looks like seconds"),
+        ("jsonl", '{"event_id":"1","customer_id":"a","occurred_at":1709287200000000,"kind":"login"}', "microseconds"),
+        ("retailrocket", "timestamp,visitorid,event,itemid,transactionid\n1433221332,1,view,2,", "looks like seconds"),
+        ("retailrocket", "Time,UserId,SessionId,Type,ItemId,CatId\n1433221332117,1,2,view,3,4", "like milliseconds"),
+        ("taobao", "1,2,3,pv,1511600000000", "looks like milliseconds since 1970: expected seconds"),
+    ],
+)
+def test_a_time_in_another_unit_is_a_bad_row_that_says_which(tmp_path: Path, form: str, line: str, words: str) -> None:
+    """Else an event of 2024 would be one of 1970."""
+    (row,) = read_rows(_write(tmp_path, line), form)
+    assert isinstance(row, BadRow)
+    assert row.reason == "out_of_range"
+    assert words in row.message
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress, zstandard.compress])
+def test_every_format_is_recognised_and_read_however_it_is_packed(
+    tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    """A container too, and text with a byte order mark or in UTF-16."""
+    write_container(tmp_path / "c", [Recorded("clickstream", 0, n, n, b"k", b"%032d" % n) for n in range(10_000)])
+    line = '{"event_id":"1","customer_id":"a","occurred_at":1709287200000,"kind":"login"}'
+    view = "timestamp,visitorid,event,itemid,transactionid\r\n1433221332117,1,view,2,\r\n"
+    for content, name, n_rows in (
+        ((tmp_path / "c").read_bytes(), "container", 10_000),
+        (line.encode("utf-8-sig"), "jsonl", 1),
+        (line.encode("utf-16"), "jsonl", 1),
+        (view.encode("utf-8-sig"), "retailrocket", 1),
+        (view.encode("utf-16-le"), "retailrocket", 1),
+        ("\ufeff1,2,3,pv,1511600000".encode(), "taobao", 1),
+    ):
+        path = tmp_path / "events.csv"
+        path.write_bytes(pack(content))
+        assert detect_format(path) == name
+        assert sum(isinstance(row, Row) for row in read_rows(path, name)) == n_rows
+
+
+@pytest.mark.parametrize("content", [b"", gzip.compress(b""), b"\xef\xbb\xbf"])
+def test_an_empty_file_is_called_empty(tmp_path: Path, content: bytes) -> None:
+    """Also where it is empty once it is unpacked."""
+    path = tmp_path / "events"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableFile, match="the file is empty"):
+        detect_format(path)
+
+
+def test_what_is_no_recording_is_named(tmp_path: Path) -> None:
+    """Before it is said that its format is not recognised."""
+    path = tmp_path / "events.csv"
+    path.write_bytes(b"7z\xbc\xaf\x27\x1c\0\4")
+    with pytest.raises(UnreadableFile, match="this is a 7-Zip archive"):
+        detect_format(path)
 
 
 def test_a_wrong_header_is_told_with_what_was_expected(tmp_path: Path) -> None:
