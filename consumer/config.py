@@ -90,6 +90,7 @@ class Config:
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     challengers: tuple[ChallengerSettings, ...] = ()  # as [[challengers]], each with a name of its own
+    inputs: Mapping[str, Any] = field(default_factory=dict)  # as [inputs.NAME], a shop's own records: docs/inputs.md
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
     topics: TopicSettings = field(default_factory=TopicSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
@@ -128,7 +129,7 @@ def load_config_and_origins(
         file, named_by = Path(environment[CONFIG_VARIABLE]), f"the path in {CONFIG_VARIABLE}"
     values: dict[str, Any] = _read_file(file, named_by) if file is not None else {}
     origins: dict[Path_, str] = {path: str(file) for path in _paths_of(values)}
-    problems = _lay_environment_over(values, origins, environment)
+    problems = _lay_environment_over(values, origins, environment) + _bad_inputs(values.get("inputs"), origins)
     _unset_empty(values)
     try:
         config = TypeAdapter(Config).validate_python(values)
@@ -307,6 +308,23 @@ def _unknown_zone(values: Mapping[str, Any], origins: Mapping[Path_, str]) -> li
         return []
     where = f"{'.'.join(path)} = {json.dumps(name)} ({_origin(path, origins)})"
     return [f'{where}: is not the IANA name of a time zone, such as "Europe/Berlin" (default: "UTC")']
+
+
+def _bad_inputs(inputs: Any, origins: Mapping[Path_, str]) -> list[str]:
+    """Return what is wrong with the mappings of a shop's own records."""
+    if not inputs or not isinstance(inputs, Mapping):
+        return []  # what is no section is refused by the validation
+    from consumer.inputs.configure import BadMapping, mapping_of  # noqa: PLC0415 - few configurations have any
+
+    problems = []
+    for name, section in inputs.items():
+        try:
+            mapping_of(name, section)
+        except BadMapping as bad:
+            origin = _origin(("inputs", name), origins)
+            for key, said in bad.problems:
+                problems.append(f"{'.'.join(filter(None, ('inputs', name, key)))} ({origin}): {said}")
+    return problems
 
 
 def _did_you_mean(path: Path_) -> str:

@@ -56,6 +56,7 @@ UNKNOWN_KIND = "unknown_kind"
 MISSING_FIELD = "missing_field"
 OUT_OF_WINDOW = "out_of_window"
 LINE_TOO_LONG = "line_too_long"
+NO_EVENT = "no_event"  # a record of a shop that becomes no event because its mapping wants it so: counted, and not bad
 
 
 class UnreadableFile(Exception):

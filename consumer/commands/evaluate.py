@@ -1,15 +1,17 @@
 """`nextbest evaluate`: backtests of the models on a file of one's own, without a broker."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from consumer.commands.common import ConfigOption, progress_bar, results, to_people
+from consumer.commands.common import ConfigOption, progress_bar, results
 from consumer.commands.errors import CommandError
+from consumer.commands.mapping import InputOption
+from consumer.commands.table import TableOrigin, read_columns
 
 if TYPE_CHECKING:
     from rich.table import Table as Printed
@@ -35,8 +37,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object alone 
 TopOption = Annotated[int, typer.Option("--top", min=1, max=1000, help="Length of the lists.")]
 
 _DAYS = {"d": 1, "w": 7}
-_EPOCH = date(1970, 1, 1)
-_LONGEST_SPAN_MS = 100 * 366 * 86_400_000  # a backtest lives through each day between the first row and the last
 
 
 def add_to(app: typer.Typer) -> None:
@@ -61,6 +61,7 @@ def churn(
     ] = None,
     baselines: Annotated[bool, typer.Option("--baselines", help="Judge other models on the same rows too.")] = False,
     column: ColumnOption = None,
+    input_name: InputOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -81,7 +82,7 @@ def churn(
     core = _with_days(core, horizon_days, every_days)
     if baselines:
         _require_baselines()
-    table = _read(orders, ["customer_id"], ["amount"], column)
+    table = read_columns(orders, ["customer_id"], ["amount"], column, TableOrigin(config, input_name))
     ids = table.ids["customer_id"]
     try:
         with _progress("days") as progress:
@@ -128,6 +129,7 @@ def next_item(
     ] = None,
     top: TopOption = 20,
     column: ColumnOption = None,
+    input_name: InputOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -140,8 +142,9 @@ def next_item(
     from consumer.evaluate.tables import next_item_table
 
     core = _core_settings(config)
-    trained = _read(train, ["session_id", "item_id"], (), column)
-    tested = None if test is None else _read(test, ["session_id", "item_id"], (), column)
+    origin = TableOrigin(config, input_name)
+    trained = read_columns(train, ["session_id", "item_id"], (), column, origin)
+    tested = None if test is None else read_columns(test, ["session_id", "item_id"], (), column, origin)
     with _progress("events") as progress:
         run = run_next_item(
             _session_events(trained), None if tested is None else _session_events(tested), core, top, progress
@@ -161,6 +164,7 @@ def basket(
     lines: Annotated[Path, typer.Argument(help="CSV with customer_id, occurred_at and item_id.")],
     top: TopOption = 20,
     column: ColumnOption = None,
+    input_name: InputOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -169,7 +173,7 @@ def basket(
     from consumer.evaluate.tables import basket_table
 
     core = _core_settings(config)
-    table = _read(lines, ["customer_id", "item_id"], (), column)
+    table = read_columns(lines, ["customer_id", "item_id"], (), column, TableOrigin(config, input_name))
     customers, items = table.ids["customer_id"], table.ids["item_id"]
     with _progress("baskets") as progress:
         run = run_basket(
@@ -196,6 +200,7 @@ def audience(
     top: Annotated[str, typer.Option(help="The share of customers that an audience holds: 10%.")] = "10%",
     categories: Annotated[int, typer.Option(min=1, max=1000, help="Report so many, the most bought first.")] = 20,
     column: ColumnOption = None,
+    input_name: InputOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -208,7 +213,7 @@ def audience(
 
     core, share = _core_settings(config), _share(top, "--top")
     within_days = _days(within, "--within") or _whole_days(core.audience.within_days, "audience.within_days")
-    table = _read(lines, ["customer_id", "category"], (), column)
+    table = read_columns(lines, ["customer_id", "category"], (), column, TableOrigin(config, input_name))
     customers, names = table.ids["customer_id"], table.ids["category"]
     try:
         with _progress("days") as progress:
@@ -301,41 +306,6 @@ def _date(text: str | None) -> date | None:
         return datetime.fromisoformat(text).date()
     except ValueError:
         raise CommandError(f"--report-from is {text!r}; give a date, as 2010-12-01") from None
-
-
-def _read(path: Path, ids: Sequence[str], numbers: Sequence[str], column: list[str] | None) -> "Table":
-    """Return the columns of a file; what had to be skipped is said on standard error."""
-    from producers.readers.tables import TIME, UnusableTable, read_table
-
-    names: dict[str, str] = {}
-    known = (*ids, TIME, *numbers)
-    for each in column or ():
-        name, equals, called = (part.strip() for part in each.partition("="))
-        if not equals or not called or name not in known:
-            raise CommandError(f"--column is {each!r}; give NAME=IN_FILE, where NAME is one of {', '.join(known)}")
-        names[name] = called
-    try:
-        with progress_bar() as bar:
-            task = bar.add_task("lines read", total=None)
-            table = read_table(path, ids, numbers, names, lambda lines: bar.update(task, completed=lines))
-    except UnusableTable as error:
-        raise CommandError(str(error)) from None
-    for reason, n in table.n_bad.most_common():
-        lines = ", ".join(f"line {bad.line}" for bad in table.examples[reason])
-        shown = next((bad.message for bad in table.examples[reason]), reason)
-        more = ", …" if n > len(table.examples[reason]) else ""
-        said = f"{path}: skipped {n:,} of {table.n_rows:,} rows: {shown} ({lines}{more})"
-        to_people.print(said, markup=False, soft_wrap=True)
-    _require_one_lifetime(path, table)
-    return table
-
-
-def _require_one_lifetime(path: Path, table: "Table") -> None:
-    first_ms, last_ms = min(table.occurred_at), max(table.occurred_at)
-    if last_ms - first_ms > _LONGEST_SPAN_MS:
-        first, last = (_EPOCH + timedelta(days=at_ms // 86_400_000) for at_ms in (first_ms, last_ms))
-        said = "placeholders of unknown dates are no times: leave such rows out"
-        raise CommandError(f"{path}: rows are dated from {first} to {last}, over 100 years; {said}")
 
 
 def _session_events(table: "Table") -> "SessionEvents":

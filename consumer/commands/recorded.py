@@ -17,7 +17,8 @@ from consumer.commands.common import (
     to_people,
 )
 from consumer.commands.errors import CommandError
-from consumer.commands.produce import FormatOption, format_of
+from consumer.commands.mapping import InputOption, form_of_file, mapped_form
+from consumer.commands.produce import FormatOption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +40,7 @@ def replay(
     file: Annotated[Path, typer.Argument(help="A recorded stream.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="A new or empty directory, or one of an earlier replay.")],
     format_name: FormatOption = None,
+    input_name: InputOption = None,
     config: ConfigOption = None,
     partitions: Annotated[
         int | None,
@@ -64,11 +66,11 @@ def replay(
     from consumer.store.memory import MemoryState
     from producers.readers import UnreadableFile, read_rows
 
-    name = format_of(file, format_name)
     settings, origins = load_config_and_origins(config)
+    form = form_of_file(file, format_name, input_name, settings)
     with TemporaryDirectory(prefix="nextbest-") as spill, progress_bar() as bar:
         looking = bar.add_task("looking through", total=None)
-        rows = _Counted(read_rows(file, name, spill=Path(spill)), (UnreadableFile,))
+        rows = _Counted(read_rows(file, form.reader, spill=Path(spill)), (UnreadableFile,))
         span = time_span_ms(rows)
         bar.update(looking, completed=rows.n, total=rows.n)
         core = settings.core_settings()
@@ -84,11 +86,11 @@ def replay(
 
         try:
             summary = run(
-                read_rows(file, name, spill=Path(spill)),
+                read_rows(file, form.reader, spill=Path(spill)),
                 out,
                 core,
                 catalogue_of(settings),
-                source=Source.of(file, name),
+                source=Source.of(file, form.name, form.sections),
                 build=build_fingerprint(),
                 new_state=MemoryState,
                 options=ReplayOptions(
@@ -168,7 +170,7 @@ def _decoder_of(settings: "Config") -> "Decoder | None":
 
 def _verify_directory(directory: Path, input_file: Path | None, config: Path | None) -> "Verdict":
     from consumer.build import build_fingerprint
-    from consumer.replay.directory import DirectoryRecording
+    from consumer.replay.directory import DirectoryRecording, source_of
     from consumer.replay.recording import Damaged, NotVerifiable
     from consumer.replay.verify import Verdict
     from consumer.replay.verify import verify as derive_again
@@ -177,13 +179,16 @@ def _verify_directory(directory: Path, input_file: Path | None, config: Path | N
 
     with TemporaryDirectory(prefix="nextbest-") as spill, progress_bar() as bar:
         task = bar.add_task("records derived again", total=None)
+        settings = configured(config)
+
+        def rows(path: Path, name: str) -> "Iterator[Row | BadRow]":
+            if sections := source_of(directory).inputs:  # as they were then
+                input_name = name.removeprefix("inputs.") if name.startswith("inputs.") else None
+                return read_rows(path, mapped_form(input_name, sections, settings).reader, spill=Path(spill))
+            return read_rows(path, name, spill=Path(spill))
+
         try:
-            recording = DirectoryRecording(
-                directory,
-                lambda path, name: read_rows(path, name, spill=Path(spill)),
-                input_file,
-                _decoder_of(configured(config)),
-            )
+            recording = DirectoryRecording(directory, rows, input_file, _decoder_of(settings))
         except NotVerifiable as error:
             return Verdict("not_verifiable", str(error))
         except Damaged as error:

@@ -17,7 +17,7 @@ from consumer.core.customer.segments import transitions
 from consumer.core.customer.working_set import CommittedState, WorkingSet
 from consumer.core.decision.budget import Budget, equal_share
 from consumer.core.decision.catalogue import Catalogue
-from consumer.core.intake import Rejection
+from consumer.core.intake import NO_EVENT, Rejection
 from consumer.core.journal import ClosedCommit, OpenCommit, TaskRecord, encode_task_record, settings_digest
 from consumer.core.knowledge import Knowledge
 from consumer.core.merge import INPUT_TOPICS, EventTimeMerge, MergeRecord
@@ -184,7 +184,7 @@ class _Replay:
         self._bad: Counter[str] = Counter()
         self._actions: Counter[str] = Counter()
         self._triggers: Counter[str] = Counter()
-        self._late = self._duplicate = self._n_products = self._commits = 0
+        self._late = self._duplicate = self._skipped = self._n_products = self._commits = 0
         self._first_ms: int | None = None
         self.n_rows = 0
 
@@ -279,6 +279,9 @@ class _Replay:
         self._bury(line, rejection, {"topic": record.topic, "partition": partition, "offset": record.offset})
 
     def _take_unusable(self, row: UnusableRow) -> None:
+        if row.reason == NO_EVENT:
+            self._skipped += 1
+            return
         self._bad[row.reason] += 1
         self._bury(row.line, Rejection(row.reason, None, row.message), None)
 
@@ -313,6 +316,7 @@ class _Replay:
             late=self._late,
             duplicate=self._duplicate,
             products=self._n_products,
+            skipped=self._skipped,
             bad=self._bad.total(),
             bad_by_reason=_largest_first(self._bad),
             unreadable_after=unreadable_after,

@@ -74,7 +74,8 @@ class Segments(msgspec.Struct, frozen=True):
 class Summary(msgspec.Struct, frozen=True):
     """What a replay read and what came of it. `seconds` is the only figure that differs between two runs.
 
-    Every row is one of: event, late, duplicate, product, bad. `stream_from_ms` and `stream_to_ms` are event times.
+    Every row is one of: event, late, duplicate, product, skipped (no event by its mapping), bad. `stream_from_ms` and
+    `stream_to_ms` are event times.
     """
 
     rows: int
@@ -84,6 +85,7 @@ class Summary(msgspec.Struct, frozen=True):
     late: int
     duplicate: int
     products: int
+    skipped: int
     bad: int
     bad_by_reason: dict[str, int]
     unreadable_after: str | None  # what was wrong where the file could not be read on
@@ -105,11 +107,11 @@ class Summary(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        total = self.events + self.late + self.duplicate + self.products + self.bad
+        total = self.events + self.late + self.duplicate + self.products + self.skipped + self.bad
         if total != self.rows or sum(self.bad_by_reason.values()) != self.bad:
             raise Unaccounted(
                 f"{self.rows} rows were read, and {self.events} events, {self.late} late, {self.duplicate} duplicate, "
-                f"{self.products} products and {self.bad} bad are accounted for"
+                f"{self.products} products, {self.skipped} skipped and {self.bad} bad are accounted for"
             )
 
 
@@ -142,6 +144,8 @@ def summary_rows(summary: Summary) -> list[tuple[str, str, str]]:
         *(("input", f"  {reason}", f"{n:,}") for reason, n in summary.bad_by_reason.items()),
         ("input", "customers, sessions", f"{summary.customers:,}, {summary.sessions:,}"),
     ]
+    if summary.skipped:
+        rows.append(("input", "no event by their mapping", f"{summary.skipped:,}"))
     if summary.products:
         rows.append(("input", "products", f"{summary.products:,}"))
     if summary.unreadable_after is not None:

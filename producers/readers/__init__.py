@@ -15,13 +15,14 @@ __all__ = ["READERS", "BadRow", "Reader", "Row", "UnreadableFile", "detect_forma
 
 
 def read_rows(
-    path: Path, format_name: str, *, spill: Path | None = None, memory_rows: int = MEMORY_ROWS
+    path: Path, form: str | Reader, *, spill: Path | None = None, memory_rows: int = MEMORY_ROWS
 ) -> Iterator[Row | BadRow]:
     """Yield the rows of a recording in the order in which they are to be replayed.
 
-    Raises `KeyError` where there is no such format and `UnreadableFile` where the file can't be read on.
+    `form` is the name of a format, or a reader that has no name. Raises `KeyError` where there is no such format and
+    `UnreadableFile` where the file can't be read on.
     """
-    reader = READERS[format_name]
+    reader = READERS[form] if isinstance(form, str) else form
     rows = reader.read(path)
     return rows if reader.time_ordered else sorted_rows(rows, spill, memory_rows)
 

@@ -23,13 +23,13 @@ from producers.rows import BAD_ENCODING, BAD_NUMBER, BLANK_LINE, MALFORMED_ROW, 
 
 TIME = "occurred_at"
 EXAMPLES = 5  # bad rows kept for each reason
-_SEPARATORS = ",;\t|"
+SEPARATORS = ",;\t|"
 _RECORD_LINES = 100  # a quoted value may run over so many lines; beyond, its quote is taken for a slip
 _LONGEST_ID = 256  # characters, as in the records
 _LARGEST = 1e12  # of a number, as in the records
 _LAST_MS = 253_402_300_799_999  # of the year 9999
 _FIRST_CLEAR_MS = 10**11  # as milliseconds it is 1973, as seconds the year 5138
-_TOLD_EVERY = 10_000  # lines
+TOLD_EVERY = 10_000  # lines
 _SHOWN = 40  # characters of a value in a message
 
 # What a row's time is written as, before it is known what the file's numbers mean.
@@ -104,8 +104,8 @@ class _Reading:
         header, separator = self._header(lines)
         self._decimal_comma = separator == ";"
         places = self._places(header)
-        for number, fields in _records(lines, separator):
-            if number % _TOLD_EVERY == 0:
+        for number, fields in csv_records(lines, separator):
+            if number % TOLD_EVERY == 0:
                 progress(number)
             if isinstance(fields, BadRow):
                 if fields.reason != BLANK_LINE:
@@ -130,8 +130,8 @@ class _Reading:
         if "\r" in text:
             said = "lines end in carriage returns alone; save the file with line feeds (LF or CRLF)"
             raise UnusableTable(f"{self._path}: {said}")
-        separator = max(_SEPARATORS, key=text.count)
-        return [name.strip() for name in _split(text, separator) or []], separator
+        separator = max(SEPARATORS, key=text.count)
+        return [name.strip() for name in split_record(text, separator) or []], separator
 
     def _places(self, header: list[str]) -> list[int]:
         """Return where each wanted column stands; names are compared as they are, then without regard to case."""
@@ -233,7 +233,7 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(names) or "nothing"
 
 
-def _records(lines: Iterator[Line], separator: str) -> Iterator[tuple[int, list[str] | BadRow]]:
+def csv_records(lines: Iterator[Line], separator: str) -> Iterator[tuple[int, list[str] | BadRow]]:
     """Yield the values of each record with the line it starts on. A quoted value may hold line ends."""
     waiting: list[Line] = []  # lines that were read ahead for a quote that never closed
     while True:
@@ -244,7 +244,7 @@ def _records(lines: Iterator[Line], separator: str) -> Iterator[tuple[int, list[
         if isinstance(text, BadRow):
             yield line.number, text
             continue
-        fields, n_ahead = _split(text, separator), 0
+        fields, n_ahead = split_record(text, separator), 0
         while fields is None and n_ahead < _RECORD_LINES:
             if n_ahead == len(waiting):
                 following = next(lines, None)
@@ -253,7 +253,7 @@ def _records(lines: Iterator[Line], separator: str) -> Iterator[tuple[int, list[
                 waiting.append(following)
             text += "\n" + waiting[n_ahead].data.decode(errors="replace")
             n_ahead += 1
-            fields = _split(text, separator)
+            fields = split_record(text, separator)
         if fields is None:
             yield line.number, BadRow(line.number, MALFORMED_ROW, "a quote is opened and not closed")
             continue
@@ -265,7 +265,7 @@ def _records(lines: Iterator[Line], separator: str) -> Iterator[tuple[int, list[
             yield line.number, BadRow(line.number, MALFORMED_ROW, said)
 
 
-def _split(text: str, separator: str) -> list[str] | None:
+def split_record(text: str, separator: str) -> list[str] | None:
     """Return the values of a record, None where it ends within quotes; none at all where one is too long."""
     if '"' not in text:
         return text.split(separator)
