@@ -40,8 +40,9 @@ STRUCT_OF_TOPIC: dict[str, type[msgspec.Struct]] = {
     "products": Product,
 }
 _INPUT_KEYS = (
-    "topics", "files", "format", "columns", "separator", "zone", "none", "unpack", "group_by", "fields", "events",
-)  # fmt: skip
+    *("topics", "files", "format", "columns", "separator", "zone", "none", "unpack"),
+    *("group_by", "distinct", "fields", "events"),
+)
 _RULE_KEYS = ("kind", "when", EACH)
 _NESTED = ("context", "lines")
 _OF_CSV = ("columns", "separator")
@@ -129,6 +130,9 @@ class _Reading:
             self._say("columns", "are needed for records on a topic: they have no header")
         asked = section.get("group_by", [])
         grouping = [self._path("group_by", text) for text in (asked if isinstance(asked, list) else [asked])]
+        distinct = section.get("distinct", False)
+        if not isinstance(distinct, bool) or (distinct and not grouping):
+            self._say("distinct", "is true or false, and goes with group_by")
         if grouping and not section.get("files"):
             self._say("group_by", "is for files: records of a topic are mapped one by one")
         return Form(
@@ -137,6 +141,7 @@ class _Reading:
             separator=separator,
             unpack=self._texts("unpack"),
             group_by=tuple(path.get for path in grouping if path is not None),
+            distinct=distinct is True,
         )
 
     def _path(self, key: str, text: Any) -> Path | None:
@@ -166,8 +171,11 @@ class _Reading:
         described = f"events of kind {', '.join(kinds)} have no such field" if len(kinds) < 4 else "has no such field"
         if kinds:
             self._check_names(specs, known, at, described, _RULE_KEYS)
+        every = {**common, **specs}
+        if kinds == tuple(TOPIC_OF_KIND):  # the record may tell any: those whose fields are mapped
+            kinds = tuple(one for one in kinds if not list(_needed(one, every))) or kinds
         compiled: dict[tuple[str, str], Field | None] = {}
-        plans = {one: self._plan(at, one, {**common, **specs}, habits, compiled) for one in kinds}
+        plans = {one: self._plan(at, one, every, habits, compiled) for one in kinds}
         return None if kind is None else Rule(when, each, kind, plans)
 
     def _check_names(
@@ -192,7 +200,7 @@ class _Reading:
         elif isinstance(spec, dict) and "otherwise" in spec:
             spec = {"default": spec["otherwise"], **spec}
         try:
-            field = field_of(spec, "text", habits)
+            field = field_of(spec, "text", habits, empty="")
         except BadField as error:
             self._say(key, str(error))
             return None, ()
@@ -283,7 +291,7 @@ def _needed(kind: str, specs: MappingOf[str, Any]) -> Iterable[tuple[str, str]]:
     for name in (*always, *of_kind.get(kind, ())):
         if name not in specs:
             hint = ": where there is none, derive it with hash_of = [ paths ]" if name == "event_id" else ""
-            yield name, f"a {kind} needs it{hint}"
+            yield name, f"a record of kind {kind} needs it{hint}"
     if kind == "order" and "lines" not in specs and "amount" not in specs:
         yield "lines", "an order needs lines or an amount"
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import orjson
 
 from consumer.inputs.paths import BadPath, Getter, Path
-from consumer.inputs.times import BadTime, time_reader, zone_of
+from consumer.inputs.times import BadTime, time_reader, times_reader, zone_of
 from consumer.inputs.values import Convert, Unusable, number_reader, to_flag, to_text, to_whole_text
 
 Wanted = Literal["text", "number", "whole", "time", "flag"]
@@ -25,11 +25,12 @@ _KEYS: Mapping[str, type | tuple[type, ...]] = {
     "table": dict,
     "otherwise": (str, int, float, bool),
     "default": (str, int, float, bool),
-    "time": str,
+    "time": (str, list),
     "zone": str,
     "decimal": str,
     "divide_by": (str, int, float, dict),
     "whole": bool,
+    "case": str,
 }
 _DIGEST_BYTES = 12  # of a derived id: among a billion, two are the same with a probability of 6e-12
 
@@ -60,8 +61,11 @@ class Field:
     names: frozenset[str]
 
 
-def field_of(spec: Any, wanted: Wanted, habits: Habits) -> Field:
-    """Return the field that a mapping describes, by a path alone or by a table. Raises BadField."""
+def field_of(spec: Any, wanted: Wanted, habits: Habits, empty: str | None = None) -> Field:
+    """Return the field that a mapping describes, by a path alone or by a table. Raises BadField.
+
+    `empty` is what "" in its table or `otherwise` stands for; for all fields but the kind that is: nothing is there.
+    """
     if isinstance(spec, str):
         spec = {"path": spec}
     _check_keys(spec, wanted)
@@ -72,8 +76,9 @@ def field_of(spec: Any, wanted: Wanted, habits: Habits) -> Field:
     convert = _converter(spec, wanted, habits)
     if "divide_by" in spec:
         divisor = field_of(_divisor(spec["divide_by"]), "number", habits)
-        return Field(_divided(_reader(raw, convert, spec, habits), divisor), raw, source, names | divisor.names)
-    return Field(_reader(raw, convert, spec, habits), raw, source, names)
+        read = _divided(_reader(raw, convert, spec, habits, empty), divisor)
+        return Field(read, raw, source, names | divisor.names)
+    return Field(_reader(raw, convert, spec, habits, empty), raw, source, names)
 
 
 def _check_keys(spec: Any, wanted: Wanted) -> None:
@@ -98,7 +103,14 @@ def _check_keys(spec: Any, wanted: Wanted) -> None:
             raise BadField(f"{key} is for fields that hold {_IN_WORDS[only]}; this one holds {_IN_WORDS[holds]}")
 
 
-_ONLY_FOR = {"time": "time", "zone": "time", "decimal": "number", "divide_by": "number", "whole": "text"}
+_ONLY_FOR = {
+    "time": "time",
+    "zone": "time",
+    "decimal": "number",
+    "divide_by": "number",
+    "whole": "text",
+    "case": "text",
+}
 _IN_WORDS = {"text": "text", "number": "a number", "time": "a time", "flag": "true or false"}
 
 
@@ -107,7 +119,7 @@ def _types(expected: type | tuple[type, ...]) -> tuple[type, ...]:
 
 
 def _expected_words(expected: type | tuple[type, ...]) -> str:
-    words = {str: "text", list: "a list of paths", dict: "a table", bool: "true or false", int: "a number"}
+    words = {str: "text", list: "a list of texts", dict: "a table", bool: "true or false", int: "a number"}
     return " or ".join(words[each] for each in _types(expected) if each in words)
 
 
@@ -178,19 +190,31 @@ def _digest(getters: Sequence[Getter]) -> Getter:
 
 def _converter(spec: Mapping[str, Any], wanted: Wanted, habits: Habits) -> Convert:
     if wanted == "text":
-        return to_whole_text if spec.get("whole") else to_text
+        return _text_converter(spec)
     if wanted == "flag":
         return to_flag
     if wanted == "time":
         zone = named_zone(spec["zone"]) if "zone" in spec else habits.zone
+        ways = spec.get("time")
         try:
-            return time_reader(spec.get("time"), zone)
+            return times_reader(ways, zone) if isinstance(ways, list) else time_reader(ways, zone)
         except BadTime as error:
             raise BadField(f"time {error}") from None
     decimal = spec.get("decimal")
     if decimal not in {None, ".", ","}:
         raise BadField('decimal is the character before the decimals: "." or ","')
     return number_reader(decimal, whole=wanted == "whole")
+
+
+def _text_converter(spec: Mapping[str, Any]) -> Convert:
+    convert: Convert = to_whole_text if spec.get("whole") else to_text
+    case = spec.get("case")
+    if case is None:
+        return convert
+    change = {"upper": str.upper, "lower": str.lower}.get(case)
+    if change is None:
+        raise BadField(f'case is "upper" or "lower", not {case!r}')
+    return lambda value: change(convert(value))
 
 
 def named_zone(name: Any) -> tzinfo:
@@ -208,10 +232,14 @@ def _constant(value: Any, key: str, convert: Convert) -> Any:
         raise BadField(f"{key} {error}") from None
 
 
-def _reader(raw: Getter, convert: Convert, spec: Mapping[str, Any], habits: Habits) -> Getter:
+def _reader(raw: Getter, convert: Convert, spec: Mapping[str, Any], habits: Habits, empty: str | None) -> Getter:
     """Return what gets, renames and converts; a text that stands for nothing is nothing."""
     none = habits.none
-    default = None if "default" not in spec else _constant(spec["default"], "default", convert)
+
+    def constant(key: str, value: Any) -> Any:
+        return empty if value == "" else _constant(value, key, convert)
+
+    default = constant("default", spec["default"]) if "default" in spec else None
     if "table" not in spec:
 
         def read(record: Any) -> Any:
@@ -221,19 +249,18 @@ def _reader(raw: Getter, convert: Convert, spec: Mapping[str, Any], habits: Habi
             return convert(value)
 
         return read
-    table = {written: _constant(value, f"table.{written}", convert) for written, value in spec["table"].items()}
+    table = {written: constant(f"table.{written}", value) for written, value in spec["table"].items()}
     otherwise: Callable[[Any], Any] = convert
     if "otherwise" in spec:
-        constant = _constant(spec["otherwise"], "otherwise", convert)
-        otherwise = lambda _value: constant  # noqa: E731 - one of two functions
+        other = constant("otherwise", spec["otherwise"])
+        otherwise = lambda _value: other  # noqa: E731 - one of two functions
 
     def renamed(record: Any) -> Any:
         value = raw(record)
         if value is None or (value.__class__ is str and value in none):
             return default
         key = value if value.__class__ is str else _written(value)
-        found = table.get(key)
-        return otherwise(value) if found is None else found
+        return table[key] if key in table else otherwise(value)
 
     return renamed
 

@@ -123,6 +123,8 @@ class Mapper:
 
     def of_rows(self, rows: list[dict[str, Any]]) -> Becomes:
         """Return what rows of a file become that are one record: it has the columns of the first, and all as `rows`."""
+        if self.mapping.form.distinct:
+            rows = [row for number, row in enumerate(rows) if row not in rows[:number]]
         return self.of_record({**rows[0], ROWS: rows})
 
     def _judged(self, canonical: Canonical) -> MappedEvent | InvalidRecord:

@@ -188,7 +188,7 @@ class Rule:
         if kind is None:
             said = f'{where}, is missing: leave such records out with `when`, or with otherwise = "" in its table'
             return InvalidRecord("missing_field", "kind", said)
-        said = f'{where}, is a text that stands for no kind: name it in its table, or set otherwise = "" for no event'
+        said = f'{where}, is no kind that is mapped here: name it in its table, or set otherwise = "" for no event'
         return WrongValue("unknown_value", "kind", said, self.kind.raw(record))
 
 
@@ -260,6 +260,7 @@ class Form:
     separator: str | None = None  # of CSV; told from its first line where it isn't given
     unpack: tuple[str, ...] = ()  # fields that hold JSON as text
     group_by: tuple[Getter, ...] = ()
+    distinct: bool = False  # whether equal rows of a group count once
 
 
 def _tell_apart(found: list[Canonical | InvalidRecord]) -> None:

@@ -3,6 +3,7 @@
 Nothing is guessed: a number is in the unit that the mapping names, and one that can only be of another unit is refused.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from typing import Any
@@ -53,6 +54,23 @@ def time_reader(how: str | None, zone: tzinfo) -> Convert:
     if "%" not in how:
         raise BadTime(f'is none of {", ".join(UNITS)}, {ISO}, nor a format such as "%d.%m.%Y %H:%M": {how!r}')
     return _format_reader(how, zone)
+
+
+def times_reader(ways: Sequence[str], zone: tzinfo) -> Convert:
+    """Return what reads a time in the first of several ways that fits; see `time_reader`. Raises BadTime."""
+    if not ways:
+        raise BadTime("is empty: name at least one way in which times are written")
+    *readers, last = [time_reader(how, zone) for how in ways]
+
+    def read(value: Any) -> int:
+        for reader in readers:
+            try:
+                return reader(value)  # type: ignore[no-any-return]  # it is an int
+            except Unusable:
+                continue
+        return last(value)  # type: ignore[no-any-return]
+
+    return read
 
 
 def _either(zone: tzinfo) -> Convert:
