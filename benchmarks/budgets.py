@@ -29,15 +29,16 @@ if __package__ in (None, ""):  # started as a file: the project's folder is not 
 import orjson
 from river import linear_model, preprocessing
 
+from consumer.core.catalogue import Catalogue
 from consumer.core.customer.customer import encode_customer
 from consumer.core.customer.working_set import WorkingSet
-from consumer.core.decision.catalogue import Catalogue
 from consumer.core.intake import Rejection
 from consumer.core.journal import OpenCommit, TaskRecord, encode_task_record, settings_digest
-from consumer.core.knowledge import Knowledge
+from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.merge import INPUT_TOPICS, EventTimeMerge
 from consumer.core.settings import DAY_MS, CoreSettings
-from consumer.core.task import ScoringTask
+from consumer.core.step import ScoringTask
+from consumer.default_catalogue import default_catalogue
 from consumer.replay.inlet import PRODUCTS, Inlet, UsableRow
 from consumer.replay.options import settings_for_recording
 from consumer.replay.training import Trainers
@@ -273,7 +274,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
     rows, source = load(arguments)
-    catalogue = Catalogue.from_mapping(_default_catalogue())
+    catalogue = default_catalogue()
     times_ms = [row.occurred_at for row in rows]
     explicit = {"preference.sample_share"}
     settings = settings_for_recording(CoreSettings(), min(times_ms), max(times_ms), explicit)
@@ -297,13 +298,6 @@ def main() -> None:
         print(json.dumps(result))
     else:
         _print(result)
-
-
-def _default_catalogue() -> dict[str, Any]:
-    import tomllib
-    from importlib.resources import files
-
-    return tomllib.loads(files("consumer.core.decision").joinpath("catalogue_default.toml").read_text())
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -4,12 +4,12 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from consumer.core.churn.base_rate import BaseRate
 from consumer.core.customer.segment_learner import SEGMENT
 from consumer.core.customer.segments import transitions
 from consumer.core.learning.drift import Drift
 from consumer.core.preference.preference import NEXT_ITEM
 from consumer.kafka.observer import CommittedTask, Observer
+from consumer.measure.base_rate import BaseRate
 from consumer.telemetry.metrics import Metrics
 from schemas.records import Family, TrainingExample
 
@@ -125,7 +125,7 @@ class MetricsObserver(Observer):
 
     def compared(self, model: str, head: str, label: float, own: float, in_force: float) -> None:
         """Count how good a challenger was beside the model in force, on the same row."""
-        self._metrics.observe_challenger(model, head, label, own, in_force)
+        self._metrics.observe_challenger(model, head, label, own=own, in_force=in_force)
 
     def published(self, model: str, offset: int) -> None:
         """Count a snapshot."""

@@ -1,6 +1,6 @@
 """Recordings: Kafka records as they were, in an Avro container file whose rows follow ``recorded.v1.avsc``."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
@@ -81,16 +81,6 @@ class ContainerWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-def write_container(target: Path | str | IO[bytes], records: Iterable[Recorded], codec: Codec = "deflate") -> int:
-    """Write a recording of `records`; returns their number."""
-    n_records = 0
-    with ContainerWriter(target, codec) as writer:
-        for record in records:
-            writer.append(record)
-            n_records += 1
-    return n_records
 
 
 def read_container(source: Path | str | IO[bytes]) -> Iterator[Recorded]:

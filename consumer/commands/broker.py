@@ -93,7 +93,7 @@ def codec_of(config: "Config") -> "tuple[Decoder, Encoder]":
         if config.format == "avro":
             raise CommandError('format = "avro" needs kafka.schema_registry_url, where the schemas are registered')
         return Decoder(max_value_bytes=largest), JsonEncoder()
-    from consumer.kafka.registry import SchemaSource
+    from consumer.kafka.cluster.registry import SchemaSource
     from schemas.registry import STRUCTS, avro_schema
 
     source = SchemaSource(kafka.schema_registry_url, kafka.schema_registry_properties)
@@ -109,10 +109,10 @@ def check(
     transactions: Annotated[bool, typer.Option(help="Also start and abort an empty transaction.")] = True,
 ) -> None:
     """Try connection, topics, partition counts and configuration, and say what to do. Changes nothing."""
-    from consumer.core.learning.challenger import new_challenger
-    from consumer.core.learning.river_classifier import UnknownModel
-    from consumer.kafka.check import Finding
-    from consumer.kafka.check import check as look
+    from consumer.core.knowledge.challenger import new_challenger
+    from consumer.core.knowledge.river_classifier import UnknownModel
+    from consumer.kafka.cluster.check import Finding
+    from consumer.kafka.cluster.check import check as look
 
     settings = configured(config)
     catalogue = catalogue_of(settings)
@@ -141,9 +141,9 @@ def create(
     """Create the topics that are missing, with everything set explicitly. What exists is never altered."""
     from dataclasses import replace
 
-    from consumer.kafka.check import reach
-    from consumer.kafka.clients import admin
-    from consumer.kafka.topics import create_topics, topic_plan
+    from consumer.kafka.cluster.check import reach
+    from consumer.kafka.cluster.clients import admin
+    from consumer.kafka.cluster.topics import create_topics, topic_plan
 
     settings = configured(config)
     plan = topic_plan(replace(settings.topics, partitions=partitions) if partitions else settings.topics)

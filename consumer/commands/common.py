@@ -4,10 +4,9 @@ import signal
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from threading import Event as StopEvent
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from consumer.config import Config
-    from consumer.core.decision.catalogue import Catalogue
+    from consumer.core.catalogue import Catalogue
 
 ConfigOption = Annotated[
     Path | None,
@@ -48,28 +47,20 @@ def configured(file: Path | None) -> "Config":
 
 def catalogue_of(config: "Config") -> "Catalogue":
     """Return the catalogue that the configuration names, or the one that comes along."""
-    from consumer.core.decision.catalogue import Catalogue, CatalogueError
+    from consumer.core.catalogue import Catalogue, CatalogueError
+    from consumer.default_catalogue import default_catalogue
 
-    mapping = catalogue_mapping(config.catalogue)
+    file = config.catalogue
+    if file is None:
+        return default_catalogue()
     try:
-        return Catalogue.from_mapping(mapping)
+        return Catalogue.from_mapping(tomllib.loads(file.read_text(encoding="utf-8")))
     except CatalogueError as error:
-        file = config.catalogue or "that comes along"
         raise CatalogueError(f"catalogue {file}: {str(error).removeprefix('catalogue: ')}") from None
-
-
-def catalogue_mapping(path: Path | None) -> dict[str, Any]:
-    """Return the parsed TOML of a catalogue file, or of the one that comes along."""
-    if path is None:
-        return tomllib.loads(
-            files("consumer.core.decision").joinpath("catalogue_default.toml").read_text(encoding="utf-8")
-        )
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CommandError(f"catalogue file {path} does not exist: check `catalogue` in the configuration") from None
+        raise CommandError(f"catalogue file {file} does not exist: check `catalogue` in the configuration") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CommandError(f"catalogue file {path} can't be read: {error}") from None
+        raise CommandError(f"catalogue file {file} can't be read: {error}") from None
 
 
 @contextmanager

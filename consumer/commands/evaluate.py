@@ -45,8 +45,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 @evaluate_app.command()
-def churn(
+def churn(  # noqa: PLR0913 - one for each option
     orders: Annotated[Path, typer.Argument(help="CSV with customer_id, occurred_at and amount.")],
+    *,
     horizon: Annotated[
         str | None, typer.Option(help="Churn is no order within so many days: 90d, 12w.", show_default=False)
     ] = None,
@@ -82,7 +83,7 @@ def churn(
     core = _with_days(core, horizon_days, every_days)
     if baselines:
         _require_baselines()
-    table = read_columns(orders, ["customer_id"], ["amount"], column, TableOrigin(config, input_name))
+    table = read_columns(orders, ["customer_id"], ["amount"], column=column, origin=TableOrigin(config, input_name))
     ids = table.ids["customer_id"]
     try:
         with _progress("days") as progress:
@@ -127,6 +128,7 @@ def next_item(
     test: Annotated[
         Path | None, typer.Argument(help="The sessions to predict; those of the first file where it is not given.")
     ] = None,
+    *,
     top: TopOption = 20,
     column: ColumnOption = None,
     input_name: InputOption = None,
@@ -143,11 +145,15 @@ def next_item(
 
     core = _core_settings(config)
     origin = TableOrigin(config, input_name)
-    trained = read_columns(train, ["session_id", "item_id"], (), column, origin)
-    tested = None if test is None else read_columns(test, ["session_id", "item_id"], (), column, origin)
+    trained = read_columns(train, ["session_id", "item_id"], (), column=column, origin=origin)
+    tested = None if test is None else read_columns(test, ["session_id", "item_id"], (), column=column, origin=origin)
     with _progress("events") as progress:
         run = run_next_item(
-            _session_events(trained), None if tested is None else _session_events(tested), core, top, progress
+            _session_events(trained),
+            None if tested is None else _session_events(tested),
+            core,
+            top,
+            progress=progress,
         )
     if not len(run.prequential):
         raise CommandError(f"{test or train}: no session has two events, so there is no next item to predict")
@@ -162,6 +168,7 @@ def next_item(
 @evaluate_app.command()
 def basket(
     lines: Annotated[Path, typer.Argument(help="CSV with customer_id, occurred_at and item_id.")],
+    *,
     top: TopOption = 20,
     column: ColumnOption = None,
     input_name: InputOption = None,
@@ -173,7 +180,7 @@ def basket(
     from consumer.evaluate.tables import basket_table
 
     core = _core_settings(config)
-    table = read_columns(lines, ["customer_id", "item_id"], (), column, TableOrigin(config, input_name))
+    table = read_columns(lines, ["customer_id", "item_id"], (), column=column, origin=TableOrigin(config, input_name))
     customers, items = table.ids["customer_id"], table.ids["item_id"]
     with _progress("baskets") as progress:
         run = run_basket(
@@ -194,6 +201,7 @@ def basket(
 @evaluate_app.command()
 def audience(
     lines: Annotated[Path, typer.Argument(help="CSV with customer_id, occurred_at and category.")],
+    *,
     within: Annotated[
         str | None, typer.Option(help="An order in the category within so many days: 30d, 4w.", show_default=False)
     ] = None,
@@ -213,7 +221,7 @@ def audience(
 
     core, share = _core_settings(config), _share(top, "--top")
     within_days = _days(within, "--within") or _whole_days(core.audience.within_days, "audience.within_days")
-    table = read_columns(lines, ["customer_id", "category"], (), column, TableOrigin(config, input_name))
+    table = read_columns(lines, ["customer_id", "category"], (), column=column, origin=TableOrigin(config, input_name))
     customers, names = table.ids["customer_id"], table.ids["category"]
     try:
         with _progress("days") as progress:
@@ -222,7 +230,7 @@ def audience(
                 core,
                 within_days,
                 categories,
-                progress,
+                progress=progress,
             )
     except TooShort as error:
         raise CommandError(f"{lines}: {error}") from None

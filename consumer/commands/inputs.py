@@ -67,6 +67,7 @@ def init(
 @inputs_app.command(name="try")
 def try_out(
     file: Annotated[Path | None, typer.Argument(help="A file of a shop's own records.")] = None,
+    *,
     topic: Annotated[str | None, typer.Option("--topic", help="The full name of a topic, instead of a file.")] = None,
     input_name: InputOption = None,
     sample: Annotated[int, typer.Option(min=1, help="Records to look at: a file's first, a topic's latest.")] = 100,

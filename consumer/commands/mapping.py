@@ -118,6 +118,6 @@ def schema_source_of(config: "Config") -> "SchemaSource | None":
     """Return where Avro schemas are looked up, where a registry is configured."""
     if config.kafka.schema_registry_url is None:
         return None
-    from consumer.kafka.registry import SchemaSource
+    from consumer.kafka.cluster.registry import SchemaSource
 
     return SchemaSource(config.kafka.schema_registry_url, config.kafka.schema_registry_properties)

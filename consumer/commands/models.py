@@ -9,9 +9,9 @@ from consumer.commands.common import ConfigOption, catalogue_of, configured, pro
 
 if TYPE_CHECKING:
     from consumer.config import Config
-    from consumer.core.learning.prequential import Figures
-    from consumer.kafka.model_records import Promotion
-    from consumer.kafka.models import ModelRow, ModelsTopic
+    from consumer.kafka.models.promotion import ModelRow, ModelsTopic
+    from consumer.kafka.models.records import Promotion
+    from consumer.measure.prequential import Figures
 
 models_app = typer.Typer(help="Look after what has been learned.", no_args_is_help=True)
 
@@ -80,9 +80,9 @@ def rebuild(config: ConfigOption = None) -> None:
     """
     from consumer.commands.broker import codec_of
     from consumer.commands.errors import CommandError
-    from consumer.core.learning.river_classifier import UnknownModel
-    from consumer.kafka.log_reader import Stopping
-    from consumer.kafka.rebuild import rebuild_models
+    from consumer.core.knowledge.river_classifier import UnknownModel
+    from consumer.kafka.cluster.log_reader import Stopping
+    from consumer.kafka.models.rebuild import rebuild_models
 
     settings = configured(config)
     with progress_bar() as bar, stopped_by_signals() as stop:
@@ -107,8 +107,8 @@ def rebuild(config: ConfigOption = None) -> None:
 
 
 def _read(settings: "Config") -> "ModelsTopic":
-    from consumer.kafka.log_reader import Stopping
-    from consumer.kafka.models import ModelsTopic
+    from consumer.kafka.cluster.log_reader import Stopping
+    from consumer.kafka.models.promotion import ModelsTopic
 
     core, catalogue = settings.core_settings(), catalogue_of(settings)
     with stopped_by_signals() as stop:
@@ -120,7 +120,7 @@ def _read(settings: "Config") -> "ModelsTopic":
 
 def _record(settings: "Config", promotion: "Promotion") -> None:
     from consumer.commands.errors import CommandError
-    from consumer.kafka.models import record_promotion
+    from consumer.kafka.models.promotion import record_promotion
 
     record_promotion(settings.kafka, settings.topics, promotion)
     held = _read(settings).models.promotion(promotion.family)

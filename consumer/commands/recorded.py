@@ -39,6 +39,7 @@ def add_to(app: typer.Typer) -> None:
 def replay(
     file: Annotated[Path, typer.Argument(help="A recorded stream.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="A new or empty directory, or one of an earlier replay.")],
+    *,
     format_name: FormatOption = None,
     input_name: InputOption = None,
     config: ConfigOption = None,
@@ -208,9 +209,9 @@ def _verify_topics(config: Path | None) -> "Verdict":
 
     from consumer.build import build_fingerprint
     from consumer.commands.broker import codec_of
-    from consumer.kafka.check import require_topics
-    from consumer.kafka.clients import admin
-    from consumer.kafka.log_reader import Stopping
+    from consumer.kafka.cluster.check import require_topics
+    from consumer.kafka.cluster.clients import admin
+    from consumer.kafka.cluster.log_reader import Stopping
     from consumer.kafka.recording import TopicRecording
     from consumer.replay.recording import Damaged, NotVerifiable
     from consumer.replay.verify import Verdict

@@ -19,7 +19,8 @@ def add_to(app: typer.Typer) -> None:
 @config_app.command()
 def show(config: ConfigOption = None) -> None:
     """Print the configuration in force as TOML, without what may hold passwords."""
-    from consumer.config import load_config, shown
+    from consumer.config import load_config
+    from consumer.config.toml import shown
 
     typer.echo(shown(load_config(config)), nl=False)
 
@@ -29,7 +30,7 @@ def reference(
     into: Annotated[Path | None, typer.Option(help="Replace what stands below '## Reference' in this file.")] = None,
 ) -> None:
     """Print all keys with their defaults, in Markdown."""
-    from consumer.config import reference as text
+    from consumer.config.reference import reference as text
 
     if into is None:
         typer.echo(text(), nl=False)

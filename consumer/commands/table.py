@@ -35,7 +35,7 @@ class TableOrigin(NamedTuple):
 
 
 def read_columns(
-    path: Path, ids: Sequence[str], numbers: Sequence[str], column: list[str] | None, origin: TableOrigin
+    path: Path, ids: Sequence[str], numbers: Sequence[str], *, column: list[str] | None, origin: TableOrigin
 ) -> "Table":
     """Return the columns of a file, or of the events that its records become; what had to be skipped is said aloud."""
     from producers.readers.tables import UnusableTable
@@ -51,9 +51,9 @@ def read_columns(
                 bar.update(task, completed=lines)
 
             table = (
-                _table(path, ids, numbers, column, progress)
+                _table(path, ids, numbers, column, progress=progress)
                 if form is None
-                else _event_table(path, form, ids, numbers, progress)
+                else _event_table(path, ids, numbers, form, progress=progress)
             )
     except UnusableTable as error:
         raise CommandError(str(error)) from None
@@ -68,7 +68,7 @@ def read_columns(
 
 
 def _event_table(
-    path: Path, form: "FileForm", ids: Sequence[str], numbers: Sequence[str], progress: Callable[[int], None]
+    path: Path, ids: Sequence[str], numbers: Sequence[str], form: "FileForm", *, progress: Callable[[int], None]
 ) -> "Table":
     from producers.readers import read_rows
     from producers.readers.event_table import read_event_table
@@ -82,6 +82,7 @@ def _table(
     ids: Sequence[str],
     numbers: Sequence[str],
     column: list[str] | None,
+    *,
     progress: Callable[[int], None],
 ) -> "Table":
     from producers.readers.tables import TIME, read_table

@@ -17,7 +17,7 @@ NO_EVENT = "no_event"  # the reason of a record that becomes no event because it
 class Rejection(msgspec.Struct, frozen=True):
     """Why a record was rejected. It repeats no value of the record."""
 
-    reason: str  # one of `schemas.errors.REASONS`, or another short fixed word
+    reason: str  # one of `schemas.errors.RejectionReason`, or another short fixed word
     field: str | None
     message: str
 

@@ -13,7 +13,7 @@ from consumer.core.decision.budget import Spending
 from consumer.core.intake import Rejection
 from consumer.core.merge import MergeRecord
 from consumer.core.settings import CoreSettings
-from consumer.core.task import Outputs, ScoringTask
+from consumer.core.step import Outputs, ScoringTask
 from schemas.records import JournalRecord, Run
 
 TASK_RECORD_FORMAT = 1

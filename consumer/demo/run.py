@@ -17,9 +17,9 @@ from rich.text import Text
 from consumer.demo.view import BROKER_WARNING, actions, figures, in_words, view
 from consumer.demo.watch import QUIET, Watch
 from consumer.demo.workers import DemoWorker, WorkerFailed, environment_of_workers
-from consumer.kafka.mock_broker import MockBroker
-from consumer.kafka.settings import TopicSettings
-from consumer.kafka.topics import topic_plan
+from consumer.kafka.cluster.mock_broker import MockBroker
+from consumer.kafka.cluster.settings import TopicSettings
+from consumer.kafka.cluster.topics import topic_plan
 from producers.publish import Progress
 from producers.rows import PRODUCTS, Row
 from producers.simulate import Population, PopulationSettings
@@ -108,7 +108,14 @@ def run_demo(seconds: float, live: bool, out: Path) -> int:
         broker = stack.enter_context(MockBroker({spec.name: spec.partitions for spec in topic_plan(topics)}))
         workers = [
             stack.enter_context(
-                DemoWorker(f"worker-{n}", broker.bootstrap, PARTITIONS, folder, out / f"worker-{n}.log", environment)
+                DemoWorker(
+                    f"worker-{n}",
+                    broker.bootstrap,
+                    PARTITIONS,
+                    folder=folder,
+                    log_file=out / f"worker-{n}.log",
+                    environment=environment,
+                )
             )
             for n in range(1, WORKERS + 1)
         ]
@@ -119,7 +126,7 @@ def run_demo(seconds: float, live: bool, out: Path) -> int:
                 console.print(STARTING)
             with console.status(STARTING) if live else nullcontext():
                 _wait_until_ready(workers)
-            ended_well = _show(console, workers, watch, shop, seconds, live=live)
+            ended_well = _show(console, workers, watch, shop, seconds=seconds, live=live)
         except KeyboardInterrupt:
             stopped = f"stopped; {watch.decisions:,} decisions so far in {out / EVENTS_FILE}"
             console.print(stopped, markup=False, soft_wrap=True)
@@ -148,7 +155,7 @@ def _wait_until_ready(workers: Sequence[DemoWorker]) -> None:
 
 
 def _show(
-    console: Console, workers: Sequence[DemoWorker], watch: Watch, shop: Shop, seconds: float, *, live: bool
+    console: Console, workers: Sequence[DemoWorker], watch: Watch, shop: Shop, *, seconds: float, live: bool
 ) -> bool:
     """Let the stream run and the workers finish it; return whether they stopped well."""
     shop.open()
@@ -156,7 +163,14 @@ def _show(
 
     def screen() -> RenderableType:
         passed_s = min(time.monotonic() - started_s, seconds)
-        return view(watch, passed_s, seconds, shop.event_time_ms, shop.published, console.size)
+        return view(
+            watch,
+            passed_s,
+            seconds,
+            event_time_ms=shop.event_time_ms,
+            published=shop.published,
+            size=console.size,
+        )
 
     with ExitStack() as stack:
         display = stack.enter_context(Live(console=console, auto_refresh=False, transient=True)) if live else None

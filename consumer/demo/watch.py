@@ -9,7 +9,7 @@ from typing import Self
 
 from confluent_kafka import TopicPartition
 
-from consumer.core.decision.catalogue import NOTHING
+from consumer.core.catalogue import NOTHING
 from consumer.demo.workers import DemoWorker
 from consumer.replay.quality import Quality
 from producers.clients import new_reader

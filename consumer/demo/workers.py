@@ -93,6 +93,7 @@ class DemoWorker:
         name: str,
         bootstrap: str,
         partitions: int,
+        *,
         folder: Path,
         log_file: Path,
         environment: Mapping[str, str],

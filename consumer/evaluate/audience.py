@@ -92,6 +92,7 @@ def run_audience(
     settings: CoreSettings,
     within_days: int,
     n_categories: int,
+    *,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> AudienceRun:
     """Predict and learn through all lines; `progress` is told days done and days in all. Raises TooShort."""

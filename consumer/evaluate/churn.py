@@ -15,14 +15,12 @@ learn from the label of row i when it predicts row j only where `rows.day[i] + r
 figures are then `figures_of(run, predicted, report_from)`, which picks the rows that count.
 """
 
-import tomllib
 from array import array
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from importlib.resources import files
 from math import ceil, fsum
 from time import perf_counter
 
@@ -31,16 +29,16 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.core.churn import churn
-from consumer.core.churn.base_rate import BaseRate
 from consumer.core.churn.features import CHURN_FEATURES, unpack_churn
 from consumer.core.customer import updates
 from consumer.core.customer.customer import Customer
-from consumer.core.decision.catalogue import Catalogue
 from consumer.core.hashing import digest64
-from consumer.core.knowledge import Knowledge
-from consumer.core.learning.learner import new_learner
+from consumer.core.knowledge.knowledge import Knowledge
+from consumer.core.knowledge.learner import new_learner
 from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.default_catalogue import default_catalogue
 from consumer.evaluate.metrics import Floats, Ints, RankingFigures, ranking_figures
+from consumer.measure.base_rate import BaseRate
 from schemas.events import PurchaseEvent
 
 SETTLING_DAYS = 28  # rows count from two horizons and this on: the first labels mature after one horizon
@@ -223,13 +221,6 @@ def _place(customer_id: str) -> tuple[int, str]:
     return digest64("evaluate", customer_id), customer_id
 
 
-def _any_catalogue() -> Catalogue:
-    """Return the catalogue that comes along: a learner asks for one, though that of churn makes nothing of it."""
-    return Catalogue.from_mapping(
-        tomllib.loads(files("consumer.core.decision").joinpath("catalogue_default.toml").read_text(encoding="utf-8"))
-    )
-
-
 class _Backtest:
     """Turns the calendar: learn what has matured, take in the day's orders, predict."""
 
@@ -259,7 +250,7 @@ class _Backtest:
             self._on_phase[digest64("tick", customer_id) % self._every].append(number)
         self._customers: dict[int, Customer] = {}
         self._due: defaultdict[int, set[int]] = defaultdict(set)  # day → customers who may have a label to learn
-        catalogue = _any_catalogue()
+        catalogue = default_catalogue()  # a learner asks for one, though that of churn makes nothing of it
         self._learner = new_learner("churn", settings, catalogue)
         self._knowledge = Knowledge(settings, catalogue)
         self._base_rate = BaseRate()

@@ -203,6 +203,7 @@ def run_next_item(
     test: SessionEvents | None,
     settings: CoreSettings,
     top: int,
+    *,
     progress: Progress = lambda _done, _total: None,
 ) -> NextItemRun:
     """Predict and learn through both files, or through the one."""
@@ -212,17 +213,17 @@ def run_next_item(
     share = learned_share(trained.n_positions, settings.preference.sample_share)
     learned = Learned(settings, share)
     if test is None:
-        prequential = _predict_in_time(trained, learned, settings, top, lambda n: progress(n, trained.n_events))
+        prequential = _predict_in_time(trained, learned, settings, lambda n: progress(n, trained.n_events))
         static, tested = None, trained
     else:
         tested = Sessions(test)
         total = trained.n_events + 2 * tested.n_events
         _learn(trained, learned, settings, lambda n: progress(n, total))
         done = trained.n_events
-        static = _predict(tested, learned, settings, top, lambda n: progress(done + n, total))
+        static = _predict(tested, learned, settings, lambda n: progress(done + n, total))
         learned.learn_ns = array("q")
         done += tested.n_events
-        prequential = _predict_in_time(tested, learned, settings, top, lambda n: progress(done + n, total))
+        prequential = _predict_in_time(tested, learned, settings, lambda n: progress(done + n, total))
     static_items = set(train.item_ids)
     return NextItemRun(
         top=top,
@@ -275,10 +276,10 @@ def _learn(sessions: Sessions, learned: Learned, settings: CoreSettings, progres
 
 
 def _predict(
-    sessions: Sessions, learned: Learned, settings: CoreSettings, top: int, progress: Callable[[int], None]
+    sessions: Sessions, learned: Learned, settings: CoreSettings, progress: Callable[[int], None]
 ) -> Predictions:
     """Predict every position of all sessions, and learn nothing."""
-    predictions = Predictions(top)
+    predictions = Predictions(settings.preference.top)
     done = 0
     for number in range(len(sessions)):
         events = sessions.events_of(number)
@@ -293,10 +294,10 @@ def _predict(
 
 
 def _predict_in_time(
-    sessions: Sessions, learned: Learned, settings: CoreSettings, top: int, progress: Callable[[int], None]
+    sessions: Sessions, learned: Learned, settings: CoreSettings, progress: Callable[[int], None]
 ) -> Predictions:
     """Predict every position as it comes, and learn each session once it has ended."""
-    predictions = Predictions(top)
+    predictions = Predictions(settings.preference.top)
     visits: dict[int, Visit] = {}
     n_ended = 0
     for done, (number, item_id, at_ms) in enumerate(sessions.in_time()):

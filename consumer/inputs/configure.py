@@ -80,7 +80,7 @@ class _Reading:
             if key not in _INPUT_KEYS:
                 self._say(key, f"no such key.{did_you_mean(key, _INPUT_KEYS)}")
         topics, files = self._texts("topics"), self._texts("files")
-        if section and not topics and not files:
+        if section and not section.get("topics") and not section.get("files"):
             self._say("topics", 'neither topics nor files are named: say what it is for, as files = ["orders-*.csv"]')
         habits = Habits(frozenset(("", *self._texts("none"))), self._zone())
         common = self._table("fields")
@@ -89,7 +89,7 @@ class _Reading:
         form = self._form()
         if self._problems:
             raise BadMapping(list(dict.fromkeys(self._problems)))
-        return Mapping(self._name, topics, files, form, tuple(rules))
+        return Mapping(self._name, topics=topics, files=files, form=form, rules=tuple(rules))
 
     def _say(self, key: str, said: str) -> None:
         self._problems.append((key, said))
@@ -170,20 +170,19 @@ class _Reading:
         known = {name for one in kinds for name in _names_of(one)}
         described = f"events of kind {', '.join(kinds)} have no such field" if len(kinds) < 4 else "has no such field"
         if kinds:
-            self._check_names(specs, known, at, described, _RULE_KEYS)
+            self._check_names(specs, known | {*_RULE_KEYS}, at, described)
         every = {**common, **specs}
         if kinds == tuple(TOPIC_OF_KIND):  # the record may tell any: those whose fields are mapped
             kinds = tuple(one for one in kinds if not list(_needed(one, every))) or kinds
-        compiled: dict[tuple[str, str], Field | None] = {}
-        plans = {one: self._plan(at, one, every, habits, compiled) for one in kinds}
+        plans_of = _Plans(self._name, habits, at, specs, common=common)
+        plans = {one: plans_of.plan(one) for one in kinds}
+        self._problems += plans_of.problems
         return None if kind is None else Rule(when, each, kind, plans)
 
-    def _check_names(
-        self, specs: Iterable[str], known: Collection[str], at: str, said: str, also: tuple[str, ...] = ()
-    ) -> None:
+    def _check_names(self, specs: Iterable[str], known: Collection[str], at: str, said: str) -> None:
         for name in specs:
             if name not in known:
-                self._say(f"{at}.{name}", f"{said}.{did_you_mean(name, sorted({*known, *also}))}")
+                self._say(f"{at}.{name}", f"{said}.{did_you_mean(name, sorted(known))}")
 
     def _kind(self, at: str, spec: Any, habits: Habits) -> tuple[Field | None, tuple[str, ...]]:
         """Return what tells the kind of a record, and the kinds that it may tell."""
@@ -214,64 +213,82 @@ class _Reading:
         # What isn't in the table stays as it is, and may be a kind.
         return field, tuple(kind for kind in TOPIC_OF_KIND if kind in kinds or not (closed or "table" in spec))
 
-    def _plan(
-        self,
-        at: str,
-        kind: str,
-        specs: dict[str, Any],
-        habits: Habits,
-        compiled: dict[tuple[str, str], Field | None],
-    ) -> Plan:
-        struct = STRUCT_OF_TOPIC[TOPIC_OF_KIND[kind]]
 
-        def fields_of(part: MappingOf[str, Any], of: type[msgspec.Struct], within: str) -> Fields:
-            found = []
-            for name, wanted in wanted_of(of).items():
-                if name in part:
-                    key = (within, name)
-                    if key not in compiled:
-                        compiled[key] = self._field(f"{at}.{within}{name}", part[name], wanted, habits)
-                    if (field := compiled[key]) is not None:
-                        found.append((name, field))
-            return tuple(found)
+class _Plans:
+    """What a rule does for each kind of event. Fields that several kinds have are compiled once."""
 
-        for name, why in _needed(kind, specs):
-            self._say(at, f"`{name}` is not mapped, and {why}")
-        context = self._part(at, "context", specs, set(Context.__struct_fields__))
-        lines = self._part(at, "lines", specs, {EACH, *OrderLine.__struct_fields__})
-        has_lines = lines is not None and struct is PurchaseEvent
-        if lines is not None and has_lines and "item_id" not in lines:
-            self._say(f"{at}.lines", "`item_id` is not mapped, and every line of an order needs it")
+    def __init__(self, mapping: str, habits: Habits, at: str, specs: dict[str, Any], *, common: dict[str, Any]) -> None:
+        self._mapping = mapping
+        self._habits = habits
+        self._at = at
+        self._own = specs
+        self._specs = {**common, **specs}
+        self._compiled: dict[str, Field | None] = {}
+        self.problems: list[tuple[str, str]] = []
+
+    def plan(self, kind: str) -> Plan:
+        """Return the plan for events of one kind; what is wrong with it goes to `problems`."""
+        topic = TOPIC_OF_KIND[kind]
+        struct = STRUCT_OF_TOPIC[topic]
+        for name, why in _needed(kind, self._specs):
+            self.problems.append((self._at, f"`{name}` is not mapped, and {why}"))
+        has_context = "context" in struct.__struct_fields__
         return Plan(
-            mapping=self._name,
+            mapping=self._mapping,
             kind=kind,
-            topic=TOPIC_OF_KIND[kind],
-            fields=fields_of(specs, struct, ""),
-            context=fields_of(context or {}, Context, "context.") if struct in (ClickEvent, PurchaseEvent) else (),
-            lines=None
-            if lines is None or not has_lines
-            else Lines(
-                each=self._path(f"{at}.lines.{EACH}", lines[EACH]) if EACH in lines else None,
-                fields=fields_of(lines, OrderLine, "lines."),
-            ),
+            topic=topic,
+            fields=self._fields(self._specs, struct, ""),
+            context=self._fields(self._part("context", set(Context.__struct_fields__)), Context, "context.")
+            if has_context
+            else (),
+            lines=self._lines() if "lines" in struct.__struct_fields__ else None,
         )
 
-    def _part(self, at: str, name: str, specs: dict[str, Any], known: set[str]) -> dict[str, Any] | None:
-        part = specs.get(name)
-        if part is None:
+    def _key(self, name: str) -> str:
+        """Return where a field is written: with the rule, or with those that all rules share."""
+        return f"{self._at if name.partition('.')[0] in self._own else 'fields'}.{name}"
+
+    def _lines(self) -> Lines | None:
+        if "lines" not in self._specs:
             return None
+        part = self._part("lines", {EACH, *OrderLine.__struct_fields__})
+        if "item_id" not in part:
+            self.problems.append((self._key("lines"), "`item_id` is not mapped, and every line of an order needs it"))
+        each = None
+        try:
+            each = path_of(part[EACH]) if EACH in part else None
+        except BadField as error:
+            self.problems.append((self._key(f"lines.{EACH}"), str(error)))
+        return Lines(each=each, fields=self._fields(part, OrderLine, "lines."))
+
+    def _part(self, name: str, known: set[str]) -> dict[str, Any]:
+        """Return the table of a field that has fields of its own."""
+        part = self._specs.get(name, {})
         if not isinstance(part, dict):
-            self._say(f"{at}.{name}", f"is a table with a field for each of {', '.join(sorted(known))} that is there")
-            return None
-        self._check_names(part, known, f"{at}.{name}", "there is no such field in it")
+            said = f"is a table: a field for each of {', '.join(sorted(known))} that is there"
+            self.problems.append((self._key(name), said))
+            return {}
+        for key in part:
+            if key not in known:
+                self.problems.append((self._key(f"{name}.{key}"), f"no such field.{did_you_mean(key, sorted(known))}"))
         return part
 
-    def _field(self, key: str, spec: Any, wanted: Wanted, habits: Habits) -> Field | None:
-        try:
-            return field_of(spec, wanted, habits)
-        except BadField as error:
-            self._say(key, str(error))
-            return None
+    def _fields(self, part: dict[str, Any], struct: type[msgspec.Struct], within: str) -> Fields:
+        """Return the fields of `part` that records of `struct` have, in the order of the record."""
+        found = []
+        for name, wanted in wanted_of(struct).items():
+            if name not in part:
+                continue
+            key = self._key(within + name)
+            if key not in self._compiled:
+                self._compiled[key] = None
+                try:
+                    self._compiled[key] = field_of(part[name], wanted, self._habits)
+                except BadField as error:
+                    self.problems.append((key, str(error)))
+            if (field := self._compiled[key]) is not None:
+                found.append((name, field))
+        return tuple(found)
 
 
 def _names_of(kind: str) -> set[str]:

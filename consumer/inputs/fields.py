@@ -76,9 +76,9 @@ def field_of(spec: Any, wanted: Wanted, habits: Habits, empty: str | None = None
     convert = _converter(spec, wanted, habits)
     if "divide_by" in spec:
         divisor = field_of(_divisor(spec["divide_by"]), "number", habits)
-        read = _divided(_reader(raw, convert, spec, habits, empty), divisor)
+        read = _divided(_reader(raw, convert, spec, habits.none, empty=empty), divisor)
         return Field(read, raw, source, names | divisor.names)
-    return Field(_reader(raw, convert, spec, habits, empty), raw, source, names)
+    return Field(_reader(raw, convert, spec, habits.none, empty=empty), raw, source, names)
 
 
 def _check_keys(spec: Any, wanted: Wanted) -> None:
@@ -232,9 +232,10 @@ def _constant(value: Any, key: str, convert: Convert) -> Any:
         raise BadField(f"{key} {error}") from None
 
 
-def _reader(raw: Getter, convert: Convert, spec: Mapping[str, Any], habits: Habits, empty: str | None) -> Getter:
+def _reader(
+    raw: Getter, convert: Convert, spec: Mapping[str, Any], none: frozenset[str], *, empty: str | None
+) -> Getter:
     """Return what gets, renames and converts; a text that stands for nothing is nothing."""
-    none = habits.none
 
     def constant(key: str, value: Any) -> Any:
         return empty if value == "" else _constant(value, key, convert)

@@ -14,7 +14,7 @@ import orjson
 from consumer.inputs.fields import Field
 from consumer.inputs.paths import CannotEvaluate, Getter, Path, is_false
 from consumer.inputs.values import Unusable, type_of
-from schemas.errors import InvalidRecord
+from schemas.errors import InvalidRecord, RejectionReason
 
 EACH = "each"  # what the element at hand is called, beside the fields of the record
 LIST = "list"  # what a record that is a list is called
@@ -27,7 +27,7 @@ FOUND_SOMETHING = 1  # results of a search of which no count is known: only 0 me
 class WrongValue(InvalidRecord):
     """A value that its field can't take. `found` is that value, for the eyes of whoever tries the mapping."""
 
-    def __init__(self, reason: str, field: str, message: str, found: Any) -> None:
+    def __init__(self, reason: RejectionReason, field: str, message: str, found: Any) -> None:
         super().__init__(reason, field, message)
         self.found = found
 
@@ -129,7 +129,7 @@ class Plan:
 
     def wrong(self, name: str, source: str, error: Unusable | CannotEvaluate, found: Any) -> InvalidRecord:
         """Return the error that says which field of which mapping is meant."""
-        reason = error.reason if isinstance(error, Unusable) else "invalid"
+        reason: RejectionReason = error.reason if isinstance(error, Unusable) else "invalid"
         return WrongValue(reason, name, f"[inputs.{self.mapping}] {self.kind}: `{name}`, from {source}, {error}", found)
 
     def source_of(self, name: str) -> str | None:
@@ -209,7 +209,7 @@ class Mapping:
     """
 
     def __init__(
-        self, name: str, topics: tuple[str, ...], files: tuple[str, ...], form: "Form", rules: tuple[Rule, ...]
+        self, name: str, *, topics: tuple[str, ...], files: tuple[str, ...], form: "Form", rules: tuple[Rule, ...]
     ) -> None:
         self.name = name
         self.topics = topics

@@ -7,6 +7,8 @@ from math import isfinite
 from typing import Any
 from uuid import UUID
 
+from schemas.errors import RejectionReason
+
 Convert = Callable[[Any], Any]
 
 _EXACT = 1 << 53  # integers up to here are exact as floating-point numbers
@@ -15,12 +17,9 @@ _NO = frozenset({"false", "no", "n", "0", "f"})
 
 
 class Unusable(Exception):
-    """A value can't be what its field has to be. The message says what it is and what to change, never the value.
+    """A value can't be what its field has to be. The message says what it is and what to change, never the value."""
 
-    `reason` is one of `schemas.errors.REASONS`.
-    """
-
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: RejectionReason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from consumer.core.merge import INPUT_TOPICS
-from consumer.kafka.clients import error_of
-from consumer.kafka.settings import TopicSettings
+from consumer.kafka.cluster.clients import error_of
+from consumer.kafka.cluster.settings import TopicSettings
 from consumer.kafka.transactions import CannotGoOn
 
 _NOT_YET = KafkaError._STATE  # noqa: SLF001 - the client's public name

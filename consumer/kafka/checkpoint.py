@@ -9,10 +9,10 @@ from typing import Any
 from confluent_kafka import KafkaError, Message, TopicPartition
 
 from consumer.core.journal import ClosedCommit, encode_task_record
-from consumer.kafka.changelog import changelog_records
+from consumer.kafka.cluster.settings import TopicSettings
 from consumer.kafka.dead_letters import dead_letter
 from consumer.kafka.observer import CommittedTask
-from consumer.kafka.settings import TopicSettings
+from consumer.kafka.state.changelog import changelog_records
 from consumer.kafka.task_runner import TaskRunner
 from consumer.kafka.transactions import TransactionAborted, Transactions
 from schemas.codec import Encoder

@@ -7,7 +7,7 @@ from confluent_kafka import Message
 
 from consumer.core.intake import Rejection, read
 from consumer.core.merge import MergeRecord
-from consumer.kafka.clients import log
+from consumer.kafka.cluster.clients import log
 from consumer.kafka.failures import RegistryUnavailable
 from consumer.kafka.transactions import CannotGoOn
 from schemas.codec import Decoder

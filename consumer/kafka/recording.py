@@ -9,12 +9,12 @@ from typing import Any, Self, TypeVar
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from consumer.core.merge import MergeRecord
-from consumer.kafka import clients
+from consumer.kafka.cluster import clients
+from consumer.kafka.cluster.log_reader import beginning_offsets, end_offsets, read_to
+from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
+from consumer.kafka.cluster.topics import INPUTS
 from consumer.kafka.input_reader import InputReader
-from consumer.kafka.knowledge_follower import read_product
-from consumer.kafka.log_reader import beginning_offsets, end_offsets, read_to
-from consumer.kafka.settings import KafkaSettings, TopicSettings
-from consumer.kafka.topics import INPUTS
+from consumer.kafka.models.follower import read_product
 from consumer.replay.recording import NotVerifiable
 from schemas.codec import Decoder
 from schemas.events import Product

@@ -6,24 +6,24 @@ from collections.abc import Callable, Sequence
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
+from consumer.core.catalogue import Catalogue
 from consumer.core.decision.budget import equal_share
-from consumer.core.decision.catalogue import Catalogue
 from consumer.core.journal import settings_digest
-from consumer.core.knowledge import Knowledge
-from consumer.core.learning.river_classifier import UnknownModel
+from consumer.core.knowledge.knowledge import Knowledge
+from consumer.core.knowledge.river_classifier import UnknownModel
 from consumer.core.settings import DAY_MS, ChallengerSettings, CoreSettings
-from consumer.kafka import clients
-from consumer.kafka.challengers import GROUP_SUFFIX, AllLearning, ChallengerTrainer
-from consumer.kafka.check import require_topics
 from consumer.kafka.checkpoint import Checkpoint
-from consumer.kafka.knowledge_follower import KnowledgeFollower
-from consumer.kafka.model_publisher import ModelPublisher
+from consumer.kafka.cluster import clients
+from consumer.kafka.cluster.check import require_topics
+from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
+from consumer.kafka.models.challengers import GROUP_SUFFIX, AllLearning, ChallengerTrainer
+from consumer.kafka.models.follower import KnowledgeFollower
+from consumer.kafka.models.publisher import ModelPublisher
+from consumer.kafka.models.trainer import Learning, Trainer
 from consumer.kafka.observer import Observer
-from consumer.kafka.restore import Restorer
-from consumer.kafka.settings import KafkaSettings, TopicSettings
-from consumer.kafka.stores import Stores
+from consumer.kafka.state.restore import Restorer
+from consumer.kafka.state.stores import Stores
 from consumer.kafka.task_runner import Core
-from consumer.kafka.trainer import Learning, Trainer
 from consumer.kafka.transactions import CannotGoOn, Transactions
 from consumer.kafka.worker import Worker, WorkerStatus
 from consumer.kafka.worker_settings import WorkerSettings

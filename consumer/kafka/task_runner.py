@@ -11,19 +11,19 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from consumer.core.catalogue import Catalogue
 from consumer.core.customer.working_set import WorkingSet
 from consumer.core.decision.budget import Budget
-from consumer.core.decision.catalogue import Catalogue
 from consumer.core.intake import Rejection
 from consumer.core.journal import ClosedCommit, OpenCommit, encode_task_record
-from consumer.core.knowledge import Knowledge
+from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.merge import INPUT_TOPICS, EventTimeMerge, MergeRecord
 from consumer.core.settings import CoreSettings
-from consumer.core.task import ScoringTask
+from consumer.core.step import ScoringTask
 from consumer.kafka.dead_letters import DeadLetterLimit
 from consumer.kafka.modes import ModeSwitch
 from consumer.kafka.observer import CommittedTask
-from consumer.kafka.restore import Restored
+from consumer.kafka.state.restore import Restored
 from schemas.records import Mode
 
 

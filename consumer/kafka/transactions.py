@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from consumer.kafka.clients import call_again, error_kind, error_of
+from consumer.kafka.cluster.clients import call_again, error_kind, error_of
 
 log = logging.getLogger("nextbest.kafka")
 

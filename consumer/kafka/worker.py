@@ -9,17 +9,17 @@ from confluent_kafka import Consumer, Message
 from consumer.core.merge import INPUT_TOPICS
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.checkpoint import Checkpoint
-from consumer.kafka.clients import log
+from consumer.kafka.cluster.clients import log
+from consumer.kafka.cluster.log_reader import PARTITION_EOF, Stopping, raise_or_log
+from consumer.kafka.cluster.settings import TopicSettings
 from consumer.kafka.dead_letters import DeadLetterLimit
 from consumer.kafka.input_reader import InputReader
-from consumer.kafka.knowledge_follower import KnowledgeFollower
-from consumer.kafka.log_reader import PARTITION_EOF, Stopping, raise_or_log
+from consumer.kafka.models.follower import KnowledgeFollower
+from consumer.kafka.models.trainer import Learning
 from consumer.kafka.modes import ModeSwitch
 from consumer.kafka.observer import Observer
-from consumer.kafka.restore import Restorer
-from consumer.kafka.settings import TopicSettings
+from consumer.kafka.state.restore import Restorer
 from consumer.kafka.task_runner import Core, TaskRunner
-from consumer.kafka.trainer import Learning
 from consumer.kafka.transactions import CannotGoOn, TransactionAborted, Transactions
 from consumer.kafka.worker_settings import WorkerSettings
 from schemas.codec import Decoder

@@ -6,7 +6,7 @@ from typing import IO
 
 import msgspec
 
-from consumer.core.decision.catalogue import Catalogue, CatalogueError
+from consumer.core.catalogue import Catalogue, CatalogueError
 from consumer.core.intake import Rejection
 from consumer.core.merge import MergeRecord
 from consumer.replay.files import (

@@ -13,7 +13,7 @@ from typing import IO, Any, Self
 
 import msgspec
 
-from consumer.core.decision.catalogue import Catalogue
+from consumer.core.catalogue import Catalogue
 from consumer.core.settings import CoreSettings
 from consumer.replay.options import ReplayOptions
 from schemas.container import ContainerWriter, Recorded

@@ -5,10 +5,10 @@ from math import log
 
 import msgspec
 
-from consumer.core.churn.base_rate import BaseRate
 from consumer.core.customer.segment_learner import SEGMENT
 from consumer.core.preference.preference import NEXT_ITEM
 from consumer.evaluate.metrics import auc
+from consumer.measure.base_rate import BaseRate
 from schemas.records import TrainingExample
 
 TOP = 20

@@ -13,16 +13,16 @@ from time import perf_counter
 
 import msgspec
 
+from consumer.core.catalogue import Catalogue
 from consumer.core.customer.segments import transitions
 from consumer.core.customer.working_set import CommittedState, WorkingSet
 from consumer.core.decision.budget import Budget, equal_share
-from consumer.core.decision.catalogue import Catalogue
 from consumer.core.intake import NO_EVENT, Rejection
 from consumer.core.journal import ClosedCommit, OpenCommit, TaskRecord, encode_task_record, settings_digest
-from consumer.core.knowledge import Knowledge
+from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.merge import INPUT_TOPICS, EventTimeMerge, MergeRecord
 from consumer.core.settings import CoreSettings
-from consumer.core.task import Outputs, ScoringTask
+from consumer.core.step import Outputs, ScoringTask
 from consumer.replay.files import (
     DEAD_LETTERS,
     DECISIONS,

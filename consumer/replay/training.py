@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from consumer.core.decision.catalogue import Catalogue
-from consumer.core.learning.learner import Learner, new_learner
+from consumer.core.catalogue import Catalogue
+from consumer.core.knowledge.learner import Learner, new_learner
 from consumer.core.settings import CoreSettings
 from schemas.records import FAMILIES, Family, TrainingExample
 

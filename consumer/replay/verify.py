@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from consumer.core.catalogue import Catalogue
 from consumer.core.customer.working_set import CommittedState, WorkingSet
 from consumer.core.decision.budget import Budget
-from consumer.core.decision.catalogue import Catalogue
 from consumer.core.journal import (
     ClosedCommit,
     OpenCommit,
@@ -22,12 +22,12 @@ from consumer.core.journal import (
     encode_task_record,
     settings_digest,
 )
-from consumer.core.knowledge import Knowledge
-from consumer.core.learning.challenger import learner_of
-from consumer.core.learning.learner import Learner
-from consumer.core.learning.snapshot import ChallengerSpec, RefusedSnapshot, decode_snapshot, family_of
+from consumer.core.knowledge.challenger import learner_of
+from consumer.core.knowledge.knowledge import Knowledge
+from consumer.core.knowledge.learner import Learner
+from consumer.core.knowledge.snapshot import ChallengerSpec, RefusedSnapshot, decode_snapshot, family_of
 from consumer.core.settings import CoreSettings
-from consumer.core.task import ScoringTask
+from consumer.core.step import ScoringTask
 from consumer.replay.logs import OrderFreeDigest
 from consumer.replay.recording import Damaged, NotVerifiable, Recording
 from consumer.replay.training import Trainers

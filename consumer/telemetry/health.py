@@ -29,6 +29,7 @@ class HealthServer:
         registry: CollectorRegistry,
         heartbeat_age_s: Callable[[], float],
         not_ready_because: Callable[[], str | None],
+        *,
         host: str = "127.0.0.1",
         port: int = 0,
         max_heartbeat_age_s: float = 60.0,

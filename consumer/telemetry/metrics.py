@@ -152,7 +152,7 @@ class Metrics:
         self.churn_log_loss.add(head, amount=log_loss(label, predicted))
         self.churn_base_log_loss.add(head, amount=log_loss(label, base_rate))
 
-    def observe_challenger(self, model: str, head: str, label: float, own: float, in_force: float) -> None:
+    def observe_challenger(self, model: str, head: str, label: float, *, own: float, in_force: float) -> None:
         """Count one row that a challenger is judged by, beside the model in force."""
         self.challenger_rows.add(model, head)
         self.challenger_log_loss.add(model, head, amount=log_loss(label, own))

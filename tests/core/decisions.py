@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from consumer.core.churn.features import new_counters
+from consumer.core.catalogue import Catalogue
+from consumer.core.customer.counters import new_counters
 from consumer.core.customer.customer import Customer
-from consumer.core.decision.catalogue import Catalogue
-from consumer.core.decision.gates import DecisionRequest
+from consumer.core.reward.request import DecisionRequest
 from consumer.core.settings import DAY_MS, CoreSettings, PolicySettings, PrivacySettings
 
 NOON_MS = 20_000 * DAY_MS + DAY_MS // 2  # 2024-10-04, 12:00 UTC

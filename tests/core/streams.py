@@ -3,11 +3,11 @@
 import tomllib
 from importlib.resources import files
 
+from consumer.core.catalogue import Catalogue
 from consumer.core.customer.working_set import WorkingSet
-from consumer.core.decision.catalogue import Catalogue
 from consumer.core.intake import Rejection
 from consumer.core.journal import settings_digest
-from consumer.core.knowledge import Knowledge
+from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.settings import (
     DAY_MS,
     ChurnSettings,
@@ -16,7 +16,7 @@ from consumer.core.settings import (
     PreferenceSettings,
     PrivacySettings,
 )
-from consumer.core.task import ScoringTask
+from consumer.core.step import ScoringTask
 from consumer.store.memory import MemoryState
 from schemas.events import ClickEvent, ClickKind, OrderLine, PurchaseEvent
 from schemas.records import Mode
@@ -31,9 +31,7 @@ SETTINGS = CoreSettings(
 
 
 def default_catalogue() -> Catalogue:
-    return Catalogue.from_mapping(
-        tomllib.loads(files("consumer.core.decision").joinpath("catalogue_default.toml").read_text())
-    )
+    return Catalogue.from_mapping(tomllib.loads(files("consumer.core").joinpath("catalogue_default.toml").read_text()))
 
 
 def new_task(

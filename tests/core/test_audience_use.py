@@ -4,16 +4,17 @@ from dataclasses import replace
 
 import pytest
 
+from consumer.core.catalogue import Catalogue, CatalogueError
 from consumer.core.decision.budget import Budget
-from consumer.core.decision.catalogue import Catalogue, CatalogueError
 from consumer.core.decision.decide import Moment, decide_for
-from consumer.core.decision.gates import ContactHistory, DecisionRequest, allowed_arms, local_time, zone_of
-from consumer.core.knowledge import Knowledge
-from consumer.core.learning.learner import new_learner, restore_learner
+from consumer.core.decision.gates import ContactHistory, allowed_arms, local_time, zone_of
+from consumer.core.knowledge.knowledge import Knowledge
+from consumer.core.knowledge.learner import new_learner, restore_learner
 from consumer.core.preference.audience import HEAD
 from consumer.core.preference.audience_model import AudienceLearner, AudienceScorer
+from consumer.core.reward.request import DecisionRequest
 from consumer.core.settings import DAY_MS, AudienceSettings, LearnerSettings
-from consumer.core.task import ScoringTask
+from consumer.core.step import ScoringTask
 from schemas.events import OrderLine, PrivacyEvent, PurchaseEvent
 from schemas.records import Coordinates, NextBestAction, TrainingExample
 from tests.core.decisions import NOON_MS, SETTINGS, a_customer, a_request, changed

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.churn import base_rate
-from consumer.core.churn.base_rate import BaseRate
+from consumer.measure import base_rate
+from consumer.measure.base_rate import BaseRate
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.sampled_from([0.0, 1.0])), max_size=40), st.integers(0, 100))

@@ -11,8 +11,8 @@ from consumer.core.customer.bought import note_bought
 from consumer.core.customer.customer import Customer, encode_customer
 from consumer.core.decision import decide as decide_module
 from consumer.core.decision.decide import Moment
-from consumer.core.knowledge import Knowledge
-from consumer.core.learning.learner import new_learner, restore_learner
+from consumer.core.knowledge.knowledge import Knowledge
+from consumer.core.knowledge.learner import new_learner, restore_learner
 from consumer.core.learning.linear import LinearState
 from consumer.core.preference import basket as basket_module
 from consumer.core.preference.basket import (

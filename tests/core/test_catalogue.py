@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from consumer.core.decision import catalogue as catalogue_module
-from consumer.core.decision.catalogue import TRIGGERS, Catalogue, CatalogueError
+from consumer.core import catalogue as catalogue_module
+from consumer.core.catalogue import TRIGGERS, Catalogue, CatalogueError
 
 DEFAULT = Path(catalogue_module.__file__).with_name("catalogue_default.toml")
 

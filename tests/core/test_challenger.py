@@ -10,11 +10,11 @@ from msgspec import structs
 
 from consumer.core.churn.churn import HAZARD, HORIZON, feature_set
 from consumer.core.churn.features import CHURN_FEATURES
-from consumer.core.learning.challenger import Challenger, comparable, new_challenger, restored_challenger
-from consumer.core.learning.prequential import RECENT_EXAMPLES, Prequential, Tally
-from consumer.core.learning.river_classifier import UnknownModel, river_classifier
-from consumer.core.learning.snapshot import decode_snapshot
+from consumer.core.knowledge.challenger import Challenger, comparable, new_challenger, restored_challenger
+from consumer.core.knowledge.river_classifier import UnknownModel, river_classifier
+from consumer.core.knowledge.snapshot import decode_snapshot
 from consumer.core.settings import DAY_MS, ChallengerSettings, ChurnSettings, CoreSettings
+from consumer.measure.prequential import RECENT_EXAMPLES, Prequential, Tally
 from schemas.records import TrainingExample
 from tests.core.streams import T0, default_catalogue
 

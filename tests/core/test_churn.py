@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.core.churn import churn
-from consumer.core.churn.features import CHURN_FEATURES, churn_features, new_counters
+from consumer.core.churn.features import CHURN_FEATURES, churn_features
+from consumer.core.customer.counters import new_counters
 from consumer.core.customer.customer import Customer
 from consumer.core.customer.updates import apply_purchase, new_customer
 from consumer.core.learning.linear import sigmoid

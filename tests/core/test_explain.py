@@ -6,8 +6,8 @@ from math import fsum
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.core.catalogue import Catalogue
 from consumer.core.churn.features import CHURN_FAMILIES, CHURN_FEATURES
-from consumer.core.decision.catalogue import Catalogue
 from consumer.core.decision.explain import (
     FAMILY_WORDS,
     ChurnPrediction,
@@ -17,8 +17,8 @@ from consumer.core.decision.explain import (
     explain,
 )
 from consumer.core.decision.policy import Choice, decide
-from consumer.core.decision.reward import RewardScorer
 from consumer.core.learning.linear import LinearScorer, LinearState, sigmoid
+from consumer.core.reward.model import RewardScorer
 from consumer.core.settings import CoreSettings, PolicySettings
 from tests.core.decisions import SETTINGS, a_customer, a_request, changed, small_mapping
 

@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.core.catalogue import Catalogue, Channel
 from consumer.core.customer.customer import Contact
-from consumer.core.decision.catalogue import Catalogue, Channel
 from consumer.core.decision.gates import (
     GATES,
     Allowed,
     ContactHistory,
-    DecisionRequest,
     Gated,
     allowed_arms,
     delivery_span,
@@ -27,6 +26,7 @@ from consumer.core.decision.gates import (
     zone_name,
     zone_of,
 )
+from consumer.core.reward.request import DecisionRequest
 from consumer.core.settings import DAY_MS, HOUR_MS
 from tests.core.decisions import NOON_MS, a_customer, a_request, changed, small_mapping
 

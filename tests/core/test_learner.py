@@ -9,10 +9,10 @@ from msgspec import structs
 
 from consumer.core.churn.churn import HAZARD, HORIZON, ChurnLearner
 from consumer.core.churn.churn import feature_set as churn_features_of
-from consumer.core.knowledge import Knowledge
+from consumer.core.knowledge.knowledge import Knowledge
+from consumer.core.knowledge.learner import Learner, new_learner, restore_learner
+from consumer.core.knowledge.snapshot import ChallengerSpec, RefusedSnapshot, decode_snapshot, encode_snapshot
 from consumer.core.learning.drift import LOSS, REST_EXAMPLES, Drift
-from consumer.core.learning.learner import Learner, new_learner, restore_learner
-from consumer.core.learning.snapshot import ChallengerSpec, RefusedSnapshot, decode_snapshot, encode_snapshot
 from consumer.core.preference import audience
 from consumer.core.settings import DAY_MS, AudienceSettings, ChurnSettings
 from schemas.records import FAMILIES, Family, TrainingExample

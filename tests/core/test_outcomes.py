@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
+from consumer.core.catalogue import NOTHING
 from consumer.core.churn import churn
 from consumer.core.customer.updates import new_customer
-from consumer.core.decision.catalogue import NOTHING
 from consumer.core.decision.gates import ContactHistory
 from consumer.core.decision.outcomes import note_order, remember_decision, reveal_outcomes
 from consumer.core.decision.policy import Choice
-from consumer.core.decision.reward import REWARD_FEATURES
+from consumer.core.reward.features import REWARD_FEATURES
 from consumer.core.settings import DAY_MS
 from schemas.records import EligibleArm
 from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_task

@@ -10,20 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consumer.core.catalogue import NOTHING, TRIGGERS, Catalogue
 from consumer.core.customer.customer import Contact
 from consumer.core.customer.segments import SEGMENTS
-from consumer.core.decision.catalogue import NOTHING, TRIGGERS, Catalogue
 from consumer.core.decision.gates import Allowed
 from consumer.core.decision.policy import Choice, decide, draw_probabilities, in_hold_out
-from consumer.core.decision.reward import (
-    CROSS_FEATURES,
-    REWARD_FEATURES,
-    PolicyLearner,
-    RewardScorer,
-    reward_feature_set,
-    reward_features,
-)
 from consumer.core.hashing import uniform
+from consumer.core.reward.features import CROSS_FEATURES, REWARD_FEATURES, reward_feature_set, reward_features
+from consumer.core.reward.model import PolicyLearner, RewardScorer
 from consumer.core.settings import DAY_MS, CoreSettings, PolicySettings
 from schemas.records import TrainingExample
 from tests.core.decisions import NOON_MS, SETTINGS, a_customer, a_request, changed, small_mapping

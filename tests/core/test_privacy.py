@@ -9,7 +9,7 @@ from consumer.core.customer.customer import Customer, decode_customer, encode_cu
 from consumer.core.customer.updates import apply_privacy, new_customer
 from consumer.core.decision.gates import has_consent
 from consumer.core.settings import DAY_MS
-from consumer.core.task import ScoringTask
+from consumer.core.step import ScoringTask
 from schemas.events import PrivacyEvent
 from tests.core.streams import T0, Stream, new_task
 

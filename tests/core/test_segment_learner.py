@@ -21,8 +21,8 @@ from consumer.core.customer.segment_learner import (
 )
 from consumer.core.customer.segments import DEFAULT_THRESHOLDS, Thresholds
 from consumer.core.customer.tastes import UNKNOWN_BANDS
-from consumer.core.knowledge import Knowledge
-from consumer.core.learning.learner import new_learner, restore_learner
+from consumer.core.knowledge.knowledge import Knowledge
+from consumer.core.knowledge.learner import new_learner, restore_learner
 from consumer.core.settings import DAY_MS
 from schemas.records import TrainingExample
 from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_task

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from consumer.core.churn.churn import feature_set
 from consumer.core.churn.features import churn_features, unpack_churn
 from consumer.core.customer.updates import new_customer
-from consumer.core.learning.learner import new_learner
+from consumer.core.knowledge.learner import new_learner
 from consumer.core.settings import (
     DAY_MS,
     HOUR_MS,
@@ -20,7 +20,7 @@ from consumer.core.settings import (
     StateSettings,
     TimeSettings,
 )
-from consumer.core.task import ScoringTask
+from consumer.core.step import ScoringTask
 from consumer.store.memory import MemoryState
 from schemas.events import ClickEvent, Context, OrderLine, PrivacyEvent, PurchaseEvent
 from schemas.records import TrainingExample

@@ -2,14 +2,14 @@
 
 import json
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.errors import REASONS, InvalidRecord
+from schemas.errors import InvalidRecord, RejectionReason
 from schemas.events import ClickEvent, PrivacyEvent, Product, PurchaseEvent
 from tests.inputs.sections import HEAD, ORDER, RECORD, VIEW, events, fault, mapper
 
@@ -305,6 +305,7 @@ def test_key_and_time_of_the_record_itself_can_be_mapped() -> None:
     assert (found.key, found.occurred_at) == (b"u-1", T)
 
 
+REASONS = frozenset(get_args(RejectionReason))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from confluent_kafka import TopicPartition
 
-from consumer.kafka import clients
 from consumer.kafka.assignment import Assignment
-from consumer.kafka.log_reader import beginning_offsets
-from consumer.kafka.topics import INPUTS
+from consumer.kafka.cluster import clients
+from consumer.kafka.cluster.log_reader import beginning_offsets
+from consumer.kafka.cluster.topics import INPUTS
 from tests.kafka.harness.cluster import Cluster
 from tests.kafka.harness.stream import InputRecord
 

@@ -11,12 +11,13 @@ from consumer.kafka.recording import TopicRecording
 from consumer.replay.verify import verify
 from consumer.store.memory import MemoryState
 from schemas.codec import AvroEncoder, Decoder, JsonEncoder
-from schemas.registry import STRUCTS, SchemaTable, avro_schema
+from schemas.registry import STRUCTS, avro_schema
 from tests.kafka.harness.cluster import Cluster
 from tests.kafka.harness.in_process import work_until
 from tests.kafka.harness.shop import catalogue
 from tests.kafka.harness.stream import InputRecord, shop_stream
 from tests.kafka.harness.worker_process import BUILD
+from tests.schemas.wire import SchemaTable
 
 AVRO_MAGIC = b"\x00"
 

@@ -10,19 +10,20 @@ import pytest
 from confluent_kafka import TopicPartition
 from msgspec import structs
 
-from consumer.core.learning.challenger import new_challenger
-from consumer.core.learning.snapshot import decode_snapshot
+from consumer.core.knowledge.challenger import new_challenger
+from consumer.core.knowledge.snapshot import decode_snapshot
 from consumer.core.settings import BUILT_IN, ChallengerSettings, CoreSettings
-from consumer.kafka import challengers, clients
-from consumer.kafka.challengers import ChallengerTrainer
-from consumer.kafka.elected import ElectedReader
-from consumer.kafka.knowledge_follower import ModelsInTopic
-from consumer.kafka.mock_broker import MockBroker
-from consumer.kafka.model_publisher import ModelPublisher
-from consumer.kafka.model_records import LatestSnapshot, Promotion, Score, decode_score, kind_of
+from consumer.kafka.cluster import clients
+from consumer.kafka.cluster.mock_broker import MockBroker
+from consumer.kafka.cluster.settings import KafkaSettings
+from consumer.kafka.models import challengers
+from consumer.kafka.models.challengers import ChallengerTrainer
+from consumer.kafka.models.follower import ModelsInTopic
+from consumer.kafka.models.group import ElectedReader
+from consumer.kafka.models.publisher import ModelPublisher
+from consumer.kafka.models.records import LatestSnapshot, Promotion, Score, decode_score, kind_of
+from consumer.kafka.models.trainer import SCORE_EVERY_S, Trainer
 from consumer.kafka.observer import Observer
-from consumer.kafka.settings import KafkaSettings
-from consumer.kafka.trainer import SCORE_EVERY_S, Trainer
 from consumer.kafka.transactions import CannotGoOn
 from schemas.codec import Decoder, JsonEncoder
 from schemas.records import FAMILIES, Family

@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.kafka.changelog import TASK_KEY, changelog_records, customer_id_of, key_of
+from consumer.kafka.state.changelog import TASK_KEY, changelog_records, customer_id_of, key_of
 
 
 @pytest.mark.parametrize("customer_id", ["c1", "\x00task", "\x00", "\x00\x00task", "müller", "a\x00task"])

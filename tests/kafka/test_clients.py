@@ -8,9 +8,9 @@ from typing import cast
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from consumer.kafka import clients
-from consumer.kafka.mock_broker import MockBroker
-from consumer.kafka.settings import KafkaSettings
+from consumer.kafka.cluster import clients
+from consumer.kafka.cluster.mock_broker import MockBroker
+from consumer.kafka.cluster.settings import KafkaSettings
 
 
 @pytest.mark.parametrize("name", sorted(clients.PROTECTED))

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import Message, TopicPartition
 
-from consumer.kafka import clients
-from consumer.kafka.mock_broker import MockBroker
-from consumer.kafka.settings import KafkaSettings
+from consumer.kafka.cluster import clients
+from consumer.kafka.cluster.mock_broker import MockBroker
+from consumer.kafka.cluster.settings import KafkaSettings
 
 TOPICS = {"clickstream": 3, "purchases": 3, "models": 1}
 

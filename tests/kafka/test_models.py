@@ -11,16 +11,18 @@ from msgspec import structs
 from consumer.commands import models as models_command
 from consumer.commands.errors import CommandError
 from consumer.config import Config
-from consumer.core.learning.learner import Learner
-from consumer.core.learning.prequential import Figures
-from consumer.core.learning.snapshot import ChallengerSpec, model_name
+from consumer.core.knowledge.learner import Learner
+from consumer.core.knowledge.snapshot import ChallengerSpec, model_name
 from consumer.core.settings import ChallengerSettings, ChurnSettings, CoreSettings, LearnerSettings
-from consumer.kafka import clients
-from consumer.kafka import models as models_topic
-from consumer.kafka.knowledge_follower import ModelsInTopic
-from consumer.kafka.log_reader import Stopping
-from consumer.kafka.model_publisher import ModelPublisher
-from consumer.kafka.model_records import (
+from consumer.kafka.cluster import clients
+from consumer.kafka.cluster.log_reader import Stopping
+from consumer.kafka.cluster.topics import TopicsError
+from consumer.kafka.models import promotion as models_topic
+from consumer.kafka.models.follower import ModelsInTopic
+from consumer.kafka.models.promotion import CannotPromote, ModelRow, ModelsTopic, record_promotion
+from consumer.kafka.models.publisher import ModelPublisher
+from consumer.kafka.models.rebuild import rebuild_models
+from consumer.kafka.models.records import (
     Comparison,
     Judged,
     LatestSnapshot,
@@ -30,12 +32,10 @@ from consumer.kafka.model_records import (
     encode_promotion,
     kind_of,
 )
-from consumer.kafka.models import CannotPromote, ModelRow, ModelsTopic, record_promotion
+from consumer.kafka.models.trainer import Trainer
 from consumer.kafka.observer import Observer
-from consumer.kafka.rebuild import rebuild_models
 from consumer.kafka.recording import TopicRecording
-from consumer.kafka.topics import TopicsError
-from consumer.kafka.trainer import Trainer
+from consumer.measure.prequential import Figures
 from consumer.replay.verify import verify
 from consumer.store.memory import MemoryState
 from schemas.codec import Decoder

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from consumer.kafka.clients import call_again
+from consumer.kafka.cluster.clients import call_again
 from tests.kafka.broker import Broker, running_broker
 from tests.kafka.harness.cluster import Cluster, wait_until
 from tests.kafka.harness.stream import InputRecord, shop_stream

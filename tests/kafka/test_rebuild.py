@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from consumer.core.settings import ChurnSettings
-from consumer.kafka.rebuild import rebuild_models
+from consumer.kafka.models.rebuild import rebuild_models
 from consumer.kafka.transactions import CannotGoOn
 from schemas.codec import Decoder
 from tests.kafka.harness.cluster import Cluster

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from consumer.kafka import clients
+from consumer.kafka.cluster import clients
 from producers.record import RecordFailed, record
 from schemas.container import read_container
 from tests.kafka.harness.cluster import Cluster

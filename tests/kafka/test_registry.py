@@ -3,7 +3,7 @@
 import pytest
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
-from consumer.kafka.registry import RegistryUnavailable, SchemaSource
+from consumer.kafka.cluster.registry import RegistryUnavailable, SchemaSource
 
 SCHEMA = {"type": "record", "name": "r", "fields": [{"name": "a", "type": "long"}]}
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from consumer.kafka import clients
-from consumer.kafka.check import ClusterAway, require_topics
-from consumer.kafka.mock_broker import MockBroker
-from consumer.kafka.settings import KafkaSettings, TopicSettings
-from consumer.kafka.topics import TopicsError, topic_plan
+from consumer.kafka.cluster import clients
+from consumer.kafka.cluster.check import ClusterAway, require_topics
+from consumer.kafka.cluster.mock_broker import MockBroker
+from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
+from consumer.kafka.cluster.topics import TopicsError, topic_plan
 from consumer.kafka.worker_settings import WorkerSettings
 
 TOPICS = TopicSettings(prefix="shop-", partitions=3, replication_factor=1, min_insync_replicas=1)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from consumer.kafka.stores import Stores
+from consumer.kafka.state.stores import Stores
 
 DAY_MS = 86_400_000
 

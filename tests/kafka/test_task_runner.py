@@ -5,12 +5,12 @@ import pytest
 from consumer.core.decision.budget import Spending
 from consumer.core.intake import Rejection
 from consumer.core.journal import TaskRecord, settings_digest
-from consumer.core.knowledge import Knowledge
+from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.merge import MergeRecord
 from consumer.core.settings import DAY_MS, CoreSettings
 from consumer.kafka.dead_letters import DeadLetterLimit
 from consumer.kafka.modes import ModeSwitch
-from consumer.kafka.restore import Restored
+from consumer.kafka.state.restore import Restored
 from consumer.kafka.task_runner import Core, TaskRunner
 from consumer.kafka.worker_settings import DeadLetterSettings
 from consumer.store.memory import MemoryState

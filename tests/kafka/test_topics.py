@@ -6,10 +6,10 @@ from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, Config
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
-from consumer.kafka import clients
-from consumer.kafka.check import Finding, check
-from consumer.kafka.settings import KafkaSettings, TopicSettings
-from consumer.kafka.topics import TOPICS, TopicsError, create_topics, describe_configs, topic_plan
+from consumer.kafka.cluster import clients
+from consumer.kafka.cluster.check import Finding, check
+from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
+from consumer.kafka.cluster.topics import TOPICS, TopicsError, create_topics, describe_configs, topic_plan
 
 
 def small(prefix: str, partitions: int = 2) -> TopicSettings:

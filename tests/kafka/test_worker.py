@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from consumer.kafka import clients
+from consumer.kafka.cluster import clients
 from consumer.kafka.dead_letters import TooManyRejected
 from consumer.kafka.recording import TopicRecording
 from consumer.kafka.worker_settings import DeadLetterSettings, WorkerSettings

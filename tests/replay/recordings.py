@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from consumer.core.decision.catalogue import Catalogue
+from consumer.core.catalogue import Catalogue
 from consumer.core.settings import DAY_MS, MINUTE_MS, CoreSettings, LearnerSettings
 from consumer.replay.directory import DirectoryRecording
 from consumer.replay.files import Source
@@ -25,9 +25,7 @@ DAYS = 6
 
 
 def default_catalogue() -> Catalogue:
-    return Catalogue.from_mapping(
-        tomllib.loads(files("consumer.core.decision").joinpath("catalogue_default.toml").read_text())
-    )
+    return Catalogue.from_mapping(tomllib.loads(files("consumer.core").joinpath("catalogue_default.toml").read_text()))
 
 
 def shop_events() -> list[dict[str, object]]:

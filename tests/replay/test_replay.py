@@ -12,8 +12,9 @@ from consumer.replay.inlet import recorded_partitions
 from consumer.replay.options import ReplayOptions, settings_for_recording, time_span_ms
 from consumer.replay.summary import summary_rows
 from producers.readers import read_rows
-from schemas.container import Recorded, read_container, write_container
+from schemas.container import Recorded, read_container
 from schemas.partitioning import partition_of
+from tests.containers import write_container
 from tests.replay.recordings import T0, click, lines_of, run_replay, run_verify, shop_events, write_recording
 
 

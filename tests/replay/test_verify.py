@@ -30,8 +30,9 @@ from consumer.replay.verify import Verdict, verify
 from consumer.store.memory import MemoryState
 from producers.readers import read_rows
 from schemas.codec import Decoder, JsonEncoder
-from schemas.container import Recorded, read_container, write_container
+from schemas.container import Recorded, read_container
 from schemas.records import FAMILIES, Family, JournalRecord, TrainingExample
+from tests.containers import write_container
 from tests.replay.recordings import (
     BUILD,
     default_catalogue,
@@ -337,7 +338,7 @@ def test_the_order_of_tasks_in_the_journal_does_not_matter_where_the_examples_ar
 
 def test_a_recording_with_spent_budgets_is_derived_again(replayed_once: Path, tmp_path: Path) -> None:
     """Grants are taken from the journal, and what was spent of them is counted again."""
-    from consumer.core.decision.catalogue import Catalogue
+    from consumer.core.catalogue import Catalogue
     from consumer.replay.files import catalogue_mapping
     from consumer.replay.replay import replay
 

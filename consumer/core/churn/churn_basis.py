@@ -9,8 +9,8 @@ the scale of its prior, so that nothing has to be fitted.
 
 from math import exp, expm1, log, log1p
 
-from consumer.core.churn.features import CHURN_FEATURES, ORDER_HALF_LIVES, SPEND_HALF_LIFE
-from consumer.core.customer.customer import FAST_HALF_LIFE_DAYS, SLOW_HALF_LIFE_DAYS
+from consumer.core.churn.features import CHURN_FEATURES
+from consumer.core.customer.counters import FAST_HALF_LIFE_DAYS, ORDER_HALF_LIVES, SLOW_HALF_LIFE_DAYS, SPEND_HALF_LIFE
 
 # name → the feature that its contribution is accounted to. The last ones are the features as they are.
 _ENGAGEMENT = CHURN_FEATURES.index("views_fast")

@@ -15,14 +15,7 @@ FORMAT = 2
 _HEADER = Struct(">BIq")
 _CHECKED_FROM = 5
 
-# Decayed counters: each with a fast and a slow half-life.
-VIEWS, CARTS, ORDERS, SPEND, SESSIONS, EMPTY_SEARCHES, TROUBLE, SUPPORT, IMPRESSIONS, RESPONSES, DISMISSALS, REFUNDS = (
-    range(12)
-)
-N_COUNTERS = 12
 EVENT_DIGEST_SIZE = 6  # bytes: of 32 ids, one in 9 × 10^12 is taken for another
-FAST_HALF_LIFE_DAYS = 14.0
-SLOW_HALF_LIFE_DAYS = 90.0
 
 
 class PendingChurn(msgspec.Struct, array_like=True, gc=False):
@@ -145,7 +138,7 @@ class Customer(msgspec.Struct, array_like=True):
     bought_categories: dict[str, Bought] = {}
     pending_audience: list[PendingAudience] = []
 
-    # The rhythm of orders beside order_gap_log_mean, see `features.note_order_rhythm`.
+    # The rhythm of orders beside order_gap_log_mean, see `counters.note_order_rhythm`.
     order_gap_log_squares: float = 0.0  # sum of squared deviations from the mean
     last_gap_log: float = 0.0  # of the last two orders
     recent_orders: list[float] = []  # decayed counts and spend as of the last order; empty before the first

@@ -7,13 +7,12 @@ no clock is needed for it.
 
 from collections.abc import Mapping
 from math import expm1, log1p
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import msgspec
 
 from consumer.core.customer.customer import Customer
 from consumer.core.customer.words import LONGEST_WORD
-from consumer.core.preference.items import ItemIndex
 from schemas.events import ClickEvent, PurchaseEvent
 from schemas.records import Tastes
 
@@ -42,7 +41,17 @@ UNKNOWN_BANDS = PriceBands()
 NO_TASTES = Tastes()
 
 
-def note_click(customer: Customer, event: ClickEvent, item_id: str, items: ItemIndex, max_brands: int) -> None:
+class KnownItems(Protocol):
+    """What is known of items beyond what an event says of them; the item index is one."""
+
+    def brand_of(self, item_id: str) -> str | None:
+        """Return the brand of an item, where it is known."""
+
+    def price_of(self, item_id: str) -> float | None:
+        """Return the price of an item in shop currency, where it is known."""
+
+
+def note_click(customer: Customer, event: ClickEvent, item_id: str, items: KnownItems, max_brands: int) -> None:
     """Count interest in the item of a click event; what our own recommendation led to tells less."""
     weight = _CLICK_WEIGHTS[event.kind] - (event.decision_id is not None)
     if weight:
@@ -50,7 +59,7 @@ def note_click(customer: Customer, event: ClickEvent, item_id: str, items: ItemI
         note_item(customer, brand, price, weight, max_brands)
 
 
-def note_order(customer: Customer, event: PurchaseEvent, items: ItemIndex, max_brands: int) -> None:
+def note_order(customer: Customer, event: PurchaseEvent, items: KnownItems, max_brands: int) -> None:
     """Count interest in everything that was bought; what our own recommendation led to tells less."""
     weight = _BOUGHT_WEIGHT if event.decision_id is None else _CAUSED_WEIGHT
     for line in event.lines:

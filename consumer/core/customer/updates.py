@@ -1,8 +1,7 @@
 """How an event changes what is remembered of a customer. One function a kind of event; every list is bounded."""
 
-from consumer.core.churn.features import add_to_counter, new_counters, note_order_rhythm
 from consumer.core.customer.bought import note_bought, schedule_replenishment
-from consumer.core.customer.customer import (
+from consumer.core.customer.counters import (
     CARTS,
     DISMISSALS,
     EMPTY_SEARCHES,
@@ -15,8 +14,11 @@ from consumer.core.customer.customer import (
     SUPPORT,
     TROUBLE,
     VIEWS,
-    Customer,
+    add_to_counter,
+    new_counters,
+    note_order_rhythm,
 )
+from consumer.core.customer.customer import Customer
 from consumer.core.customer.words import remembered
 from consumer.core.settings import DAY_MS, CoreSettings
 from schemas.events import ClickEvent, Context, PrivacyEvent, PurchaseEvent

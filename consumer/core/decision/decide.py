@@ -2,6 +2,7 @@
 
 import msgspec
 
+from consumer.core.catalogue import NOTHING, Catalogue
 from consumer.core.churn import churn
 from consumer.core.churn.features import CHURN_FAMILIES, CHURN_FEATURES
 from consumer.core.customer.bought import due_items
@@ -10,7 +11,6 @@ from consumer.core.customer.segments import update_segment
 from consumer.core.customer.tastes import tastes_of
 from consumer.core.decision import outcomes
 from consumer.core.decision.budget import Budget
-from consumer.core.decision.catalogue import NOTHING, Catalogue
 from consumer.core.decision.explain import (
     ChurnPrediction,
     audience_reason,
@@ -20,12 +20,13 @@ from consumer.core.decision.explain import (
     taste_reason,
 )
 from consumer.core.decision.exploration import explore
-from consumer.core.decision.gates import DecisionRequest, zone_name, zone_of
+from consumer.core.decision.gates import zone_name, zone_of
 from consumer.core.decision.policy import Choice, decide, pass_gates
 from consumer.core.hashing import name_of
-from consumer.core.knowledge import Knowledge
+from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.preference.basket import recommend_basket
 from consumer.core.preference.preference import recommend
+from consumer.core.reward.request import DecisionRequest
 from consumer.core.settings import DAY_MS, CoreSettings
 from schemas.records import Coordinates, Mode, NextBestAction, Recommendation
 

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from consumer.core.catalogue import NOTHING, Catalogue
 from consumer.core.customer.bought import Due
 from consumer.core.customer.customer import Customer
 from consumer.core.customer.segments import Thresholds, segment_words
 from consumer.core.customer.tastes import taste_words
-from consumer.core.decision.catalogue import NOTHING, Catalogue
 from consumer.core.decision.gates import GATES
 from consumer.core.decision.policy import Choice
 from schemas.records import Reason, Recommendation, Tastes

@@ -12,12 +12,12 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from consumer.core.catalogue import Arm, Catalogue, Channel, Eligibility
 from consumer.core.customer.customer import Contact, Customer
 from consumer.core.customer.tastes import day_part_of
 from consumer.core.customer.words import remembered
-from consumer.core.decision.catalogue import Arm, Catalogue, Channel, Eligibility
+from consumer.core.reward.request import DecisionRequest
 from consumer.core.settings import DAY_MS, HOUR_MS
-from schemas.records import Tastes
 
 WEEK_MS = 7 * DAY_MS
 _NEVER_MS = 1 << 62
@@ -46,22 +46,6 @@ GATES: Mapping[str, str] = {
 }
 
 Gated = tuple[str, str]  # arm id, word of GATES
-
-
-class DecisionRequest(msgspec.Struct, frozen=True):
-    """Everything that one decision is made from, besides the catalogue, the reward model and the settings."""
-
-    decision_id: str
-    now_ms: int  # event time
-    trigger: str
-    customer: Customer
-    segment: str
-    churn_probability: float | None = None
-    n_recommendations: int = 0
-    trouble: str = ""  # the kind of the customer's latest trouble; empty where there was none
-    tastes: Tastes | None = None
-    audience: Mapping[str, float] = {}  # category → probability of a purchase in it, where asked for and known
-    grants: Mapping[str, float] = {}  # contacts left, by action id or channel name; what is not in it is not limited
 
 
 class Allowed(msgspec.Struct, frozen=True):

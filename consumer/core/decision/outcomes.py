@@ -2,11 +2,11 @@
 
 from struct import pack, unpack
 
+from consumer.core.catalogue import NOTHING, Catalogue
 from consumer.core.customer.customer import Contact, Customer, PendingDecision
-from consumer.core.decision.catalogue import NOTHING, Catalogue
 from consumer.core.decision.gates import remember_contact
 from consumer.core.decision.policy import Choice
-from consumer.core.decision.reward import reward_feature_set
+from consumer.core.reward.features import reward_feature_set
 from consumer.core.settings import DAY_MS, CoreSettings
 from schemas.records import TrainingExample
 

@@ -16,18 +16,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from consumer.core.decision.catalogue import NOTHING, Arm, Catalogue
-from consumer.core.decision.gates import (
-    Allowed,
-    ContactHistory,
-    DecisionRequest,
-    Gated,
-    allowed_arms,
-    local_time,
-    zone_of,
-)
-from consumer.core.decision.reward import RewardScorer, reward_features
+from consumer.core.catalogue import NOTHING, Arm, Catalogue
+from consumer.core.decision.gates import Allowed, ContactHistory, Gated, allowed_arms, local_time, zone_of
 from consumer.core.hashing import uniform
+from consumer.core.reward.features import reward_features
+from consumer.core.reward.model import RewardScorer
+from consumer.core.reward.request import DecisionRequest
 from consumer.core.settings import DAY_MS, CoreSettings, PolicySettings
 from schemas.records import EligibleArm
 

@@ -12,14 +12,8 @@ from math import log, log1p
 from struct import Struct
 
 from consumer.core.customer.bought import GAP_UNIT, HALF_LIFE_DAYS, SPREAD_UNIT, WEIGHT_UNIT, decay, note_again
-from consumer.core.customer.customer import (
-    FAST_HALF_LIFE_DAYS,
-    ORDERS,
-    SLOW_HALF_LIFE_DAYS,
-    Bought,
-    Customer,
-    PendingAudience,
-)
+from consumer.core.customer.counters import FAST_HALF_LIFE_DAYS, ORDERS, SLOW_HALF_LIFE_DAYS
+from consumer.core.customer.customer import Bought, Customer, PendingAudience
 from consumer.core.customer.words import LONGEST_WORD, remembered
 from consumer.core.hashing import digest64, name_of
 from consumer.core.preference.items import ItemIndex

@@ -217,10 +217,6 @@ class ItemIndex:
         """Return the `n` most popular items, best first."""
         return [self._ids[slot] for slot in self._popularity.top(n).tolist()]
 
-    def popular_in(self, category: str, n: int) -> list[str]:
-        """Return the `n` most popular items of `category`, best first."""
-        return [self._ids[slot] for slot in self._popularity.top_in(category, n).tolist()]
-
     def scores(self, context: Sequence[str]) -> Scores:
         """Score the items of the sessions that have to do with `context` (distinct items, newest first)."""
         slot_of, slots, weights = self._slot_of, [], []

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 from confluent_kafka import Message, TopicPartition
 
 from consumer.core.settings import DAY_MS, ChallengerSettings, CoreSettings, TimeSettings
-from consumer.kafka import clients
-from consumer.kafka.changelog import TASK_KEY
-from consumer.kafka.log_reader import end_offsets, read_to
-from consumer.kafka.settings import KafkaSettings, TopicSettings
-from consumer.kafka.topics import INPUTS, create_topics, partitions_of, topic_plan
+from consumer.kafka.cluster import clients
+from consumer.kafka.cluster.log_reader import end_offsets, read_to
+from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
+from consumer.kafka.cluster.topics import INPUTS, create_topics, partitions_of, topic_plan
+from consumer.kafka.state.changelog import TASK_KEY
 from consumer.kafka.worker_settings import WorkerSettings
 from schemas.codec import Decoder
 from tests.kafka.harness.stream import InputRecord

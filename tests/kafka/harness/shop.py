@@ -3,10 +3,10 @@
 import tomllib
 from importlib.resources import files
 
-from consumer.core.decision.catalogue import Catalogue
+from consumer.core.catalogue import Catalogue
 
 
 def catalogue() -> Catalogue:
     """Return the default catalogue."""
-    text = files("consumer.core.decision").joinpath("catalogue_default.toml").read_text(encoding="utf-8")
+    text = files("consumer.core").joinpath("catalogue_default.toml").read_text(encoding="utf-8")
     return Catalogue.from_mapping(tomllib.loads(text))

@@ -1,0 +1,250 @@
+"""Challengers of the churn model: they learn from the same examples, and are judged on the same rows.
+
+A prediction knows the labels that had matured when it was made. When its own label is known, a model that goes on
+learning knows a horizon's worth of others. So a challenger answers as it was then: with the newest of a few copies
+taken before the prediction. It may know up to an eighth of the head's window less than the model in force knew, never
+more.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import fields, replace
+from struct import Struct
+from typing import Any, Generic, Protocol, TypeVar
+
+from river import preprocessing
+
+from consumer.core.catalogue import Catalogue
+from consumer.core.churn.churn import HAZARD, HORIZON, ChurnScorer, ChurnState, feature_set
+from consumer.core.churn.features import CHURN_FEATURES
+from consumer.core.knowledge.learner import Learner
+from consumer.core.knowledge.river_classifier import UnknownModel, river_classifier, takes_weight
+from consumer.core.knowledge.snapshot import ChallengerSpec, RefusedSnapshot, Snapshot, decode_snapshot, model_name
+from consumer.core.learning.linear import sigmoid
+from consumer.core.settings import BUILT_IN, DAY_MS, ChallengerSettings, ChurnSettings, CoreSettings, LearnerSettings
+from schemas.records import TrainingExample
+
+JUDGED_HEADS = (HORIZON, HAZARD)  # of customers who can churn
+COPIES = 8  # to a window
+_FIXED = ("snapshot_examples", "drift_delta")  # not the challenger's to choose
+
+_PACKED = Struct(f"<{len(CHURN_FEATURES)}f")
+Scorer = TypeVar("Scorer")
+
+
+class Challenger(Protocol):
+    """What a challenger's trainer does with any of them."""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the model: churn.NAME."""
+
+    @property
+    def last_offset(self) -> int:
+        """Return the offset of the last example in it."""
+
+    def probability(self, example: TrainingExample) -> float | None:
+        """Return what it would have said when the example was predicted; None where it knew nothing yet."""
+
+    def learn(self, offset: int, example: TrainingExample) -> None:
+        """Fold the example at `offset` in."""
+
+    def snapshot(self) -> bytes | None:
+        """Return it as plain data; None where it has no such form."""
+
+
+def new_challenger(settings: ChallengerSettings, core: CoreSettings, catalogue: Catalogue) -> Challenger:
+    """Return a challenger that has seen nothing; raise UnknownModel where the settings name none."""
+    try:
+        if settings.model == BUILT_IN:
+            return BuiltInChallenger(settings, core, catalogue)
+        return RiverChallenger(settings, core)
+    except UnknownModel as error:
+        raise UnknownModel(f"challenger {settings.name}: {error}") from None
+
+
+def restored_challenger(
+    settings: ChallengerSettings, core: CoreSettings, catalogue: Catalogue, data: bytes
+) -> Challenger | None:
+    """Return the challenger that goes on from its snapshot in `data`, or None where it has to begin anew."""
+    if settings.model != BUILT_IN:
+        return None
+    try:
+        snapshot = decode_snapshot(data, core, catalogue)
+    except RefusedSnapshot:
+        return None
+    return BuiltInChallenger(settings, core, catalogue, snapshot) if snapshot.challenger == spec_of(settings) else None
+
+
+def spec_of(settings: ChallengerSettings) -> ChallengerSpec:
+    """Return what a snapshot says of a built-in challenger; raise UnknownModel where a parameter is none."""
+    known = {each.name: each.default for each in fields(LearnerSettings) if each.name not in _FIXED}
+    for key, value in settings.parameters.items():
+        if key not in known:
+            raise UnknownModel(f"{BUILT_IN} has no parameter {key}; it takes {', '.join(known)}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < 1e300:
+            raise UnknownModel(f"parameter {key} of {BUILT_IN} is {value!r}; it must be a number, 0 or more")
+    numbers = {key: float(value) for key, value in sorted(settings.parameters.items())}
+    try:
+        replace(LearnerSettings(), **dict[str, Any](numbers))
+    except ValueError as error:
+        raise UnknownModel(f"{BUILT_IN}: {error}") from None
+    return ChallengerSpec(settings.name, numbers)
+
+
+class BuiltInChallenger:
+    """The model that comes along, learning with other settings. It has a plain-data form, and so can be promoted."""
+
+    def __init__(
+        self, settings: ChallengerSettings, core: CoreSettings, catalogue: Catalogue, snapshot: Snapshot | None = None
+    ) -> None:
+        spec = spec_of(settings)
+        self.name = model_name("churn", settings.name)
+        self._churn = core.churn
+        self._learner = learner_of(spec, core, catalogue, snapshot)
+        known_ms = latest_label_ms(snapshot.churn) if snapshot is not None and snapshot.churn is not None else None
+        self._copies: dict[str, _Copies[ChurnScorer]] = _copies_of_heads(core.churn, known_ms)
+        self._core, self._catalogue = core, catalogue
+
+    @property
+    def last_offset(self) -> int:
+        """Return the offset of the last example in it."""
+        return self._learner.last_offset
+
+    def probability(self, example: TrainingExample) -> float | None:
+        """Return what it would have said when the example was predicted."""
+        scorer = self._copies[example.head].at(example.predicted_at)
+        if scorer is None or scorer.hazard is None:
+            return None
+        if example.head == HAZARD:
+            return sigmoid(scorer.hazard.logit(example.features))
+        bias, contributions = scorer.contributions(_PACKED.pack(*example.features), example.predicted_at)
+        return sigmoid(bias + sum(contributions))
+
+    def learn(self, offset: int, example: TrainingExample) -> None:
+        """Fold the example at `offset` in."""
+        due = [copies for copies in self._copies.values() if copies.due(example.matured_at)]
+        if due:
+            scorer = self._scorer()
+            for copies in due:
+                copies.keep(scorer)
+        self._learner.learn(offset, example)
+        for copies in self._copies.values():  # both heads are in either answer
+            copies.moved_to(example.matured_at)
+
+    def _scorer(self) -> ChurnScorer:
+        state = decode_snapshot(self._learner.snapshot(), self._core, self._catalogue).churn
+        return ChurnScorer(self._churn, state)
+
+    def snapshot(self) -> bytes:
+        """Return it as plain data."""
+        return self._learner.snapshot()
+
+
+def learner_of(
+    spec: ChallengerSpec, core: CoreSettings, catalogue: Catalogue, snapshot: Snapshot | None = None
+) -> Learner:
+    """Return the learner of a built-in challenger."""
+    numbers: Mapping[str, Any] = spec.parameters
+    learning = replace(core.learner, **numbers)
+    return Learner("churn", replace(core, learner=learning), catalogue, snapshot, spec)
+
+
+class RiverChallenger:
+    """A classifier of River's for each head. It has no plain-data form: it learns anew when it starts."""
+
+    def __init__(self, settings: ChallengerSettings, core: CoreSettings) -> None:
+        self.name = model_name("churn", settings.name)
+        self.last_offset = -1
+        self._feature_set = feature_set(core.churn)
+        self._models = {head: river_classifier(settings.model, settings.parameters) for head in JUDGED_HEADS}
+        self._weighted = takes_weight(self._models[HORIZON])
+        # Any: River's methods carry no types.
+        self._scalers: dict[str, Any] = {
+            head: preprocessing.StandardScaler() if settings.scaled else None for head in JUDGED_HEADS
+        }
+        self._copies: dict[str, _Copies[tuple[Any, Any]]] = _copies_of_heads(core.churn)
+
+    def probability(self, example: TrainingExample) -> float | None:
+        """Return what it would have said when the example was predicted."""
+        kept = self._copies[example.head].at(example.predicted_at)
+        if kept is None:
+            return None
+        model, scaler = kept
+        x = dict(zip(CHURN_FEATURES, example.features, strict=True))
+        return float(model.predict_proba_one(x if scaler is None else scaler.transform_one(x)).get(True, 0.0))
+
+    def learn(self, offset: int, example: TrainingExample) -> None:
+        """Fold the example at `offset` in. As in the model that comes along, one without weight teaches nothing."""
+        self.last_offset = offset
+        copies = self._copies.get(example.head)
+        if copies is None or example.feature_set != self._feature_set or example.weight <= 0.0:
+            return
+        model, scaler = self._models[example.head], self._scalers[example.head]
+        if copies.due(example.matured_at):
+            copies.keep((deepcopy(model), deepcopy(scaler)))
+        x = dict(zip(CHURN_FEATURES, example.features, strict=True))
+        if scaler is not None:
+            scaler.learn_one(x)
+            x = scaler.transform_one(x)
+        if self._weighted:
+            model.learn_one(x, bool(example.label), w=example.weight)
+        else:
+            model.learn_one(x, bool(example.label))
+        copies.moved_to(example.matured_at)
+
+    def snapshot(self) -> None:
+        """Return nothing: trees and forests can't be told as plain data."""
+
+
+class _Copies(Generic[Scorer]):
+    """The last copies of a model that learns, by the event time up to which it knew labels."""
+
+    def __init__(self, window_ms: int, known_ms: int | None) -> None:
+        self._step_ms = max(1, window_ms // COPIES)
+        self._kept: deque[tuple[int, Scorer]] = deque(maxlen=COPIES + 2)
+        self._knows_until_ms = known_ms
+
+    def due(self, matured_at: int) -> bool:
+        """Return whether the model is to be copied before it learns a label that matured at `matured_at`."""
+        if self._knows_until_ms is None or matured_at <= self._knows_until_ms:
+            return False
+        return not self._kept or self._knows_until_ms >= self._kept[-1][0] + self._step_ms
+
+    def keep(self, scorer: Scorer) -> None:
+        """Keep a copy of the model as it is."""
+        assert self._knows_until_ms is not None  # noqa: S101 - `due` said so
+        self._kept.append((self._knows_until_ms, scorer))
+
+    def moved_to(self, matured_at: int) -> None:
+        """Note that the model knows a label that matured at `matured_at`."""
+        self._knows_until_ms = max(matured_at, self._knows_until_ms or 0)
+
+    def at(self, moment_ms: int) -> Scorer | None:
+        """Return the newest copy that knew no label matured after `moment_ms`."""
+        for knew_until_ms, scorer in reversed(self._kept):
+            if knew_until_ms <= moment_ms:
+                return scorer
+        return None
+
+
+def latest_label_ms(state: ChurnState) -> int:
+    """Return the event time at which the latest label in a model was known, in epoch milliseconds; 0 before any."""
+    heads = (state.horizon, state.hazard, state.first_horizon, state.first_hazard)
+    return max(head.model.latest_ms for head in heads)
+
+
+def _copies_of_heads(settings: ChurnSettings, known_ms: int | None = None) -> "dict[str, _Copies[Any]]":
+    days = {HORIZON: settings.horizon_days, HAZARD: settings.hazard_days}
+    return {head: _Copies(int(window * DAY_MS), known_ms) for head, window in days.items()}
+
+
+def comparable(example: TrainingExample, settings: ChurnSettings) -> bool:
+    """Return whether the model in force is judged by this example, and so a challenger can be."""
+    return (
+        example.head in JUDGED_HEADS
+        and example.predicted is not None
+        and example.weight > 0.0
+        and example.feature_set == feature_set(settings)
+    )

@@ -1,0 +1,402 @@
+"""`ScoringTask`: one event in, the customer's state and what follows from it out.
+
+`step` is the whole life of an event, in the order in which it happens: fire the timers that are due, reveal matured
+labels and outcomes, update the customer, predict, decide, explain, and remember what is pending. Reveals come before
+the prediction, so an event may complete an older example and never its own.
+
+Stream time is the highest event time processed; there is no other clock here.
+"""
+
+from collections import Counter
+from hashlib import blake2b
+
+import msgspec
+
+from consumer.core.catalogue import Catalogue
+from consumer.core.churn import churn
+from consumer.core.customer import tastes, updates
+from consumer.core.customer.bought import schedule_replenishment
+from consumer.core.customer.customer import EVENT_DIGEST_SIZE, Customer
+from consumer.core.customer.segment_learner import sample_of
+from consumer.core.customer.segments import transition, update_segment
+from consumer.core.customer.words import remembered
+from consumer.core.customer.working_set import WorkingSet
+from consumer.core.decision import outcomes
+from consumer.core.decision.budget import Budget
+from consumer.core.decision.decide import Moment, decide_for
+from consumer.core.decision.gates import local_hour
+from consumer.core.intake import Rejection
+from consumer.core.knowledge.knowledge import Knowledge
+from consumer.core.preference import audience
+from consumer.core.preference.audience_model import predict_pair
+from consumer.core.preference.basket import try_next_basket
+from consumer.core.preference.preference import try_next_item
+from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.timers import Deadline, first_tick_ms, next_deadline
+from schemas.events import ClickEvent, Event, PrivacyEvent, PurchaseEvent
+from schemas.records import Coordinates, Mode, NextBestAction, Session, SessionKind, TrainingExample
+
+_TRIED_KINDS = frozenset({"item_view", "cart_add", "wishlist"})
+_TROUBLE_KINDS = frozenset({"error", "support_contact"})
+
+
+class Outputs(msgspec.Struct):
+    """What a commit of one task publishes, in the order in which it came about."""
+
+    decisions: list[NextBestAction] = []
+    examples: list[TrainingExample] = []
+    sessions: list[Session] = []
+
+
+class ScoringTask:
+    """The owner of one partition number across the co-partitioned input topics."""
+
+    def __init__(
+        self,
+        partition: int,
+        settings: CoreSettings,
+        catalogue: Catalogue,
+        state: WorkingSet,
+        knowledge: Knowledge,
+        *,
+        settings_digest: str,
+        stream_time_ms: int = 0,
+        mode: Mode = "live",
+        budget: Budget | None = None,
+    ) -> None:
+        self.partition = partition
+        self.settings = settings
+        self.catalogue = catalogue
+        self.state = state
+        self.knowledge = knowledge
+        self.settings_digest = settings_digest
+        self.catalogue_digest = catalogue.digest()
+        self.stream_time_ms = stream_time_ms
+        self.mode: Mode = mode  # changed between commits only
+        self.budget = budget if budget is not None else Budget()
+        self.counters: Counter[str] = Counter()  # events, duplicates, late, moves of segment: never read here
+        self._outputs = Outputs()
+
+    def step(self, topic: str, offset: int, event: Event) -> Rejection | None:
+        """Process one event; return why it was rejected, if it was. Outputs collect until `take_outputs`."""
+        at_ms = event.occurred_at
+        if at_ms > self.stream_time_ms:
+            self.stream_time_ms = at_ms
+        elif at_ms < self.stream_time_ms - self.settings.time.late_by_ms:
+            if _must_be_heeded(event):
+                at_ms = self.stream_time_ms
+            else:
+                return self._too_late(at_ms)
+        self._fire_due_timers()
+
+        customer = self._customer_at(event.customer_id, at_ms)
+        if self._is_duplicate(customer, event.event_id):
+            self.counters["duplicates"] += 1
+            return None
+        self.counters["events"] += 1
+        customer.origin_topic, customer.origin_offset = topic, offset
+
+        trigger = self._update(customer, event)
+        if trigger == "erasure":
+            self.state.delete(customer.customer_id)
+            return None
+        if trigger is not None:
+            trouble = event.kind if trigger == "service_problem" else ""
+            self._decide(customer, trigger, at_ms, trouble)
+        # A click that triggers nothing puts deadlines off; the one that it may bring forward is the first tick.
+        only_put_off = trigger is None and isinstance(event, ClickEvent)
+        if not (only_put_off and 0 < customer.scheduled_ms <= customer.next_tick_ms):
+            self._reschedule(customer)
+        self.state.put(customer)
+        return None
+
+    def _too_late(self, at_ms: int) -> Rejection:
+        self.counters["late"] += 1
+        behind_days = (self.stream_time_ms - at_ms) / DAY_MS
+        return Rejection("late", "occurred_at", f"`occurred_at` is {behind_days:.1f} days behind stream time")
+
+    def advance_to(self, stream_time_ms: int) -> None:
+        """Move stream time without an event, so that timers of a silent partition fire. It never moves back."""
+        self.stream_time_ms = max(self.stream_time_ms, stream_time_ms)
+        self._fire_due_timers()
+
+    def take_outputs(self) -> Outputs:
+        """Return what came about since the last call."""
+        outputs, self._outputs = self._outputs, Outputs()
+        return outputs
+
+    # Updating
+
+    def _customer_at(self, customer_id: str, at_ms: int) -> Customer:
+        """Return the customer, new or known, with nothing left to reveal up to `at_ms`."""
+        customer = self.state.get(customer_id)
+        if customer is not None and 0 < customer.scheduled_ms <= at_ms:  # more was due than one step fires
+            self._meet_deadlines(customer, at_ms)
+            customer = self.state.get(customer_id)
+        return updates.new_customer(customer_id, at_ms) if customer is None else customer
+
+    def _update(self, customer: Customer, event: Event) -> str | None:
+        """Apply `event`; return what it triggers, if anything."""
+        if isinstance(event, PrivacyEvent):
+            if event.kind == "erasure":
+                return "erasure"
+            updates.apply_privacy(customer, event, self.settings.state.consents)
+            return None
+        if event.context is not None:
+            updates.note_context(customer, event.context)
+        if isinstance(event, PurchaseEvent):
+            return self._update_by_purchase(customer, event)
+        return self._update_by_click(customer, event)
+
+    def _update_by_click(self, customer: Customer, event: ClickEvent) -> str | None:
+        at_ms, kind = event.occurred_at, event.kind
+        if kind == "action_impression":  # what we sent is nothing that the customer did
+            updates.apply_click(customer, event, None, self.settings)
+            return None
+        opened = self._follow_session(customer, event.session_id, at_ms)
+        if opened:
+            self._note_visit(customer, at_ms)
+        if kind in _TRIED_KINDS and event.item_id is not None:
+            if customer.session_items:
+                self._try_recommendation(customer, event, event.item_id)
+            category = event.category
+            category = remembered(category) if category else self.knowledge.items.category_of(event.item_id)
+            if not customer.objected:
+                tastes.note_click(customer, event, event.item_id, self.knowledge.items, self.settings.state.brands)
+        else:
+            category = None
+        updates.apply_click(customer, event, category, self.settings)
+        self._note_seen(customer, at_ms)
+        if kind in _TROUBLE_KINDS:
+            return "service_problem"
+        if kind == "cart_add":
+            return "cart_add"
+        return "session_start" if opened else None
+
+    def _update_by_purchase(self, customer: Customer, event: PurchaseEvent) -> str | None:
+        at_ms = event.occurred_at
+        if event.kind == "order":
+            self._learn_of_basket(customer, event)
+        updates.apply_purchase(customer, event, self.settings)
+        if event.kind == "order":
+            self._note_visit(customer, at_ms)
+            if not customer.objected:
+                tastes.note_order(customer, event, self.knowledge.items, self.settings.state.brands)
+                audience.note_order(customer, event, self.knowledge.items, self.settings)
+            outcomes.note_order(customer, at_ms, event.total, self.settings)
+            if self.settings.churn.signal == "purchase":
+                churn.note_signal(customer, at_ms)
+        self._note_seen(customer, at_ms)
+        return {"order": "purchase", "payment_failed": "service_problem"}.get(event.kind)
+
+    def _note_visit(self, customer: Customer, at_ms: int) -> None:
+        if not customer.objected:
+            hour = local_hour(at_ms, customer.time_zone, self.settings.policy.default_time_zone)
+            tastes.note_visit(customer, hour, customer.device, self.settings.state.devices)
+
+    def _note_seen(self, customer: Customer, at_ms: int) -> None:
+        absence_days = (at_ms - customer.last_seen_ms) // DAY_MS
+        customer.longest_absence_days = max(customer.longest_absence_days, absence_days)
+        customer.last_seen_ms = max(customer.last_seen_ms, at_ms)
+        if self.settings.churn.signal == "activity":
+            churn.note_signal(customer, at_ms)
+        if not customer.next_tick_ms:
+            self._start_ticks(customer, at_ms)
+
+    def _start_ticks(self, customer: Customer, at_ms: int) -> None:
+        if not customer.objected:
+            customer.next_tick_ms = first_tick_ms(customer.customer_id, at_ms, self.settings.churn.tick_days)
+
+    def _follow_session(self, customer: Customer, session_id: str | None, at_ms: int) -> bool:
+        """Keep the session up to date; return whether this event opened one."""
+        if customer.session_started_ms:
+            if session_id is None or session_id == customer.session_id:
+                customer.session_last_ms = max(customer.session_last_ms, at_ms)
+                return False
+            self._end_session(customer)
+        updates.open_session(customer, session_id, at_ms)
+        return True
+
+    def _end_session(self, customer: Customer) -> None:
+        if customer.session_items and self.mode != "frozen" and not customer.objected:
+            self._outputs.sessions.append(
+                Session(
+                    session_id=_anonymous(customer, self.partition),
+                    ended_at=customer.session_last_ms,
+                    items=tuple(customer.session_items),
+                    categories=tuple(customer.session_categories),
+                    weights=tuple(customer.session_weights),
+                )
+            )
+        updates.clear_session(customer)
+
+    def _is_duplicate(self, customer: Customer, event_id: str) -> bool:
+        """Return whether the event was seen before; remember it if not."""
+        digest = blake2b(event_id.encode(), digest_size=8).digest()[:EVENT_DIGEST_SIZE]
+        seen = customer.event_ids
+        at = seen.find(digest)
+        while at > 0 and at % EVENT_DIGEST_SIZE:  # found across two others
+            at = seen.find(digest, at + 1)
+        if at >= 0:
+            return True
+        customer.event_ids = (seen + digest)[-self.settings.time.duplicate_window * EVENT_DIGEST_SIZE :]
+        return False
+
+    def _try_recommendation(self, customer: Customer, event: ClickEvent, item_id: str) -> None:
+        """On a sample of events, see where the next item stood in what would have been recommended, and learn of it."""
+        settings = self.settings.preference
+        if self.mode == "frozen" or customer.objected or _chance_of_event(customer) >= settings.sample_share:
+            return
+        self._outputs.examples.append(
+            try_next_item(
+                self.knowledge.items,
+                self.knowledge.ranker,
+                customer,
+                item_id,
+                customer.session_last_ms,
+                event.occurred_at,
+                settings,
+                settings.caused_weight if event.decision_id is not None else 1.0,
+            )
+        )
+
+    def _learn_of_basket(self, customer: Customer, event: PurchaseEvent) -> None:
+        """Emit what was ordered; on a sample, see where it stood in what would have been predicted, and learn of it."""
+        if self.mode == "frozen" or customer.objected or not event.lines:
+            return
+        settings, at_ms = self.settings.preference, event.occurred_at
+        categories = {line.item_id: line.category and remembered(line.category) for line in event.lines}
+        items = tuple(categories)
+        weight = settings.caused_weight if event.decision_id is not None else 1.0
+        if customer.n_orders and _chance_of_event(customer) < settings.basket_sample_share:
+            index, ranker = self.knowledge.baskets, self.knowledge.basket_ranker
+            self._outputs.examples.append(
+                try_next_basket(index, ranker, customer, items, at_ms, settings, (event.event_id,), weight)
+            )
+        name = _anonymous(customer, self.partition, "basket")
+        weights = (weight,) * len(items)
+        self._outputs.sessions.append(Session(name, at_ms, items, tuple(categories.values()), weights, "basket"))
+
+    # Timers
+
+    def _fire_due_timers(self) -> None:
+        """Meet the deadlines of the customers due by stream time, earliest first, up to the limit of one step."""
+        for _ in range(self.settings.time.timers_per_step):
+            customer = self.state.pop_due(self.stream_time_ms)
+            if customer is None:
+                return
+            self._meet_deadlines(customer, self.stream_time_ms)
+
+    def _meet_deadlines(self, customer: Customer, until_ms: int) -> None:
+        """Meet every deadline of one customer up to `until_ms`, in order, and schedule the next."""
+        while True:
+            due_ms, kind = next_deadline(customer, self.settings)
+            if due_ms > until_ms:
+                break
+            if kind == "forget":
+                left = updates.refusals_alone(customer, due_ms)
+                if left is None:
+                    self.state.delete(customer.customer_id)
+                    return
+                customer = left  # a refusal outlives all else: who said no is not to be asked anew
+                continue
+            self._meet(customer, kind, due_ms)
+        self.state.schedule(customer, due_ms)
+        self.state.put(customer)
+
+    def _meet(self, customer: Customer, kind: Deadline, due_ms: int) -> None:
+        if kind == "label":
+            self._learn_from(churn.reveal(customer, due_ms, self.settings.churn))
+            self._learn_from(audience.reveal(customer, due_ms, self.settings.audience))
+        elif kind == "outcome":
+            self._learn_from(outcomes.reveal_outcomes(customer, due_ms, self.settings))
+        elif kind == "session_end":
+            abandoned = customer.session_carted and not customer.session_bought and bool(customer.cart)
+            self._decide(customer, "abandonment" if abandoned else "session_end", due_ms)
+            self._end_session(customer)
+        elif kind == "replenishment":
+            self._decide(customer, "replenishment", due_ms)
+            schedule_replenishment(customer, due_ms, reminded=True)
+        else:
+            self._tick(customer, due_ms)
+
+    def _tick(self, customer: Customer, due_ms: int) -> None:
+        """Look at a silent customer: predict, keep the prediction until its labels mature, act on a high risk."""
+        estimate = self.knowledge.churn.estimate(customer, due_ms)
+        churn.remember_prediction(customer, estimate, due_ms, self.settings.churn, self.settings.state.pending_churn)
+        predict_pair(customer, self.knowledge.audience, due_ms, self.settings)
+        customer.next_tick_ms = due_ms + int(self.settings.churn.tick_days * DAY_MS)
+        probability = estimate.probability if estimate.probability >= 0.0 else None
+        sample = sample_of(customer, due_ms, self.knowledge.thresholds)
+        if sample is not None:
+            self._learn_from([sample])
+        before = customer.segment
+        if update_segment(customer, due_ms, probability, self.knowledge.thresholds):
+            self.counters[transition(before, customer.segment)] += 1
+        if probability is not None and probability >= self.settings.churn.risk_threshold:
+            self._act_on_risk(customer, due_ms)
+
+    def _act_on_risk(self, customer: Customer, due_ms: int) -> None:
+        """Decide once in a spell of silence, and again after a while: nobody wants to hear of it at every tick."""
+        again_ms = int(self.settings.churn.risk_again_days * DAY_MS)
+        if customer.risk_decided_ms <= customer.last_seen_ms or due_ms - customer.risk_decided_ms >= again_ms:
+            before_ms, customer.risk_decided_ms = customer.risk_decided_ms, due_ms
+            if not self._decide(customer, "churn_risk", due_ms):
+                customer.risk_decided_ms = before_ms
+
+    def _learn_from(self, examples: list[TrainingExample]) -> None:
+        if self.mode != "frozen":
+            self._outputs.examples.extend(examples)
+
+    def _reschedule(self, customer: Customer) -> None:
+        """Bring the timer forward where an earlier deadline has come up. A later one is found when the timer fires."""
+        due_ms = next_deadline(customer, self.settings)[0]
+        if not 0 < customer.scheduled_ms <= due_ms:
+            self.state.schedule(customer, due_ms)
+
+    # Deciding
+
+    def _decide(self, customer: Customer, trigger: str, at_ms: int, trouble: str = "") -> bool:
+        """Decide for one customer, unless the moment has passed, the mode forbids it, or it was done lately.
+
+        Return whether there is a decision.
+        """
+        settings = self.settings
+        if self.mode in {"catch-up", "history"} or customer.objected:
+            return False
+        if self.stream_time_ms - at_ms > settings.time.tick_decides_within_ms:
+            return False
+        if customer.last_decision_ms and at_ms - customer.last_decision_ms < settings.policy.decide_every_ms:
+            return False
+        customer.last_decision_ms = at_ms
+        origin = Coordinates(customer.origin_topic, self.partition, customer.origin_offset)
+        moment = Moment(trigger=trigger, at_ms=at_ms, origin=origin, mode=self.mode, trouble=trouble)
+        before = customer.segment
+        self._outputs.decisions.append(
+            decide_for(customer, moment, settings, self.catalogue, self.knowledge, self.budget)
+        )
+        if customer.segment != before:
+            self.counters[transition(before, customer.segment)] += 1
+        return True
+
+
+def _must_be_heeded(event: Event) -> bool:
+    """Return whether the event takes something back: an erasure, an objection, a refusal. It is never too late."""
+    return isinstance(event, PrivacyEvent) and not (event.kind == "consent" and event.granted)
+
+
+def _chance_of_event(customer: Customer) -> float:
+    """Return a number in [0, 1) that is a function of the id of the customer's latest event."""
+    return int.from_bytes(customer.event_ids[-EVENT_DIGEST_SIZE:], "big") / (1 << 8 * EVENT_DIGEST_SIZE)
+
+
+def _anonymous(customer: Customer, partition: int, kind: SessionKind = "visit") -> str:
+    """Return a name for the customer's session that doesn't lead back to the customer.
+
+    The customer's id is no part of it: ids can be guessed, and a guess could be confirmed by its digest.
+    """
+    times = f"{customer.session_started_ms}\x1f{customer.session_last_ms}"
+    words = f"{partition}\x1f{customer.origin_topic}\x1f{customer.origin_offset}\x1f{times}"
+    if kind != "visit":
+        words = f"{words}\x1f{kind}"
+    return blake2b(words.encode(), digest_size=16, person=b"nextbest.session").hexdigest()

@@ -1,0 +1,181 @@
+"""Keeps the knowledge of a process up to date from its topics: models, sessions and products.
+
+Every worker reads them from the beginning, so every worker's item index is the same function of the same log. The
+knowledge in force changes only when `adopt` is called: between commits.
+"""
+
+from collections.abc import Callable
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from consumer.core.knowledge.knowledge import Knowledge
+from consumer.core.knowledge.snapshot import RefusedSnapshot, family_of
+from consumer.kafka.cluster.clients import log
+from consumer.kafka.cluster.log_reader import PARTITION_EOF, end_offsets, raise_or_log, read_to
+from consumer.kafka.cluster.settings import TopicSettings
+from consumer.kafka.models.records import LatestSnapshot, Promotion, UnreadableRecord, decode_promotion, kind_of
+from consumer.kafka.transactions import CannotGoOn
+from schemas.codec import Decoder
+from schemas.errors import InvalidRecord
+from schemas.events import Product
+
+_TOPICS = ("models", "products", "sessions")
+_BATCH_RECORDS = 500
+
+
+class ModelsInTopic:
+    """What the models topic holds, as far as it was read: the latest snapshot of each model, and what is in force."""
+
+    def __init__(self) -> None:
+        self.latest: dict[str, LatestSnapshot] = {}  # by the name of the model
+        self._promotions: dict[str, tuple[Promotion, LatestSnapshot]] = {}  # by family, with the record
+
+    def note_snapshot(self, model: str, record: LatestSnapshot) -> None:
+        """Know a snapshot that can be used, if it is as new as the one known."""
+        known = self.latest.get(model)
+        if known is None or record.offset >= known.offset:
+            self.latest[model] = record
+
+    def note_promotion(self, promotion: Promotion, record: LatestSnapshot) -> bool:
+        """Know a promotion; return whether it changes what is in force. An older one, published again, does not."""
+        known = self.promotion(promotion.family)
+        if known is not None and promotion.at_ms < known.at_ms:
+            return False
+        self._promotions[promotion.family] = (promotion, record)
+        return known is None or promotion.model != known.model
+
+    def promotion(self, family: str) -> Promotion | None:
+        """Return the promotion that holds for a family, if there is one."""
+        return self._promotions[family][0] if family in self._promotions else None
+
+    def in_force(self, family: str) -> str:
+        """Return the name of the model in force: the family's own, unless another was promoted."""
+        promotion = self.promotion(family)
+        return family if promotion is None else promotion.model
+
+    def to_keep(self, family: str) -> list[LatestSnapshot]:
+        """Return the records of a family that must outlive retention: what is in force, and what may be again."""
+        if family not in self._promotions:
+            return [self.latest[family]] if family in self.latest else []
+        promotion, record = self._promotions[family]
+        models = dict.fromkeys((family, promotion.model, *promotion.behind))
+        return [record, *(self.latest[model] for model in models if model in self.latest)]
+
+
+class KnowledgeFollower:
+    """Reads the topics of knowledge into one `Knowledge`. `reader` is this follower's own, without a group."""
+
+    def __init__(
+        self,
+        reader: Consumer,
+        admin: AdminClient,
+        topics: TopicSettings,
+        decoder: Decoder,
+        knowledge: Knowledge,
+        clock_s: Callable[[], float],
+    ) -> None:
+        self._reader = reader
+        self._admin = admin
+        self._topics = topics
+        self._decoder = decoder
+        self._knowledge = knowledge
+        self._clock_s = clock_s
+        self.models = ModelsInTopic()
+        self._refused: dict[str, str] = {}  # model → why its latest snapshot that cannot be used was refused
+
+    def load(self, timeout_s: float, stop: Callable[[], bool]) -> None:
+        """Read everything up to the present end. Raises CannotGoOn, and Stopping."""
+        partitions = [TopicPartition(self._topics.name(topic), 0, OFFSET_BEGINNING) for topic in _TOPICS]
+        ends = end_offsets(self._admin, partitions, timeout_s)
+        self._reader.assign(partitions)
+        wanted = {(each.topic, 0): end for each, end in zip(partitions, ends, strict=True)}
+        for message in read_to(self._reader, wanted, stop=stop, clock_s=self._clock_s, timeout_s=timeout_s):
+            self._fold(message)
+        for model, why in sorted(self._refused.items()):
+            if model == self.models.in_force(family_of(model)) and model not in self._knowledge.model_versions:
+                raise CannotGoOn(why)
+        log.info(
+            "knowledge loaded: models %s, sessions up to %d",
+            self._knowledge.model_versions,
+            self._knowledge.sessions_offset,
+        )
+
+    def adopt(self, budget_s: float) -> bool:
+        """Fold in what has arrived since, for at most `budget_s`; return whether that changed anything."""
+        changed = False
+        until_s = self._clock_s() + budget_s
+        while messages := self._reader.consume(_BATCH_RECORDS, 0):
+            for message in messages:
+                error = message.error()
+                if error is None:
+                    self._fold(message)
+                    changed = True
+                elif error.code() != PARTITION_EOF:
+                    raise_or_log(error)
+            if self._clock_s() >= until_s:
+                break
+        return changed
+
+    def _fold(self, message: Message) -> None:
+        topic = self._topics.logical(message.topic() or "")
+        offset, key, value = message.offset() or 0, message.key() or b"", message.value()
+        if topic == "models":
+            self._fold_model(LatestSnapshot(key, value or b"", message.timestamp()[1]))
+        elif topic == "sessions":
+            self._knowledge.fold_session(offset, self._decoder.decode("sessions", value))
+        else:
+            self._fold_product(offset, key, value)
+
+    def _fold_model(self, record: LatestSnapshot) -> None:
+        kind, name = kind_of(record.key)
+        if kind == "promotion":
+            self._promote(record)
+        elif kind == "snapshot" and record.data:
+            self._fold_snapshot(name, record)
+
+    def _fold_snapshot(self, model: str, record: LatestSnapshot) -> None:
+        try:
+            self._knowledge.adopt(record.data)
+        except RefusedSnapshot as refused:
+            # Learned under other settings: of no use here, and no harm where there is one that can be used.
+            log.warning("model snapshot %s is not used: %s", record.key.decode(errors="replace"), refused)
+            self._refused[model] = str(refused)
+            return
+        self.models.note_snapshot(model, record)
+
+    def _promote(self, record: LatestSnapshot) -> None:
+        try:
+            promotion = decode_promotion(record.data)
+        except UnreadableRecord as error:
+            log.warning("passed over: %s", error)
+            return
+        if not self.models.note_promotion(promotion, record):
+            return
+        model = promotion.model
+        log.info("%s: the model in force is %s from now on: %s", promotion.family, model, promotion.why)
+        self._knowledge.promote(model)
+        latest = self.models.latest.get(model)
+        if latest is not None:  # else the one before goes on until a snapshot comes
+            self._knowledge.adopt(latest.data)
+
+    def _fold_product(self, offset: int, key: bytes, value: bytes | None) -> None:
+        read = read_product(self._decoder, offset, key, value)
+        if read is not None:
+            self._knowledge.apply_product(offset, *read)
+
+    def close(self) -> None:
+        """Close the reader."""
+        self._reader.close()
+
+
+def read_product(decoder: Decoder, offset: int, key: bytes, value: bytes | None) -> tuple[str, Product | None] | None:
+    """Return an item id and what the shop says of the item; None for a record that cannot be read.
+
+    Products come from outside: a bad one is skipped, and the item stays as it was. The worker and verify share this.
+    """
+    try:
+        return key.decode(), None if value is None else decoder.decode("products", value)
+    except (InvalidRecord, UnicodeDecodeError) as error:
+        log.warning("product at offset %d skipped: %s", offset, error)
+        return None

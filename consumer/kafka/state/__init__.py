@@ -1,0 +1,1 @@
+"""Committed customer state: the changelog, local stores, and restoring one from the other."""

@@ -1,0 +1,1 @@
+"""How good predictions were, judged before they are learned from."""
