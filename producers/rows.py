@@ -55,6 +55,9 @@ BAD_NUMBER = "bad_number"
 UNKNOWN_KIND = "unknown_kind"
 MISSING_FIELD = "missing_field"
 OUT_OF_WINDOW = "out_of_window"
+OUT_OF_RANGE = "out_of_range"
+AHEAD_OF_TIME = "ahead_of_time"
+FAR_OFF = "far_off"
 LINE_TOO_LONG = "line_too_long"
 NO_EVENT = "no_event"  # a record of a shop that becomes no event because its mapping wants it so: counted, and not bad
 
@@ -62,8 +65,8 @@ NO_EVENT = "no_event"  # a record of a shop that becomes no event because its ma
 class UnreadableFile(Exception):
     """A file can't be read on. What could be read before `position` has been handed out already."""
 
-    def __init__(self, path: Path, position: str, message: str) -> None:
-        """`position` is in words, such as ``byte 1024 of the compressed file``."""
-        super().__init__(f"{path}: {message} (at {position})")
+    def __init__(self, path: Path, position: str | None, message: str) -> None:
+        """`position` is in words, such as ``byte 1024 of the compressed file``; None for the file as a whole."""
+        super().__init__(f"{path}: {message}" + ("" if position is None else f" (at {position})"))
         self.path = path
         self.position = position

@@ -11,7 +11,15 @@ import typer
 from consumer.commands.common import ConfigOption, progress_bar, results
 from consumer.commands.errors import CommandError
 from consumer.commands.mapping import InputOption
-from consumer.commands.table import TableOrigin, read_columns
+from consumer.commands.tables import (
+    ColumnOption,
+    TableOptions,
+    TimeFormatOption,
+    TimeZoneOption,
+    WhereOption,
+    kinds_among_orders,
+    read,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table as Printed
@@ -25,14 +33,6 @@ evaluate_app = typer.Typer(
     help="Judge the models on a file: what they said of each row before they could know.", no_args_is_help=True
 )
 
-ColumnOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--column",
-        metavar="NAME=IN_FILE",
-        help="What a column is called in the file, as in customer_id=CustomerID; may be repeated.",
-    ),
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object alone on standard output.")]
 TopOption = Annotated[int, typer.Option("--top", min=1, max=1000, help="Length of the lists.")]
 
@@ -61,19 +61,23 @@ def churn(  # noqa: PLR0913 - one for each option
         str | None, typer.Option(help="Report rows from this date on (2010-12-01); all are learned from.")
     ] = None,
     baselines: Annotated[bool, typer.Option("--baselines", help="Judge other models on the same rows too.")] = False,
-    column: ColumnOption = None,
     input_name: InputOption = None,
+    column: ColumnOption = None,
+    where: WhereOption = None,
+    time_format: TimeFormatOption = None,
+    time_zone: TimeZoneOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Churn: every customer's probability of no order within the horizon, from models that learned as time went by.
 
-    The horizon and the rhythm are those of the configuration where they are not given. The file may be compressed
-    (.gz, .zst); times are ISO 8601, or seconds or milliseconds since 1970; UTC where no zone is given.
+    The horizon and the rhythm are those of the configuration where they are not given. The file may be compressed (gz,
+    zst, bz2, xz), or Parquet; how times are written is seen from the file, where it can be.
     """
     from msgspec.structs import asdict
 
     from consumer.evaluate.churn import Orders, TooShort, figures_of, run_churn
+    from consumer.evaluate.doubts import labels_hardly_vary
     from consumer.evaluate.tables import churn_table
 
     core = _with_signal(_core_settings(config), signal)
@@ -83,8 +87,10 @@ def churn(  # noqa: PLR0913 - one for each option
     core = _with_days(core, horizon_days, every_days)
     if baselines:
         _require_baselines()
-    table = read_columns(orders, ["customer_id"], ["amount"], column=column, origin=TableOrigin(config, input_name))
+    options = TableOptions(column, where, time_format, time_zone, as_json, config, input_name)
+    table = read(orders, ["customer_id"], ["amount"], options)
     ids = table.ids["customer_id"]
+    _doubt_orders(table, options)
     try:
         with _progress("days") as progress:
             run = run_churn(
@@ -102,6 +108,7 @@ def churn(  # noqa: PLR0913 - one for each option
         since = "" if first is None else f" on {first} or later"
         said = f"the last day whose labels have matured is {run.last_predicted_on}"
         raise CommandError(f"{orders}: no row counts{since}: {said}")
+    options.doubt(labels_hardly_vary(figures.all, horizon_days))
     beside: dict[str, ChurnFigures] = {}
     if baselines:
         from consumer.evaluate.baselines.churn import churn_baselines
@@ -116,6 +123,7 @@ def churn(  # noqa: PLR0913 - one for each option
                 **({"baselines": beside} if baselines else {}),
                 "from_base_rate": run.n_from_base_rate(first),
                 "rows_skipped": table.n_rows - len(table),
+                "warnings": options.doubts,
             }
         )
     else:
@@ -123,15 +131,18 @@ def churn(  # noqa: PLR0913 - one for each option
 
 
 @evaluate_app.command()
-def next_item(
+def next_item(  # noqa: PLR0913 - one for each option
     train: Annotated[Path, typer.Argument(help="CSV with session_id, item_id and occurred_at.")],
     test: Annotated[
         Path | None, typer.Argument(help="The sessions to predict; those of the first file where it is not given.")
     ] = None,
     *,
     top: TopOption = 20,
-    column: ColumnOption = None,
     input_name: InputOption = None,
+    column: ColumnOption = None,
+    where: WhereOption = None,
+    time_format: TimeFormatOption = None,
+    time_zone: TimeZoneOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -140,13 +151,14 @@ def next_item(
     With a second file, static figures (learned from the first file alone) and prequential ones (also from each session
     of the second that has ended). With one file, all of it is prequential.
     """
+    from consumer.evaluate.doubts import hardly_a_second_event
     from consumer.evaluate.next_item import figures_of, run_next_item
     from consumer.evaluate.tables import next_item_table
 
     core = _core_settings(config)
-    origin = TableOrigin(config, input_name)
-    trained = read_columns(train, ["session_id", "item_id"], (), column=column, origin=origin)
-    tested = None if test is None else read_columns(test, ["session_id", "item_id"], (), column=column, origin=origin)
+    options = TableOptions(column, where, time_format, time_zone, as_json, config, input_name)
+    trained = read(train, ["session_id", "item_id"], (), options)
+    tested = None if test is None else read(test, ["session_id", "item_id"], (), options)
     with _progress("events") as progress:
         run = run_next_item(
             _session_events(trained),
@@ -156,22 +168,27 @@ def next_item(
             progress=progress,
         )
     if not len(run.prequential):
-        raise CommandError(f"{test or train}: no session has two events, so there is no next item to predict")
+        said = "no session has two events, so there is no next item to predict"
+        raise CommandError(f"{test or train}: {said}: is session_id the id of a session?")
+    options.doubt(hardly_a_second_event(trained.ids["session_id"].rows, options.called("session_id")))
     figures = figures_of(run)
     if as_json:
         skipped = sum(table.n_rows - len(table) for table in (trained, tested) if table is not None)
-        _print_json({**_fields(figures), "rows_skipped": skipped})
+        _print_json({**_fields(figures), "rows_skipped": skipped, "warnings": options.doubts})
     else:
         _print(next_item_table(run, figures))
 
 
 @evaluate_app.command()
-def basket(
+def basket(  # noqa: PLR0913 - one for each option
     lines: Annotated[Path, typer.Argument(help="CSV with customer_id, occurred_at and item_id.")],
     *,
     top: TopOption = 20,
-    column: ColumnOption = None,
     input_name: InputOption = None,
+    column: ColumnOption = None,
+    where: WhereOption = None,
+    time_format: TimeFormatOption = None,
+    time_zone: TimeZoneOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -180,7 +197,8 @@ def basket(
     from consumer.evaluate.tables import basket_table
 
     core = _core_settings(config)
-    table = read_columns(lines, ["customer_id", "item_id"], (), column=column, origin=TableOrigin(config, input_name))
+    options = TableOptions(column, where, time_format, time_zone, as_json, config, input_name)
+    table = read(lines, ["customer_id", "item_id"], (), options)
     customers, items = table.ids["customer_id"], table.ids["item_id"]
     with _progress("baskets") as progress:
         run = run_basket(
@@ -191,15 +209,17 @@ def basket(
         )
     report = run.report()
     if not report.n:
-        raise CommandError(f"{lines}: no customer has ordered on two days, so there is no next basket to predict")
+        said = "no customer has ordered on two days, so there is no next basket to predict"
+        raise CommandError(f"{lines}: {said}: is customer_id the id of a customer?")
+    _doubt_orders(table, options)
     if as_json:
-        _print_json({**_fields(report), "rows_skipped": table.n_rows - len(table)})
+        _print_json({**_fields(report), "rows_skipped": table.n_rows - len(table), "warnings": options.doubts})
     else:
         _print(basket_table(run, report))
 
 
 @evaluate_app.command()
-def audience(
+def audience(  # noqa: PLR0913 - one for each option
     lines: Annotated[Path, typer.Argument(help="CSV with customer_id, occurred_at and category.")],
     *,
     within: Annotated[
@@ -207,8 +227,11 @@ def audience(
     ] = None,
     top: Annotated[str, typer.Option(help="The share of customers that an audience holds: 10%.")] = "10%",
     categories: Annotated[int, typer.Option(min=1, max=1000, help="Report so many, the most bought first.")] = 20,
-    column: ColumnOption = None,
     input_name: InputOption = None,
+    column: ColumnOption = None,
+    where: WhereOption = None,
+    time_format: TimeFormatOption = None,
+    time_zone: TimeZoneOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -221,8 +244,10 @@ def audience(
 
     core, share = _core_settings(config), _share(top, "--top")
     within_days = _days(within, "--within") or _whole_days(core.audience.within_days, "audience.within_days")
-    table = read_columns(lines, ["customer_id", "category"], (), column=column, origin=TableOrigin(config, input_name))
+    options = TableOptions(column, where, time_format, time_zone, as_json, config, input_name)
+    table = read(lines, ["customer_id", "category"], (), options)
     customers, names = table.ids["customer_id"], table.ids["category"]
+    _doubt_orders(table, options)
     try:
         with _progress("days") as progress:
             run = run_audience(
@@ -235,7 +260,8 @@ def audience(
     except TooShort as error:
         raise CommandError(f"{lines}: {error}") from None
     if as_json:
-        _print_json({**audience_report(run, share), "rows_skipped": table.n_rows - len(table)})
+        skipped = table.n_rows - len(table)
+        _print_json({**audience_report(run, share), "rows_skipped": skipped, "warnings": options.doubts})
     else:
         _print(audience_tables(run, share))
 
@@ -314,6 +340,15 @@ def _date(text: str | None) -> date | None:
         return datetime.fromisoformat(text).date()
     except ValueError:
         raise CommandError(f"--report-from is {text!r}; give a date, as 2010-12-01") from None
+
+
+def _doubt_orders(table: "Table", options: TableOptions) -> None:
+    """Say what makes it doubtful that the rows are orders of customers."""
+    from consumer.evaluate.doubts import hardly_anybody_again
+
+    ids, name = table.ids["customer_id"], options.called("customer_id")
+    again = hardly_anybody_again(ids.rows, table.occurred_at, name, table.columns)
+    options.doubt(kinds_among_orders(table), again)
 
 
 def _session_events(table: "Table") -> "SessionEvents":

@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from producers.readers import container, jsonl, retailrocket, taobao
-from producers.readers.files import read_pieces
+from producers.readers import container, jsonl, parquet, retailrocket, taobao
+from producers.readers.files import head_of
+from producers.readers.kinds import name_of
 from producers.readers.reader import Reader
 from producers.readers.sorting import MEMORY_ROWS, sorted_rows
 from producers.rows import BadRow, Row, UnreadableFile
 
-READERS: dict[str, Reader] = {module.READER.name: module.READER for module in (container, jsonl, retailrocket, taobao)}
+READERS: dict[str, Reader] = {
+    module.READER.name: module.READER for module in (container, jsonl, parquet, retailrocket, taobao)
+}
 
 __all__ = ["READERS", "BadRow", "Reader", "Row", "UnreadableFile", "detect_format", "read_rows", "sorted_rows"]
 
@@ -28,6 +31,14 @@ def read_rows(
 
 
 def detect_format(path: Path) -> str | None:
-    """Return the name of the format that the file looks like, or None. Raises `UnreadableFile`."""
-    head = next(read_pieces(path), b"")
-    return next((name for name, reader in READERS.items() if reader.detect(head)), None)
+    """Return the name of the format that the file looks like, or None.
+
+    Raises `UnreadableFile` where it can't be opened, is empty, or is something else altogether.
+    """
+    head = head_of(path)
+    if not head:
+        raise UnreadableFile(path, None, "the file is empty")
+    name = next((name for name, reader in READERS.items() if reader.detect(head)), None)
+    if name is None and (other := name_of(head, path)) is not None:
+        raise UnreadableFile(path, None, f"this is {other}")
+    return name

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import msgspec
 
+from producers.readers.kinds import AVRO_MAGIC
 from producers.readers.reader import Reader
+from producers.readers.unpacking import open_unpacked
 from producers.rows import BadRow, Row, UnreadableFile
 from schemas.container import CorruptContainer, Recorded, read_container
-
-_MAGIC = b"Obj\x01"
 
 
 class _Peek(msgspec.Struct):
@@ -33,12 +33,11 @@ def read(path: Path) -> Iterator[Row | BadRow]:
     line = 0
     turns: dict[tuple[str, int], int] = {}
     try:
-        for line, recorded in enumerate(read_container(path), start=1):
-            yield _row(line, recorded, turns)
+        with open_unpacked(path) as file:
+            for line, recorded in enumerate(read_container(file), start=1):
+                yield _row(line, recorded, turns)
     except CorruptContainer as error:
         raise UnreadableFile(path, f"byte {error.position}, after row {line}", str(error)) from error
-    except OSError as error:
-        raise UnreadableFile(path, f"opening or reading, after row {line}", error.strerror or str(error)) from error
 
 
 def _row(line: int, recorded: Recorded, turns: dict[tuple[str, int], int]) -> Row:
@@ -72,7 +71,7 @@ def _look(value: bytes | None) -> _Peek:
 
 def detect(head: bytes) -> bool:
     """Say whether the file starts as an Avro container does."""
-    return head.startswith(_MAGIC)
+    return head.startswith(AVRO_MAGIC)
 
 
 READER = Reader("container", "our Avro container of recorded topics", time_ordered=False, read=read, detect=detect)

@@ -8,10 +8,12 @@ from typing import Any
 
 import orjson
 
-from producers.readers.tables import EXAMPLES, TIME, TOLD_EVERY, Ids, Table, UnusableTable
+from producers.readers.tables import EXAMPLES, TIME, Ids, Table, UnusableTable
 from producers.rows import CLICKSTREAM, NO_EVENT, PURCHASES, BadRow, Row
 
 Columns = Mapping[str, Any]
+
+_TOLD_EVERY = 10_000  # rows
 
 
 def read_event_table(
@@ -19,6 +21,7 @@ def read_event_table(
     rows: Iterable[Row | BadRow],
     ids: Sequence[str],
     numbers: Sequence[str] = (),
+    *,
     progress: Callable[[int], None] = lambda _rows: None,
 ) -> Table:
     """Return the columns `ids` and `numbers`, and the times, of the events in `rows`; `path` is where they are from.
@@ -40,7 +43,7 @@ def read_event_table(
             seen.append(bad)
 
     for number, row in enumerate(rows, start=1):
-        if number % TOLD_EVERY == 0:
+        if number % _TOLD_EVERY == 0:
             progress(number)
         if isinstance(row, BadRow):
             if row.reason == NO_EVENT:
@@ -66,9 +69,11 @@ def read_event_table(
         occurred_at=times,
         ids={name: Ids(list(codes[name]), places[name]) for name in ids},
         numbers=values,
+        columns=[*ids, TIME, *numbers],
         n_rows=len(times) + n_bad.total(),
         n_bad=n_bad,
         examples=examples,
+        kinds=None,
     )
 
 

@@ -1,25 +1,29 @@
-"""Opening recordings: plain, gzip and Zstandard files as numbered lines, in bounded memory.
+"""Files as numbered lines of UTF-8 text, in bounded memory, however they are compressed.
 
-The compression is told by the first bytes of the file, not by its name.
+Byte order marks are no data; UTF-16 and UTF-32 are turned into UTF-8. A file that is no text is named for what it is.
 """
 
+import codecs
 import csv
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-import zstandard
-
+from producers.readers.kinds import name_of
+from producers.readers.unpacking import unpacked
 from producers.rows import BAD_ENCODING, BLANK_LINE, LINE_TOO_LONG, BadRow, UnreadableFile
 
 LINE_LIMIT_BYTES = 16 * 1024 * 1024
-_GZIP_MAGIC = b"\x1f\x8b"
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_ZIP_MAGIC = b"PK\x03\x04"
-_BOM = b"\xef\xbb\xbf"
-# Small pieces bound what one of them can unpack to, and what is lost with a damaged one.
-_PIECE_BYTES = 16 * 1024
+_HEAD_BYTES = 4096  # that recognition has to go by, at least
+# Longest first: that of UTF-32 begins as that of UTF-16 does.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 
 
 class Line(NamedTuple):
@@ -30,88 +34,69 @@ class Line(NamedTuple):
     too_long: bool = False
 
 
-class _Unpacker(Protocol):
-    """What zlib's and zstandard's decompression objects have in common."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, /) -> bytes: ...
+def head_of(path: Path) -> bytes:
+    """Return the beginning of the unpacked content, text in UTF-8; nothing of an empty file. Raises UnreadableFile."""
+    return next(_in_utf8(path), b"")
 
 
 def read_pieces(path: Path) -> Iterator[bytes]:
-    """Yield the unpacked content of the file, piece by piece.
+    """Yield the unpacked content of a text file in UTF-8, piece by piece.
 
-    Raises `UnreadableFile` where the file can't be opened, is damaged, or ends in the middle of compressed data;
-    everything readable before that place has been yielded by then.
+    Raises `UnreadableFile` where the file is no text, can't be opened, is damaged, or ends in the middle of compressed
+    data; everything readable before that place has been yielded by then.
     """
+    pieces = _in_utf8(path)
+    head = next(pieces, b"")
+    if (name := name_of(head, path)) is not None:
+        raise UnreadableFile(path, None, f"this is {name}")
+    yield head
+    yield from pieces
+
+
+def _in_utf8(path: Path) -> Iterator[bytes]:
+    """Yield the pieces in UTF-8, without a byte order mark. The first is large enough to recognise the file by."""
+    pieces = unpacked(path)
+    head = b""
     try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-            file.seek(0)
-            if magic == _ZIP_MAGIC:
-                raise UnreadableFile(path, "byte 0", "this is a zip archive: unpack it first")
-            if magic.startswith(_GZIP_MAGIC):
-                yield from _unpack(path, iter(lambda: file.read(_PIECE_BYTES), b""), _gzip, zlib.error)
-            elif magic == _ZSTD_MAGIC:
-                yield from _unpack(path, iter(lambda: file.read(_PIECE_BYTES), b""), _zstd, zstandard.ZstdError)
-            else:
-                yield from iter(lambda: file.read(_PIECE_BYTES), b"")
-    except OSError as error:
-        raise UnreadableFile(path, "opening or reading", error.strerror or str(error)) from error
-
-
-def _gzip() -> _Unpacker:
-    return zlib.decompressobj(wbits=31)
-
-
-def _zstd() -> _Unpacker:
-    return zstandard.ZstdDecompressor().decompressobj()
-
-
-def _unpack(
-    path: Path, pieces: Iterator[bytes], new: Callable[[], _Unpacker], damage: type[Exception]
-) -> Iterator[bytes]:
-    """Unpack members (gzip) or frames (Zstandard) that follow each other."""
-    unpacker, used_bytes, inside = new(), 0, False
-    for piece in pieces:
-        rest = piece
-        while rest:
-            if not inside and not rest.strip(b"\0"):
-                break  # padding after the last member
-            before = unpacker.copy() if hasattr(unpacker, "copy") else None
-            inside = True
-            try:
-                unpacked = unpacker.decompress(rest)
-            except damage as error:
-                if before is not None:
-                    yield _salvage(before, rest, damage)
-                place = f"byte {used_bytes + len(piece) - len(rest)} or shortly after, of the compressed file"
-                raise UnreadableFile(path, place, f"the compressed data is damaged: {error}") from error
-            if unpacked:
-                yield unpacked
-            rest = unpacker.unused_data if unpacker.eof else b""
-            if unpacker.eof:
-                unpacker, inside = new(), False
-        used_bytes += len(piece)
-    if inside:
-        raise UnreadableFile(path, f"byte {used_bytes} of the compressed file", "the file ends too early")
-
-
-def _salvage(unpacker: _Unpacker, piece: bytes, damage: type[Exception]) -> bytes:
-    """Return what a damaged piece unpacks to before the damage, byte by byte."""
-    found = bytearray()
+        while len(head) < _HEAD_BYTES and (piece := next(pieces, None)) is not None:
+            head += piece
+    except UnreadableFile as error:
+        pieces = _broken(error)
+    mark, encoding = next((each for each in _MARKS if head.startswith(each[0])), (b"", _unmarked(head)))
+    head = head[len(mark) :]
+    if encoding == "utf-8":
+        if head:
+            yield head
+        yield from pieces
+        return
+    # Half of a pair passes through as bytes that are no UTF-8: it costs its own line alone.
+    decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
     try:
-        for at in range(len(piece)):
-            found += unpacker.decompress(piece[at : at + 1])
-    except damage:
-        pass
-    return bytes(found)
+        for piece in chain([head], pieces):
+            yield decoder.decode(piece).encode(errors="surrogatepass")
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise UnreadableFile(path, None, f"the text is no {encoding.upper()} to its end: save it as UTF-8") from error
+
+
+def _broken(error: UnreadableFile) -> Iterator[bytes]:
+    """Yield nothing, and raise what was raised while the beginning was looked at."""
+    yield from ()
+    raise error
+
+
+def _unmarked(head: bytes) -> str:
+    """Return what a text without a byte order mark is written in: in UTF-16 every other byte of Latin letters is 0."""
+    start = head[: _HEAD_BYTES // 2 * 2]
+    half = len(start) // 2
+    even, odd = start[::2].count(0), start[1::2].count(0)
+    if half and not even and odd > 0.8 * half:
+        return "utf-16-le"
+    return "utf-16-be" if half and not odd and even > 0.8 * half else "utf-8"
 
 
 def read_lines(path: Path, limit_bytes: int = LINE_LIMIT_BYTES) -> Iterator[Line]:
-    """Yield the lines of a plain, gzip or Zstandard file, numbered from 1.
+    """Yield the lines of a text file, numbered from 1.
 
     Raises `UnreadableFile` as `read_pieces` does, after the last whole line before the damage.
     """
@@ -133,9 +118,8 @@ def read_lines(path: Path, limit_bytes: int = LINE_LIMIT_BYTES) -> Iterator[Line
 def _line(number: int, data: bytes, limit_bytes: int, *, too_long: bool) -> Line:
     if too_long or len(data) > limit_bytes:
         return Line(number, b"", too_long=True)
-    if number == 1:
-        data = data.removeprefix(_BOM)
-    return Line(number, data.removesuffix(b"\r"))
+    # Files that were put behind each other bring their byte order marks along.
+    return Line(number, data.removeprefix(codecs.BOM_UTF8).removesuffix(b"\r"))
 
 
 def text_of(line: Line) -> str | BadRow:

@@ -3,7 +3,7 @@
 A line is the event itself. Its topic follows from its `kind`; a line may also name it as `topic`, and must where it
 is a product, which has no kind (any other `topic` is a field of the event: what an error is about). Lines without an
 `event_id` get one made of the line number. Whether the event is valid is decided by the consumer, as for every other
-record.
+record; a time in another unit than milliseconds is refused here already, as there is nothing to order or pace it by.
 """
 
 from collections.abc import Iterator
@@ -14,12 +14,14 @@ import orjson
 
 from producers.readers.files import Line, read_lines, text_of
 from producers.readers.reader import Reader
+from producers.readers.times import other_unit
 from producers.rows import (
     BAD_NUMBER,
     CLICKSTREAM,
     INPUT_TOPICS,
     MALFORMED_ROW,
     MISSING_FIELD,
+    OUT_OF_RANGE,
     PRIVACY,
     PRODUCTS,
     PURCHASES,
@@ -57,37 +59,45 @@ def _row(line: Line, latest_ms: int) -> Row | BadRow:
         return BadRow(line.number, MALFORMED_ROW, f"no JSON: {error}")
     if not isinstance(event, dict):
         return BadRow(line.number, MALFORMED_ROW, "the line is JSON, but no object")
+    return row_of(line.number, event, f"jsonl-{line.number}", latest_ms, line.data)
+
+
+def row_of(
+    number: int, event: dict[str, object], new_id: str, latest_ms: int = 0, data: bytes | None = None
+) -> Row | BadRow:
+    """Return the row of one event: on the topic of its kind, with `new_id` where it has no id of its own.
+
+    `latest_ms` is the time of a product, which has none; `data` are the bytes to pass on where nothing changes.
+    """
     named = event.get("topic")
     kind = str(event.get("kind"))
     topic = _TOPIC_OF_KIND.get(kind) or (named if named in INPUT_TOPICS else None)
     if topic is None:
-        return BadRow(line.number, UNKNOWN_KIND, f"kind {kind[:40]!r} belongs to no topic, and `topic` names none")
+        return BadRow(number, UNKNOWN_KIND, f"kind {kind[:40]!r} belongs to no topic, and `topic` names none")
     if topic == PRODUCTS:
-        return _product(line, event, latest_ms)
-    return _event(line, topic, kind, event)
-
-
-def _event(line: Line, topic: str, kind: str, event: dict[str, object]) -> Row | BadRow:
+        return _product(number, event, latest_ms)
     customer, at_ms = event.get("customer_id"), event.get("occurred_at")
     if not isinstance(customer, str) or not customer:
-        return BadRow(line.number, MISSING_FIELD, "`customer_id` is missing")
+        return BadRow(number, MISSING_FIELD, "`customer_id` is missing or no text")
     if isinstance(at_ms, bool) or not isinstance(at_ms, int):
-        return BadRow(line.number, BAD_NUMBER, "`occurred_at` is missing or no whole number of milliseconds")
+        return BadRow(number, BAD_NUMBER, "`occurred_at` is missing or no whole number of milliseconds")
     if abs(at_ms) >= _TOO_LARGE_MS:
-        return BadRow(line.number, BAD_NUMBER, "`occurred_at` is larger than any time that a record can have")
-    value = line.data
-    if event.get("topic") == topic or "event_id" not in event:
-        event.setdefault("event_id", f"jsonl-{line.number}")
-        value = _without_topic(event, topic)
-    return Row(topic, at_ms, customer.encode(), value, line.number, kind)
+        return BadRow(number, BAD_NUMBER, "`occurred_at` is larger than any time that a record can have")
+    if (unit := other_unit(at_ms)) is not None:
+        said = f"`occurred_at` looks like {unit} since 1970: expected milliseconds"
+        return BadRow(number, OUT_OF_RANGE, said)
+    if data is None or event.get("topic") == topic or "event_id" not in event:
+        event.setdefault("event_id", new_id)
+        data = _without_topic(event, topic)
+    return Row(topic, at_ms, customer.encode(), data, number, kind)
 
 
-def _product(line: Line, event: dict[str, object], latest_ms: int) -> Row | BadRow:
+def _product(number: int, event: dict[str, object], latest_ms: int) -> Row | BadRow:
     """A product has no time of its own: it stands where it stands in the file."""
     item = event.get("item_id")
     if not isinstance(item, str) or not item:
-        return BadRow(line.number, MISSING_FIELD, "`item_id` is missing")
-    return Row(PRODUCTS, latest_ms, item.encode(), _without_topic(event, PRODUCTS), line.number, "product")
+        return BadRow(number, MISSING_FIELD, "`item_id` is missing")
+    return Row(PRODUCTS, latest_ms, item.encode(), _without_topic(event, PRODUCTS), number, "product")
 
 
 def _without_topic(event: dict[str, object], topic: str) -> bytes:

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import msgspec
 
 from producers.readers import container, detect_format
+from producers.readers.kinds import is_parquet
 from producers.readers.reader import Reader
-from producers.readers.records import Numbered, Record, json_records, table_records
+from producers.readers.records import Numbered, Record, csv_records, json_records, parquet_records
 from producers.rows import NO_EVENT, BadRow, Row, UnreadableFile
 from schemas.errors import InvalidRecord
 
@@ -97,8 +98,10 @@ def what_becomes(path: Path, mapper: RecordMapper) -> Iterator[tuple[int, Any, B
 
 
 def _records(path: Path, mapper: RecordMapper) -> Iterator[Numbered]:
+    if is_parquet(path):
+        return parquet_records(path)
     if mapper.form == "csv":
-        return table_records(path, mapper.columns, mapper.separator)
+        return csv_records(path, mapper.columns, mapper.separator)
     if mapper.form == "json":
         return json_records(path)
     said = f"[inputs.{mapper.name}] is for {mapper.form}, which stands in topics: make a file with `nextbest record`"

@@ -1,4 +1,4 @@
-"""The records of a file as they stand there, for a mapping to make events of: JSON, one or many a file, and CSV."""
+"""The records of a file as they stand there, for a mapping to make events of: JSON, CSV or Parquet."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -7,8 +7,9 @@ from typing import Any
 
 import orjson
 
+from producers.readers.csv_records import CsvFile, NoHeader
 from producers.readers.files import Line, read_lines, read_pieces, text_of
-from producers.readers.tables import SEPARATORS, csv_records, split_record
+from producers.readers.parquet import ParquetFile
 from producers.rows import BLANK_LINE, MALFORMED_ROW, BadRow, UnreadableFile
 
 DOCUMENT_BYTES = 256 * 1024 * 1024  # of a file that is one JSON document, which has to be held as a whole
@@ -57,34 +58,36 @@ def _of_document(path: Path) -> Iterator[Numbered]:
             said = f"one JSON document of over {DOCUMENT_BYTES >> 20} MiB: write one record a line, as jq -c '.[]' does"
             raise UnreadableFile(path, "the beginning", said)
     try:
-        document = orjson.loads(held.removeprefix(b"\xef\xbb\xbf"))
+        document = orjson.loads(bytes(held))
     except orjson.JSONDecodeError as error:
         said = f"neither JSON lines nor one JSON document: {error.msg}"
         raise UnreadableFile(path, f"line {error.lineno}", said) from None
     yield from enumerate(document if isinstance(document, list) else [document], start=1)
 
 
-def table_records(path: Path, columns: Sequence[str] = (), separator: str | None = None) -> Iterator[Numbered]:
+def csv_records(path: Path, columns: Sequence[str] = (), separator: str | None = None) -> Iterator[Numbered]:
     """Yield the records of a CSV file: column → text. Without `columns` the first line names them.
 
-    `separator` is what stands between columns; without one it is the most frequent of `SEPARATORS` in the first line.
-    Raises `UnreadableFile`.
+    `separator` is what stands between columns; it is seen from the first line if not given. Raises `UnreadableFile`.
     """
-    lines = read_lines(path)
-    first = next(lines, None)
-    if first is None:
-        return
-    text = text_of(first)
-    if isinstance(text, BadRow):
-        raise UnreadableFile(path, "line 1", text.message)
-    between = separator or max(SEPARATORS, key=text.count)
-    names = list(columns) or [name.strip() for name in split_record(text, between) or []]
-    for number, fields in csv_records(chain((first,), lines) if columns else lines, between):
-        if isinstance(fields, BadRow):
-            if fields.reason != BLANK_LINE:
-                yield fields
-        elif len(fields) != len(names):
-            said = f"{len(fields)} columns, {len(names)} expected: {', '.join(names[:8])}"
+    try:
+        file = CsvFile(path, columns, separator)
+    except NoHeader as error:
+        raise UnreadableFile(path, None, str(error)) from None
+    for number, values in file.records():
+        if isinstance(values, BadRow):
+            if values.reason != BLANK_LINE:
+                yield values
+        elif len(values) != len(file.columns):
+            said = f"{len(values)} columns, {len(file.columns)} expected: {', '.join(file.columns[:8])}"
             yield BadRow(number, MALFORMED_ROW, said)
         else:
-            yield number, dict(zip(names, map(str.strip, fields), strict=True))
+            # A value that is not UTF-8 is nothing.
+            yield number, {name: value and value.strip() for name, value in zip(file.columns, values, strict=True)}
+
+
+def parquet_records(path: Path) -> Iterator[Numbered]:
+    """Yield the records of a Parquet file: column → value. Raises `UnreadableFile`."""
+    file = ParquetFile(path)
+    for number, values in enumerate(file.rows(file.columns), start=1):
+        yield number, dict(zip(file.columns, values, strict=True))

@@ -150,7 +150,7 @@ def test_skipped_rows_are_told_on_standard_error(nextbest: NextBest, tmp_path: P
     answer = nextbest("evaluate", "churn", path, *CHURN)
     n = len(path.read_text().splitlines())
     assert f"skipped 1 of {n - 1} rows: no customer_id (line {n - 1})" in answer.stderr
-    assert f"skipped 1 of {n - 1} rows: occurred_at is no time in ISO 8601" in answer.stderr
+    assert f"skipped 1 of {n - 1} rows: occurred_at is no time that can be read" in answer.stderr
     assert f"'someday' (line {n})" in answer.stderr
     whole = figures(nextbest("evaluate", "churn", orders, *CHURN))
     assert figures(answer) == whole | {"rows_skipped": 2}
@@ -168,6 +168,12 @@ def test_skipped_rows_are_told_on_standard_error(nextbest: NextBest, tmp_path: P
         ((*("churn", "ORDERS"), *CHURN, "--report-from", "2030-01-01"), "no row counts on 2030-01-01 or later"),
         (("churn", "ORDERS", "--column", "who=me"), "--column is 'who=me'; give NAME=IN_FILE, where NAME is one of"),
         (("churn", "/none.csv"), "/none.csv"),
+        (("churn", "ORDERS", "--where", "item_id"), "--where is 'item_id'; give COLUMN=VALUE, as event_type=purchase"),
+        (("churn", "ORDERS", "--where", "kind=order"), "no column kind to pick rows by; found customer_id"),
+        (("churn", "ORDERS", "--where", "item_id=z"), "no row has item_id=z; found item_id=i"),
+        (("churn", "ORDERS", "--time-format", "when"), "'when' is no time format; give iso, seconds"),
+        (("churn", "ORDERS", "--time-zone", "home"), "'home' is no time zone; give one such as Europe/Berlin"),
+        (("churn", "/tmp"), "/tmp: this is a directory"),
         (("next-item", "ORDERS"), "no column session_id; found customer_id, order_id"),
         (("next-item", "ORDERS", "--column", "session_id=order_id"), "no session has two events"),
         (("basket", "ORDERS", "--column", "customer_id=order_id"), "no customer has ordered on two days"),
@@ -185,16 +191,68 @@ def test_a_mistake_is_one_sentence_with_exit_code_2(
 
 
 @pytest.mark.parametrize("command", ["churn", "basket"])
-def test_a_placeholder_for_an_unknown_date_is_a_mistake(
+def test_placeholders_for_unknown_dates_are_a_mistake(
     nextbest: NextBest, tmp_path: Path, orders: Path, command: str
 ) -> None:
-    """Else a backtest would live through each day of eight thousand years."""
+    """Else a backtest would live through each day of eight thousand years. One alone is left out and named."""
     path = tmp_path / "orders.csv"
-    path.write_text(orders.read_text() + "c1,o1,9999-12-31,1,i1\n", encoding="utf-8")
+    path.write_text(orders.read_text() + "c1,o1,9999-12-31,1,i1\n" * 9, encoding="utf-8")
     answer = nextbest("evaluate", command, path)
     assert (answer.exit_code, answer.stdout) == (2, "")
     assert "rows are dated from 2024-01-" in answer.stderr
     assert "to 9999-12-31, over 100 years" in answer.stderr
+    path.write_text(orders.read_text() + "c1,o1,9999-12-31,1,i1\n", encoding="utf-8")
+    (warning,) = figures(nextbest("evaluate", "basket", path, "--json"))["warnings"]
+    assert "far from that of all other rows" in warning
+    assert f"'9999-12-31' (line {len(path.read_text().splitlines())})" in warning
+
+
+def test_what_makes_figures_doubtful_is_said(nextbest: NextBest, tmp_path: Path, orders: Path) -> None:
+    """Views read as orders, ids that are new for each order, labels that hardly vary: as warnings, or in the JSON."""
+    header, *rows = orders.read_text().splitlines()
+    views = [row.replace(",o", ",v", 1) + ",view" for row in rows]
+    path = tmp_path / "events.csv"
+    lines = [f"{header},event_type", *(f"{row},purchase" for row in rows), *views]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (warning,) = figures(nextbest("evaluate", "basket", path, "--json"))["warnings"]
+    assert f"column event_type (purchase {len(rows):,}, view {len(rows):,})" in warning
+    assert "--where event_type=VALUE" in warning
+    picked = nextbest("evaluate", "churn", path, *CHURN, "--where", "event_type=purchase")
+    assert figures(picked) == figures(nextbest("evaluate", "churn", orders, *CHURN))
+    column = ("--column", "customer_id=order_id")
+    again, labels = figures(nextbest("evaluate", "churn", orders, *CHURN, *column))["warnings"]
+    assert "customers have ordered once only: is order_id the id of a customer?" in again
+    assert "The file also has customer_id" in again
+    assert "churn rate 1.000: labels hardly vary" in labels
+    answer = nextbest("evaluate", "churn", orders, *CHURN[:-1], *column)
+    assert answer.exit_code == 0
+    assert answer.stderr.count("warning: ") == 2
+
+
+def test_more_than_one_bad_row_in_a_hundred_is_a_warning(nextbest: NextBest, tmp_path: Path, orders: Path) -> None:
+    """With the commonest reason; fewer are told, but no warning."""
+    path = tmp_path / "orders.csv"
+    path.write_text(orders.read_text() + "c1,o1,2024-02-01,much,i1\n" * 20, encoding="utf-8")
+    (warning,) = figures(nextbest("evaluate", "churn", path, *CHURN))["warnings"]
+    assert "rows (3.2%) could not be used; 20 of them: amount is no number of 0 or more: 'much'" in warning
+
+
+def test_times_are_read_as_was_said(nextbest: NextBest, tmp_path: Path, orders: Path) -> None:
+    """In a format of one's own, and in the zone of the shop."""
+    header, *rows = orders.read_text().splitlines()
+    path = tmp_path / "orders.csv"
+    lines = [header]
+    for row in rows:
+        customer, order, at, amount, item = row.split(",")
+        lines.append(f"{customer},{order},{datetime.fromisoformat(at):%d/%m/%y %H:%M:%S},{amount},{item}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    refused = nextbest("evaluate", "churn", path, *CHURN)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "say how it is written with --time-format" in refused.stderr
+    pattern = ("--time-format", "%d/%m/%y %H:%M:%S")
+    assert figures(nextbest("evaluate", "churn", path, *CHURN, *pattern))["all"]["n"] > 0
+    shifted = figures(nextbest("evaluate", "churn", path, *CHURN, *pattern, "--time-zone", "Asia/Tokyo"))
+    assert shifted != figures(nextbest("evaluate", "churn", path, *CHURN, *pattern))
 
 
 def test_a_file_without_a_row_that_counts_says_why(nextbest: NextBest, tmp_path: Path) -> None:
