@@ -247,7 +247,7 @@ def _in_words(mapped: "MappedEvent") -> str:
 
 def _fault_in_words(invalid: "InvalidRecord") -> str:
     found = getattr(invalid, "found", None)
-    shown = "" if found is None else f" (found: {str(found)[:_SHOWN_CHARACTERS]!r})"
+    shown = "" if found is None else f" (found: {repr(found)[:_SHOWN_CHARACTERS]})"
     return f"WRONG, {invalid.reason}: {invalid.message}{shown}"
 
 

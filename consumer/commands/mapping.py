@@ -1,5 +1,6 @@
 """Which mapping of the configuration a file is read by. Producers and the replay are handed what is found."""
 
+import logging
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
     from consumer.config import Config
     from consumer.inputs.mapper import Mapper
     from producers.readers import Reader
+    from schemas.codec import Decoder
     from schemas.registry import SchemaSource
+
+log = logging.getLogger("nextbest")
 
 InputOption = Annotated[
     str | None,
@@ -106,6 +110,36 @@ def mappers_of(sections: MappingOf[str, Any], config: "Config") -> "dict[str, Ma
     return {
         name: Mapper(mapping_of(name, section), source, max_value_bytes=largest) for name, section in sections.items()
     }
+
+
+def live_decoder(decoder: "Decoder", config: "Config") -> "Decoder":
+    """Return what a worker reads its input topics with: `decoder`, or one that maps those that an input is for.
+
+    A worker reads the canonical topics, so it is their names that an input has to have; what the others hold has to be
+    published to these first, and a warning says so. Raises CommandError for a mapping that a worker can't use.
+    """
+    from consumer.inputs.mapper import MappedDecoder
+
+    logical = {config.topics.name(topic): topic for topic in ("clickstream", "purchases", "privacy")}
+    by_topic: dict[str, Mapper] = {}
+    for name, mapper in mappers_of(config.inputs, config).items():
+        for topic in mapper.mapping.topics:
+            if topic not in logical:
+                log.warning(
+                    "[inputs.%s] %s is no topic that a worker reads: publish what it becomes first", name, topic
+                )
+                continue
+            if mapper.mapping.uses_envelope:
+                raise CommandError(
+                    f"[inputs.{name}] maps the key or the time of records, which a worker can't: {topic}"
+                )
+            if logical[topic] in by_topic:
+                other = by_topic[logical[topic]].name
+                raise CommandError(f"{topic} is a topic of the inputs {other} and {name}: it can be of one alone")
+            by_topic[logical[topic]] = mapper
+    if not by_topic:
+        return decoder
+    return MappedDecoder(by_topic, schema_source_of(config), config.topics.max_record_bytes)
 
 
 def _instead(sections: MappingOf[str, Any]) -> str:

@@ -17,7 +17,7 @@ from consumer.commands.common import (
     to_people,
 )
 from consumer.commands.errors import CommandError
-from consumer.commands.mapping import InputOption, form_of_file, mapped_form
+from consumer.commands.mapping import InputOption, form_of_file, live_decoder, mapped_form
 from consumer.commands.produce import FormatOption
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def _verify_topics(config: Path | None) -> "Verdict":
     from consumer.store.memory import MemoryState
 
     settings = configured(config)
-    core, (decoder, _) = settings.core_settings(), codec_of(settings)
+    core, decoder = settings.core_settings(), live_decoder(codec_of(settings)[0], settings)
     require_topics(admin(settings.kafka), settings.kafka, settings.topics)
     with progress_bar() as bar, stopped_by_signals() as stop:
         task = bar.add_task("records derived again", total=None)

@@ -217,6 +217,21 @@ class Mapping:
         self.form = form
         self.rules = rules
 
+    @property
+    def uses_envelope(self) -> bool:
+        """Whether it maps the key of a record, or the broker's time."""
+        return not ENVELOPE.isdisjoint(self._names())
+
+    def _names(self) -> set[str]:
+        """Return all names that its paths go by."""
+        found: set[str] = set()
+        for rule in self.rules:
+            found.update(*(path.names for path in (rule.when, rule.each) if path is not None), rule.kind.names)
+            for plan in rule.plans.values():
+                of_lines = plan.lines.fields if plan.lines is not None else ()
+                found.update(*(field.names for _, field in (*plan.fields, *plan.context, *of_lines)))
+        return found
+
     def of_record(self, record: Any) -> list[Canonical | InvalidRecord]:
         """Return what a record becomes, nothing among it. The record is written to: hand in one of your own."""
         if isinstance(record, list):

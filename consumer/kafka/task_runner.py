@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from consumer.core.catalogue import Catalogue
 from consumer.core.customer.working_set import WorkingSet
 from consumer.core.decision.budget import Budget
-from consumer.core.intake import Rejection
+from consumer.core.intake import NO_EVENT, Rejection
 from consumer.core.journal import ClosedCommit, OpenCommit, encode_task_record
 from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.merge import INPUT_TOPICS, EventTimeMerge, MergeRecord
@@ -122,6 +122,9 @@ class TaskRunner:
             if rejection is None:
                 n_accepted += 1
                 counts[record.topic, record.event.kind] += 1  # type: ignore[union-attr]  # a Rejection is never accepted
+            elif rejection.reason == NO_EVENT:
+                n_accepted += 1
+                counts[record.topic, NO_EVENT] += 1
             else:
                 self._limit.accepted(n_accepted)
                 n_accepted = 0
