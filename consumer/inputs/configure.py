@@ -287,7 +287,7 @@ class _Plans:
                 except BadField as error:
                     self.problems.append((key, str(error)))
             if (field := self._compiled[key]) is not None:
-                found.append((name, field))
+                found.append((name, field.read, field))
         return tuple(found)
 
 

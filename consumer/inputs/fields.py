@@ -169,8 +169,13 @@ def _joined(getters: Sequence[Getter], between: str) -> Getter:
     """All parts are needed: half an id is another id."""
 
     def get(record: Any) -> Any:
-        parts = [getter(record) for getter in getters]
-        return None if None in parts or "" in parts else between.join(map(to_text, parts))
+        parts = []
+        for getter in getters:
+            part = getter(record)
+            if part is None or part == "":
+                return None
+            parts.append(part if part.__class__ is str else to_text(part))
+        return between.join(parts)
 
     return get
 
@@ -242,14 +247,7 @@ def _reader(
 
     default = constant("default", spec["default"]) if "default" in spec else None
     if "table" not in spec:
-
-        def read(record: Any) -> Any:
-            value = raw(record)
-            if value is None or (value.__class__ is str and value in none):
-                return default
-            return convert(value)
-
-        return read
+        return _plain_reader(raw, convert, none, default)
     table = {written: constant(f"table.{written}", value) for written, value in spec["table"].items()}
     otherwise: Callable[[Any], Any] = convert
     if "otherwise" in spec:
@@ -264,6 +262,29 @@ def _reader(
         return table[key] if key in table else otherwise(value)
 
     return renamed
+
+
+def _plain_reader(raw: Getter, convert: Convert, none: frozenset[str], default: Any) -> Getter:
+    """Return what gets and converts. What is already what it has to be, as nearly everything is, is not converted."""
+    if convert is to_text:
+
+        def read_text(record: Any) -> Any:
+            value = raw(record)
+            if value.__class__ is str:
+                return default if value in none else value
+            if value.__class__ is int:
+                return str(value)
+            return default if value is None else convert(value)
+
+        return read_text
+
+    def read(record: Any) -> Any:
+        value = raw(record)
+        if value is None or (value.__class__ is str and value in none):
+            return default
+        return convert(value)
+
+    return read
 
 
 def _written(value: Any) -> str:

@@ -1,7 +1,8 @@
 """The seam: a mapping between the bytes of a shop's record and the canonical events that everything else works on.
 
-What a mapping makes is written as a canonical JSON record and judged by the codec like any other, so there is one set
-of rules for what an event may be. A worker hands in a `MappedDecoder` where it would have a plain decoder.
+What a mapping makes is judged by the structs of canonical records, and where it doesn't hold by the codec, as a record
+in JSON: so there is one set of rules for what an event may be. A worker is handed a `MappedDecoder` where it would have
+a plain decoder.
 """
 
 from collections.abc import Mapping as MappingOf
@@ -9,13 +10,14 @@ from typing import Any
 
 import msgspec
 import orjson
+from msgspec import ValidationError, convert
 
 from consumer.inputs.mapping import KEY, ROWS, TIMESTAMP, Canonical, Mapping, WrongValue
 from consumer.inputs.records import record_reader
 from schemas.codec import MAX_VALUE_BYTES, Decoder
 from schemas.errors import InvalidRecord
 from schemas.events import Event, Product
-from schemas.registry import SchemaSource
+from schemas.registry import STRUCTS, SchemaSource
 
 NO_EVENT = "no_event"
 
@@ -31,16 +33,26 @@ class NoEvent(InvalidRecord):
 class MappedEvent(msgspec.Struct, frozen=True):
     """One canonical record that a shop's record became.
 
-    `topic` is the logical name, `key` what it must be keyed by, `occurred_at` its time in epoch milliseconds (None for
-    a product without one), `value` the record in JSON, `event` the same record, validated.
+    `topic` is the logical name, `occurred_at` its time in epoch milliseconds (None for a product without one), `tree`
+    the record as plain data, `event` the same record, validated.
     """
 
     topic: str
     kind: str
-    key: bytes
     occurred_at: int | None
-    value: bytes
+    tree: dict[str, Any]
     event: Event | Product
+
+    @property
+    def key(self) -> bytes:
+        """What the record must be keyed by."""
+        event = self.event
+        return (event.item_id if isinstance(event, Product) else event.customer_id).encode()
+
+    @property
+    def value(self) -> bytes:
+        """The record in JSON."""
+        return orjson.dumps(self.tree)
 
 
 Becomes = list[MappedEvent | InvalidRecord]
@@ -129,17 +141,18 @@ class Mapper:
         return self.of_record({**rows[0], ROWS: rows})
 
     def _judged(self, canonical: Canonical) -> MappedEvent | InvalidRecord:
-        plan = canonical.plan
+        plan, tree = canonical.plan, canonical.tree
         try:
-            value = orjson.dumps(canonical.tree, default=str)
-            event: Event | Product = self._decoder.decode(plan.topic, value)
-        except InvalidRecord as invalid:
-            return canonical.complaint or self._explained(canonical, invalid)
-        except orjson.JSONEncodeError:  # a number beyond 64 bits, or text with half a character in it
-            said = f"{self._where} {plan.kind}: holds a text or a number that JSON can't hold"
-            return canonical.complaint or InvalidRecord("invalid", "value", said)
-        key = event.item_id if isinstance(event, Product) else event.customer_id
-        return MappedEvent(plan.topic, plan.kind, key.encode(), canonical.at_ms, value, event)
+            event: Event | Product = convert(tree, STRUCTS[plan.topic])  # type: ignore[assignment]  # of these topics
+        except ValidationError:
+            try:
+                event = self._decoder.decode(plan.topic, orjson.dumps(tree, default=str))
+            except InvalidRecord as invalid:
+                return canonical.complaint or self._explained(canonical, invalid)
+            except orjson.JSONEncodeError:  # a number beyond 64 bits, or text with half a character in it
+                said = f"{self._where} {plan.kind}: holds a text or a number that JSON can't hold"
+                return canonical.complaint or InvalidRecord("invalid", "value", said)
+        return MappedEvent(plan.topic, plan.kind, canonical.at_ms, tree, event)
 
     def _explained(self, canonical: Canonical, invalid: InvalidRecord) -> InvalidRecord:
         """Return the codec's error with where the mapping takes the field from, and what to change."""

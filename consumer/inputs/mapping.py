@@ -45,7 +45,7 @@ class Canonical(NamedTuple):
     complaint: InvalidRecord | None
 
 
-Fields = tuple[tuple[str, Field], ...]
+Fields = tuple[tuple[str, Getter, Field], ...]  # name, what reads it, all that is known of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,9 @@ class Lines:
             if self.each is not None:
                 record[EACH] = element
             line: dict[str, Any] = {}
-            for name, field in self.fields:
+            for name, read, field in self.fields:
                 try:
-                    value = field.read(record)
+                    value = read(record)
                 except (Unusable, CannotEvaluate) as error:
                     found = field.raw(record) if isinstance(error, Unusable) else None
                     complaint = complaint or plan.wrong(f"lines[{number}].{name}", field.source, error, found)
@@ -117,9 +117,9 @@ class Plan:
 
     def _read(self, fields: Fields, record: dict[str, Any]) -> dict[str, Any]:
         tree: dict[str, Any] = {}
-        for name, field in fields:
+        for name, read, field in fields:
             try:
-                value = field.read(record)
+                value = read(record)
             except (Unusable, CannotEvaluate) as error:
                 found = field.raw(record) if isinstance(error, Unusable) else None
                 raise self.wrong(name, field.source, error, found) from None
@@ -138,9 +138,9 @@ class Plan:
         if first.startswith("lines") and self.lines is not None:
             if not rest:
                 return None if self.lines.each is None else f"`{self.lines.each.text}`"
-            return next((field.source for each, field in self.lines.fields if each == rest), None)
+            return next((field.source for each, _, field in self.lines.fields if each == rest), None)
         fields = self.context if first == "context" else self.fields
-        return next((field.source for each, field in fields if each == (rest or first)), None)
+        return next((field.source for each, _, field in fields if each == (rest or first)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ class Mapping:
             found.update(*(path.names for path in (rule.when, rule.each) if path is not None), rule.kind.names)
             for plan in rule.plans.values():
                 of_lines = plan.lines.fields if plan.lines is not None else ()
-                found.update(*(field.names for _, field in (*plan.fields, *plan.context, *of_lines)))
+                found.update(*(field.names for _, _, field in (*plan.fields, *plan.context, *of_lines)))
         return found
 
     def of_record(self, record: Any) -> list[Canonical | InvalidRecord]:

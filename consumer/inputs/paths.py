@@ -105,6 +105,14 @@ def _chain(names: list[str]) -> Getter:
     if len(names) == 1:
         name = names[0]
         return lambda record: record.get(name) if isinstance(record, dict) else None
+    if len(names) == 2:
+        first, second = names
+
+        def get_two(record: Any) -> Any:
+            inner = record.get(first) if isinstance(record, dict) else None
+            return inner.get(second) if isinstance(inner, dict) else None
+
+        return get_two
 
     def get(record: Any) -> Any:
         for name in names:
@@ -202,15 +210,36 @@ def _filter(node: dict[str, Any]) -> Getter | None:
     if parts is None:
         return None
     base, inner, condition = parts
+    if (named := _name_and_text(node["children"][2])) is not None:
+        name, text = named
+
+        def get_named(record: Any) -> Any:
+            elements = base(record)
+            if not isinstance(elements, list):
+                return None
+            found = [inner(each) for each in elements if isinstance(each, dict) and each.get(name) == text]
+            return [value for value in found if value is not None]
+
+        return get_named
 
     def get(record: Any) -> Any:
         elements = base(record)
         if not isinstance(elements, list):
             return None
-        found = (inner(element) for element in elements if not is_false(condition(element)))
+        found = [inner(element) for element in elements if not is_false(condition(element))]
         return [value for value in found if value is not None]
 
     return get
+
+
+def _name_and_text(condition: dict[str, Any]) -> tuple[str, str] | None:
+    """Return the two sides of ``name == 'text'``, as named values are looked for; None of another condition."""
+    if condition["type"] != "comparator" or condition["value"] != "eq":
+        return None
+    left, right = condition["children"]
+    if left["type"] != "field" or right["type"] != "literal" or not isinstance(right["value"], str):
+        return None
+    return left["value"], right["value"]
 
 
 _CLOSURES: dict[str, Callable[[dict[str, Any]], Getter | None]] = {

@@ -133,9 +133,13 @@ def _iso_reader(zone: tzinfo) -> Convert:
     def read(value: Any) -> int:
         if isinstance(value, str):
             try:
-                return _epoch_ms(datetime.fromisoformat(value), zone)
+                moment = datetime.fromisoformat(value)
+                if moment.tzinfo is None:
+                    return _epoch_ms(moment, zone)
+                at_ms = round(moment.timestamp() * 1000)
             except ValueError:
                 return _oddly_written(value)
+            return at_ms if at_ms >= 0 else _checked(at_ms)
         if isinstance(value, date):
             return _epoch_ms(datetime.fromisoformat(value.isoformat()), zone)
         if isinstance(value, int | float) and not isinstance(value, bool):

@@ -72,7 +72,7 @@ def test_a_field_that_only_other_kinds_have_may_be_common_to_all_rules() -> None
     rules = '[[events]]\nkind = "item_view"\n[[events]]\nkind = "order"\namount = "sum"\n'
     mapping = mapping_of("shop", section(HEAD + common + rules))
     plans = [plan for rule in mapping.rules for plan in rule.plans.values()]
-    assert [[name for name, _ in plan.fields] for plan in plans] == [
+    assert [[name for name, _, _ in plan.fields] for plan in plans] == [
         ["event_id", "customer_id", "occurred_at", "item_id"],
         ["event_id", "customer_id", "occurred_at", "order_id", "amount"],
     ]

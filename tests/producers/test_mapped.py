@@ -170,9 +170,8 @@ def test_records_that_become_no_event_are_counted_apart_when_published(tmp_path:
     """They are neither published nor bad."""
 
     class Nowhere:
-        delivered: Counter[str] = Counter()
-        failed: Counter[str] = Counter()
-        kinds: Counter[str] = Counter()
+        def __init__(self) -> None:
+            self.delivered, self.failed, self.kinds = (Counter[str]() for _ in range(3))
 
         def send(self, row: Row, *, keep_partition: bool = False) -> None: ...
         def serve(self, timeout_s: float = 0.0) -> None: ...
