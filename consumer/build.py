@@ -9,8 +9,8 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 # Whatever computes or encodes a number that ends up in a decision.
-_PACKAGES = ("consumer.core", "schemas")
-_LIBRARIES = ("river", "numpy", "msgspec", "orjson", "fastavro", "tzdata")
+_PACKAGES = ("consumer.core", "consumer.inputs", "schemas")
+_LIBRARIES = ("river", "numpy", "msgspec", "orjson", "fastavro", "jmespath", "tzdata")
 
 
 def product_version() -> str:
@@ -22,7 +22,8 @@ def product_version() -> str:
 def build_fingerprint() -> str:
     """Return version, code digest and platform as one line, the same wherever the same numbers are to be expected.
 
-    The digest is over the sources of the core and the schemas and the versions of the libraries that compute with them.
+    The digest is over the sources of the core, the mappings and the schemas, and the versions of the libraries that
+    compute with them.
     """
     digest = blake2b(digest_size=8)
     for package in _PACKAGES:
@@ -41,7 +42,7 @@ def _sources(folder: Traversable, name: str) -> list[tuple[str, bytes]]:
     found = []
     for entry in folder.iterdir():
         inner = f"{name}/{entry.name}"
-        if entry.is_dir() and entry.name not in {"__pycache__", "examples"}:
+        if entry.is_dir() and entry.name not in {"__pycache__", "examples", "like"}:
             found += _sources(entry, inner)
         elif entry.name.endswith((".py", ".toml", ".avsc")):
             found.append((inner, entry.read_bytes()))

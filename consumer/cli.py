@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from consumer.commands import broker, evaluate, models, produce, recorded, settings, trying
+from consumer.commands import broker, evaluate, inputs, models, produce, recorded, settings, trying
 from consumer.commands.errors import explained
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ broker.add_to(app)
 produce.add_to(app)
 recorded.add_to(app)
 evaluate.add_to(app)
+inputs.add_to(app)
 models.add_to(app)
 trying.add_to(app)
 settings.add_to(app)

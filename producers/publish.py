@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from producers.clients import Properties, new_producer, reach
 from producers.pacing import DAY_MS, Pace
-from producers.rows import BadRow, Row, UnreadableFile
+from producers.rows import NO_EVENT, BadRow, Row, UnreadableFile
 
 PROGRESS_EVERY_S = 0.5
 _SERVE_EVERY_ROWS = 1_000
@@ -37,7 +37,7 @@ class Progress:
 class PublishReport:
     """What came of a run.
 
-    `rows` = rows published + rows `merged` into them + bad rows; each row published was `delivered` or has `failed`.
+    `rows` = rows published + rows `merged` into them + bad rows + those `skipped`, which become no event by their mapping; each row published was `delivered` or has `failed`.
     `unreadable` says where a file broke off.
     """
 
@@ -48,6 +48,7 @@ class PublishReport:
     failed: dict[str, int]  # by name of the Kafka error
     seconds: float
     unreadable: str | None = None
+    skipped: int = 0
     examples_of_bad: tuple[BadRow, ...] = field(default=())  # the first of each reason
     merged: int = 0  # further rows of an order of several
 
@@ -149,7 +150,7 @@ def publish_rows(
     pace, started_s = Pace(speed, longest_gap_ms), clock()
     bad: Counter[str] = Counter()
     examples: dict[str, BadRow] = {}
-    count, merged, event_ms, told_s, unreadable = 0, 0, 0, started_s, None
+    count, merged, skipped, event_ms, told_s, unreadable = 0, 0, 0, 0, started_s, None
 
     def tell() -> None:
         if progress is not None:
@@ -167,8 +168,11 @@ def publish_rows(
     try:
         for row in rows:
             if isinstance(row, BadRow):
-                bad[row.reason] += 1
-                examples.setdefault(row.reason, row)
+                if row.reason == NO_EVENT:
+                    skipped += 1
+                else:
+                    bad[row.reason] += 1
+                    examples.setdefault(row.reason, row)
             else:
                 if not wait_for(row):
                     break
@@ -189,6 +193,7 @@ def publish_rows(
         delivered=dict(publisher.delivered),
         kinds=dict(publisher.kinds),
         bad=dict(bad),
+        skipped=skipped,
         failed=dict(publisher.failed),
         seconds=clock() - started_s,
         unreadable=unreadable,

@@ -65,7 +65,7 @@ def record(
     started_s = clock()
     admin = new_admin(bootstrap, properties)
     reach(admin, bootstrap)
-    places = _places(admin, [prefix + topic for topic in topics])
+    places = places_of(admin, [prefix + topic for topic in topics])
     try:
         first, end = first_offsets(admin, places), next_offsets(admin, places)
     except KafkaException as error:
@@ -156,7 +156,8 @@ def _headers(message: Message) -> tuple[tuple[str, bytes | None], ...]:
     return tuple((name, value.encode() if isinstance(value, str) else value) for name, value in pairs)
 
 
-def _places(admin: AdminClient, names: Sequence[str]) -> list[Place]:
+def places_of(admin: AdminClient, names: Sequence[str]) -> list[Place]:
+    """Return all partitions of the topics. Raises `RecordFailed` where one isn't there."""
     try:
         known = admin.list_topics(timeout=REQUEST_S).topics
     except KafkaException as error:

@@ -7,13 +7,13 @@ from threading import Event as StopEvent
 from producers.clients import Properties
 from producers.pacing import DAY_MS
 from producers.publish import Progress, PublishReport, publish_to_kafka
-from producers.readers import read_rows
+from producers.readers import Reader, read_rows
 
 
 def replay_to_kafka(
     path: Path,
     *,
-    format_name: str,
+    form: str | Reader,
     bootstrap: str,
     prefix: str = "",
     properties: Properties | None = None,
@@ -31,7 +31,7 @@ def replay_to_kafka(
     the key decides. Raises `KeyError` for an unknown format and `PublishFailed` where the producer can't go on.
     """
     return publish_to_kafka(
-        read_rows(path, format_name, spill=spill),
+        read_rows(path, form, spill=spill),
         bootstrap=bootstrap,
         prefix=prefix,
         properties=properties,

@@ -60,6 +60,7 @@ OUT_OF_RANGE = "out_of_range"
 AHEAD_OF_TIME = "ahead_of_time"
 FAR_OFF = "far_off"
 LINE_TOO_LONG = "line_too_long"
+NO_EVENT = "no_event"  # a record of a shop that becomes no event because its mapping wants it so: counted, and not bad
 
 
 class UnreadableFile(Exception):

@@ -7,6 +7,7 @@ import typer
 
 from consumer.commands.common import ConfigOption, catalogue_of, configured, results, stopped_by_signals
 from consumer.commands.errors import CommandError
+from consumer.commands.mapping import live_decoder
 
 if TYPE_CHECKING:
     from consumer.config import Config
@@ -45,6 +46,7 @@ def run(config: ConfigOption = None) -> None:
         raise CommandError(f"kafka.instance_id is not set: {INSTANCE_ID_ADVICE}")
     catalogue = catalogue_of(settings)
     decoder, encoder = codec_of(settings)
+    decoder = live_decoder(decoder, settings)
     # A time of creation for each counter would be as many series again, of use to nobody.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     metrics, status = Metrics(), WorkerStatus()

@@ -11,6 +11,7 @@ import typer
 
 from consumer.commands.common import ConfigOption, progress_bar, results
 from consumer.commands.errors import CommandError
+from consumer.commands.mapping import InputOption
 from consumer.commands.tables import (
     ColumnOption,
     TableOptions,
@@ -61,6 +62,7 @@ def churn(  # noqa: PLR0913 - one for each option
         str | None, typer.Option(help="Report rows from this date on (2010-12-01); all are learned from.")
     ] = None,
     baselines: Annotated[bool, typer.Option("--baselines", help="Judge other models on the same rows too.")] = False,
+    input_name: InputOption = None,
     column: ColumnOption = None,
     where: WhereOption = None,
     time_format: TimeFormatOption = None,
@@ -86,7 +88,7 @@ def churn(  # noqa: PLR0913 - one for each option
     core = _with_days(core, horizon_days, every_days)
     if baselines:
         _require_baselines()
-    options = TableOptions(column, where, time_format, time_zone, as_json)
+    options = TableOptions(column, where, time_format, time_zone, as_json, config, input_name)
     table = read(orders, ["customer_id"], ["amount"], options)
     ids = table.ids["customer_id"]
     _doubt_orders(table, options)
@@ -137,6 +139,7 @@ def next_item(  # noqa: PLR0913 - one for each option
     ] = None,
     *,
     top: TopOption = 20,
+    input_name: InputOption = None,
     column: ColumnOption = None,
     where: WhereOption = None,
     time_format: TimeFormatOption = None,
@@ -154,7 +157,7 @@ def next_item(  # noqa: PLR0913 - one for each option
     from consumer.evaluate.tables import next_item_table
 
     core = _core_settings(config)
-    options = TableOptions(column, where, time_format, time_zone, as_json)
+    options = TableOptions(column, where, time_format, time_zone, as_json, config, input_name)
     trained = read(train, ["session_id", "item_id"], (), options)
     tested = None if test is None else read(test, ["session_id", "item_id"], (), options)
     with _progress("events") as progress:
@@ -173,10 +176,11 @@ def next_item(  # noqa: PLR0913 - one for each option
 
 
 @evaluate_app.command()
-def basket(
+def basket(  # noqa: PLR0913 - one for each option
     lines: Annotated[Path, typer.Argument(help="CSV with customer_id, occurred_at and item_id.")],
     *,
     top: TopOption = 20,
+    input_name: InputOption = None,
     column: ColumnOption = None,
     where: WhereOption = None,
     time_format: TimeFormatOption = None,
@@ -189,7 +193,7 @@ def basket(
     from consumer.evaluate.tables import basket_table
 
     core = _core_settings(config)
-    options = TableOptions(column, where, time_format, time_zone, as_json)
+    options = TableOptions(column, where, time_format, time_zone, as_json, config, input_name)
     table = read(lines, ["customer_id", "item_id"], (), options)
     customers, items = table.ids["customer_id"], table.ids["item_id"]
     with _progress("baskets") as progress:
@@ -219,6 +223,7 @@ def audience(  # noqa: PLR0913 - one for each option
     ] = None,
     top: Annotated[str, typer.Option(help="The share of customers that an audience holds: 10%.")] = "10%",
     categories: Annotated[int, typer.Option(min=1, max=1000, help="Report so many, the most bought first.")] = 20,
+    input_name: InputOption = None,
     column: ColumnOption = None,
     where: WhereOption = None,
     time_format: TimeFormatOption = None,
@@ -235,7 +240,7 @@ def audience(  # noqa: PLR0913 - one for each option
 
     core, share = _core_settings(config), _share(top, "--top")
     within_days = _days(within, "--within") or _whole_days(core.audience.within_days, "audience.within_days")
-    options = TableOptions(column, where, time_format, time_zone, as_json)
+    options = TableOptions(column, where, time_format, time_zone, as_json, config, input_name)
     table = read(lines, ["customer_id", "category"], (), options)
     customers, names = table.ids["customer_id"], table.ids["category"]
     _doubt_orders(table, options)

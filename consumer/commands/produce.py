@@ -9,6 +9,7 @@ from rich.table import Table
 
 from consumer.commands.common import ConfigOption, configured, progress_bar, results, stopped_by_signals, to_people
 from consumer.commands.errors import CommandError
+from consumer.commands.mapping import InputOption, form_of_file
 
 if TYPE_CHECKING:
     from consumer.config import Config
@@ -30,21 +31,28 @@ def add_to(app: typer.Typer) -> None:
     app.command()(record)
 
 
+def existing(path: Path) -> Path:
+    """Return the path of a file that can be read more than once and has something in it. Raises CommandError."""
+    if not path.exists():
+        raise CommandError(f"{path} does not exist")
+    if path.is_fifo():
+        raise CommandError(f"{path} is a pipe, and it is read more than once: write it to a file first")
+    if path.is_file() and path.stat().st_size == 0:
+        raise CommandError(f"{path}: the file is empty")
+    return path
+
+
 def format_of(path: Path, name: str | None) -> str:
     """Return the checked name of the format of a file."""
     from producers.readers import READERS, beginning_of, detect_format
 
     if name is not None and name not in READERS:
         raise CommandError(f"there is no format {name!r}; there are {', '.join(READERS)}")
-    if not path.exists():
-        raise CommandError(f"{path} does not exist")
-    if path.is_fifo():
-        raise CommandError(f"{path} is a pipe, and it is read more than once: write it to a file first")
-    found = detect_format(path)
+    found = detect_format(existing(path))
     if name is None and found is None:
         raise CommandError(
             f"{path}: the format is not recognised, the file begins with {beginning_of(path)!r}; name the format with "
-            f"--format ({', '.join(READERS)})"
+            f"--format ({', '.join(READERS)}), or say what its records are: `nextbest inputs init --like …`"
         )
     return name or found or ""
 
@@ -121,22 +129,23 @@ def replay(
     file: Annotated[Path, typer.Argument(help="A recorded stream.")],
     *,
     format_name: FormatOption = None,
+    input_name: InputOption = None,
     config: ConfigOption = None,
     speed: Annotated[
         float | None, typer.Option(min=0.001, help="Times the recorded pace; as fast as it goes when not given.")
     ] = None,
     keep_partitions: Annotated[bool, typer.Option(help="Use the recorded partitions instead of the keys.")] = False,
 ) -> None:
-    """Publish a recorded stream; bad rows are counted and reported."""
+    """Publish a recorded stream, or a shop's own records as what they become; bad rows are counted and reported."""
     from producers.replay import replay_to_kafka
 
-    name = format_of(file, format_name)
     settings = configured(config)
+    form = form_of_file(file, format_name, input_name, settings)
     with progress_bar() as bar, stopped_by_signals() as stop:
         task = bar.add_task("rows published", total=None)
         report = replay_to_kafka(
             file,
-            format_name=name,
+            form=form.reader,
             bootstrap=settings.kafka.bootstrap_servers,
             prefix=settings.topics.prefix,
             properties=client_properties(settings),
@@ -187,6 +196,8 @@ def _print_report(report: "PublishReport") -> None:
     table = Table("", "rows", box=None)
     for topic, n in sorted(report.delivered.items()):
         table.add_row(f"delivered to {topic}", f"{n:,}")
+    if report.skipped:
+        table.add_row("no event by their mapping", f"{report.skipped:,}")
     for reason, n in sorted(report.bad.items()):
         table.add_row(f"bad: {reason}", f"{n:,}")
     for name, n in sorted(report.failed.items()):

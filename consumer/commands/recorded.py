@@ -19,7 +19,8 @@ from consumer.commands.common import (
     to_people,
 )
 from consumer.commands.errors import CommandError
-from consumer.commands.produce import FormatOption, format_of
+from consumer.commands.mapping import InputOption, form_of_file, live_decoder, mapped_form
+from consumer.commands.produce import FormatOption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +41,7 @@ def replay(
     out: Annotated[Path, typer.Option("--out", "-o", help="A new or empty directory, or one of an earlier replay.")],
     *,
     format_name: FormatOption = None,
+    input_name: InputOption = None,
     config: ConfigOption = None,
     partitions: Annotated[
         int | None,
@@ -67,11 +69,11 @@ def replay(
     from consumer.store.memory import MemoryState
     from producers.readers import UnreadableFile, read_rows
 
-    name = format_of(file, format_name)
     settings, origins = load_config_and_origins(config, os.environ)
+    form = form_of_file(file, format_name, input_name, settings)
     with TemporaryDirectory(prefix="nextbest-") as spill, progress_bar() as bar:
         looking = bar.add_task("looking through", total=None)
-        rows = _Counted(read_rows(file, name, spill=Path(spill)), (UnreadableFile,))
+        rows = _Counted(read_rows(file, form.reader, spill=Path(spill)), (UnreadableFile,))
         span = time_span_ms(rows)
         bar.update(looking, completed=rows.n, total=rows.n)
         core = settings.core_settings()
@@ -88,8 +90,8 @@ def replay(
         try:
             summary = run(
                 Stream(
-                    read_rows(file, name, spill=Path(spill)),
-                    Source.of(file, name),
+                    read_rows(file, form.reader, spill=Path(spill)),
+                    Source.of(file, form.name, form.sections),
                     decoder_of(settings),
                     unreadable=(UnreadableFile,),
                 ),
@@ -174,19 +176,22 @@ def verify(
 
 def _verify_directory(directory: Path, input_file: Path | None, config: Path | None) -> "Verdict":
     from consumer.commands.broker import decoder_of
-    from consumer.replay.directory import DirectoryRecording
+    from consumer.replay.directory import DirectoryRecording, source_of
     from consumer.replay.verify import verify as derive_again
     from consumer.store.memory import MemoryState
     from producers.readers import read_rows
 
     with TemporaryDirectory(prefix="nextbest-") as spill, progress_bar() as bar:
         task = bar.add_task("records derived again", total=None)
-        recording = DirectoryRecording(
-            directory,
-            lambda path, name: read_rows(path, name, spill=Path(spill)),
-            input_file,
-            decoder_of(configured(config)),
-        )
+        settings = configured(config)
+
+        def rows(path: Path, name: str) -> "Iterator[Row | BadRow]":
+            if sections := source_of(directory).inputs:  # as they were then
+                input_name = name.removeprefix("inputs.") if name.startswith("inputs.") else None
+                return read_rows(path, mapped_form(input_name, sections, settings).reader, spill=Path(spill))
+            return read_rows(path, name, spill=Path(spill))
+
+        recording = DirectoryRecording(directory, rows, input_file, decoder_of(settings))
         core = core_of(recording.settings, recording.catalogue)
         return derive_again(recording, core, MemoryState, lambda n: bar.update(task, completed=n))
 
@@ -203,7 +208,10 @@ def _verify_topics(config: Path | None) -> "Verdict":
     from consumer.store.memory import MemoryState
 
     settings = configured(config)
-    core, decoder = core_of(settings.core_settings(), catalogue_of(settings)), decoder_of(settings)
+    core, decoder = (
+        core_of(settings.core_settings(), catalogue_of(settings)),
+        live_decoder(decoder_of(settings), settings),
+    )
     max_ahead_ms = core.settings.time.max_ahead_ms
     require_topics(admin(settings.kafka), settings.kafka, settings.topics)
     with progress_bar() as bar, stopped_by_signals() as stop:

@@ -1,9 +1,11 @@
 """What the commands share that read a table of one's own: its options, its columns, and doubts about what was read."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +14,7 @@ from consumer.commands.common import progress_bar, to_people
 from consumer.commands.errors import CommandError
 
 if TYPE_CHECKING:
+    from consumer.commands.mapping import FileForm
     from producers.readers.tables import Table
 
 ColumnOption = Annotated[
@@ -62,6 +65,8 @@ class TableOptions:
     time_format: str | None
     time_zone: str | None
     as_json: bool
+    config: Path | None
+    input_name: str | None
     doubts: list[str] = field(default_factory=list)
 
     def doubt(self, *more: str | None) -> None:
@@ -72,14 +77,66 @@ class TableOptions:
                 if not self.as_json:
                     to_people.print(f"warning: {said}", markup=False, soft_wrap=True)
 
+    def form_of(self, path: Path) -> "FileForm | None":
+        """Return how a shop's own records are read; None for a table that is read by the names of its columns."""
+        from consumer.commands.mapping import input_for, mapped_form
+        from consumer.commands.produce import existing
+        from consumer.config import load_config
+
+        of_tables = [self.column, self.where, self.time_format, self.time_zone]
+        if any(of_tables):
+            if self.input_name is not None:
+                raise CommandError("--column, --where and --time-… are for tables, --input is for a shop's own records")
+            return None
+        settings = load_config(self.config, os.environ)
+        name = self.input_name or input_for(existing(path), settings)
+        return None if name is None else mapped_form(name, dict(settings.inputs), settings)
+
     def called(self, name: str) -> str:
         """Return what a column is called in the file."""
         return _names(self.column, None).get(name, name)
 
 
 def read(path: Path, ids: Sequence[str], numbers: Sequence[str], options: TableOptions) -> "Table":
-    """Return the columns of a file. What had to be skipped is said on standard error, what is doubtful is noted."""
-    from producers.readers.tables import TIME, UnusableTable, read_table
+    """Return the columns of a file, or of the events that its records become.
+
+    What had to be skipped is said on standard error, what is doubtful is noted.
+    """
+    from producers.readers.tables import UnusableTable
+
+    form = options.form_of(path)
+    try:
+        with progress_bar() as bar:
+            task = bar.add_task("lines read", total=None)
+
+            def progress(lines: int) -> None:
+                bar.update(task, completed=lines)
+
+            if form is None:
+                table = _columns(path, ids, numbers, options, progress=progress)
+            else:
+                table = _event_columns(path, ids, numbers, form, progress=progress)
+    except UnusableTable as error:
+        raise CommandError(str(error)) from None
+    _say_skipped(path, table, options)
+    _require_one_lifetime(path, table)
+    return table
+
+
+def _event_columns(
+    path: Path, ids: Sequence[str], numbers: Sequence[str], form: "FileForm", *, progress: Callable[[int], None]
+) -> "Table":
+    from producers.readers import read_rows
+    from producers.readers.event_table import read_event_table
+
+    with TemporaryDirectory(prefix="nextbest-") as spill:
+        return read_event_table(path, read_rows(path, form.reader, spill=Path(spill)), ids, numbers, progress=progress)
+
+
+def _columns(
+    path: Path, ids: Sequence[str], numbers: Sequence[str], options: TableOptions, *, progress: Callable[[int], None]
+) -> "Table":
+    from producers.readers.tables import TIME, read_table
     from producers.readers.times import time_format
 
     names = _names(options.column, (*ids, TIME, *numbers))
@@ -88,23 +145,7 @@ def read(path: Path, ids: Sequence[str], numbers: Sequence[str], options: TableO
         form = time_format(options.time_format, options.time_zone)
     except ValueError as error:
         raise CommandError(str(error)) from None
-    try:
-        with progress_bar() as bar:
-            task = bar.add_task("lines read", total=None)
-            table = read_table(
-                path,
-                ids,
-                numbers,
-                names,
-                where=where,
-                times=form,
-                progress=lambda lines: bar.update(task, completed=lines),
-            )
-    except UnusableTable as error:
-        raise CommandError(str(error)) from None
-    _say_skipped(path, table, options)
-    _require_one_lifetime(path, table)
-    return table
+    return read_table(path, ids, numbers, names, where=where, times=form, progress=progress)
 
 
 def kinds_among_orders(table: "Table") -> str | None:

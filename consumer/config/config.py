@@ -1,8 +1,9 @@
 """Everything that can be configured, put together from the sections that stand beside the code that uses them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Interval
 
@@ -56,6 +57,7 @@ class Config(Section):
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     challengers: tuple[ChallengerSettings, ...] = ()  # as [[challengers]], each with a name of its own
+    inputs: Mapping[str, Any] = field(default_factory=dict)  # a shop's own records, as [inputs.NAME]: see inputs.md
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
     topics: TopicSettings = field(default_factory=TopicSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from consumer.config.config import Config
 from consumer.config.keys import KEYS, KeyPath, key_around
-from consumer.config.problems import explain, listed, unknown_zone
+from consumer.config.problems import bad_inputs, explain, listed, unknown_zone
 
 ENV_PREFIX = "NEXTBEST_"
 CONFIG_VARIABLE = "NEXTBEST_CONFIG"
@@ -46,7 +46,7 @@ def load_config_and_origins(file: Path | None, environment: Mapping[str, str]) -
     origins: dict[KeyPath, str] = {path: str(file) for path in _paths_of(values)}
     problems = _lay_environment_over(values, origins, environment)
     _unset_empty(values)
-    problems += unknown_zone(values, origins)
+    problems += unknown_zone(values, origins) + bad_inputs(values, origins)
     try:
         config = TypeAdapter(Config).validate_python(values)
     except ValidationError as error:

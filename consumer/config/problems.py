@@ -64,6 +64,24 @@ def unknown_zone(values: Mapping[str, Any], origins: Mapping[KeyPath, str]) -> l
     return [_said(path, json.dumps(name), advice, origins)]
 
 
+def bad_inputs(values: Mapping[str, Any], origins: Mapping[KeyPath, str]) -> list[str]:
+    """Return what is wrong with the mappings of a shop's own records."""
+    inputs = values.get("inputs")
+    if not inputs or not isinstance(inputs, Mapping):
+        return []  # what is no section is refused by the validation
+    from consumer.inputs.configure import BadMapping, mapping_of  # noqa: PLC0415 - most configurations have none
+
+    problems = []
+    for name, section in inputs.items():
+        try:
+            mapping_of(name, section)
+        except BadMapping as bad:
+            where = _origin(("inputs", name), origins)
+            for key, said in bad.problems:
+                problems.append(f"{'.'.join(filter(None, ('inputs', name, key)))} ({where}): {said}")
+    return problems
+
+
 def listed(problems: list[str]) -> str:
     """Return all problems as one message, each of them once."""
     different = list(dict.fromkeys(problems))

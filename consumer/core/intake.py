@@ -11,6 +11,8 @@ from schemas.errors import InvalidRecord
 from schemas.events import Event
 from schemas.partitioning import partition_of
 
+NO_EVENT = "no_event"  # the reason of a record that becomes no event because its mapping wants it so: no dead letter
+
 
 class Rejection(msgspec.Struct, frozen=True):
     """Why a record was rejected. It repeats no value of the record."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from consumer.core.customer.working_set import WorkingSet
-from consumer.core.intake import Rejection
+from consumer.core.intake import NO_EVENT, Rejection
 from consumer.core.journal import ClosedCommit
 from consumer.core.merge import INPUT_TOPICS, MergeRecord
 from consumer.core.shared import Core
@@ -101,6 +101,9 @@ class TaskRunner:
             if rejection is None:
                 n_accepted += 1
                 counts[record.topic, record.event.kind] += 1  # type: ignore[union-attr]  # a Rejection is never accepted
+            elif rejection.reason == NO_EVENT:
+                n_accepted += 1
+                counts[record.topic, NO_EVENT] += 1
             else:
                 self._limit.accepted(n_accepted)
                 n_accepted = 0

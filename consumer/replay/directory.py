@@ -179,6 +179,11 @@ class DirectoryRecording:
             raise Damaged(f"{self._path / name} cannot be opened: {error.strerror}") from error
 
 
+def source_of(path: Path) -> Source:
+    """Return what a replay was made of. Raises NotVerifiable and Damaged, as `DirectoryRecording` does."""
+    return _read_manifest(path).source
+
+
 def _read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST
     try:

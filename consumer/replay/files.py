@@ -34,18 +34,19 @@ class OutputRefused(Exception):
     """The output directory holds something else; the message says what to do."""
 
 
-class Source(msgspec.Struct, frozen=True):
-    """The recording that was replayed."""
+class Source(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The recording that was replayed. `inputs` are the mappings that it was read by, of a shop's own records."""
 
     format: str
     path: str  # absolute
     size_bytes: int
     sha256: str
+    inputs: dict[str, Any] = {}
 
     @classmethod
-    def of(cls, path: Path, format_name: str) -> "Source":
+    def of(cls, path: Path, format_name: str, inputs: dict[str, Any] | None = None) -> "Source":
         """Describe the file at `path`; reads it once."""
-        return cls(format_name, str(path.resolve()), path.stat().st_size, sha256_of(path))
+        return cls(format_name, str(path.resolve()), path.stat().st_size, sha256_of(path), inputs or {})
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

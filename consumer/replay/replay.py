@@ -16,7 +16,7 @@ import msgspec
 
 from consumer.core.customer.working_set import CommittedState, WorkingSet
 from consumer.core.decision.budget import equal_share
-from consumer.core.intake import Rejection
+from consumer.core.intake import NO_EVENT, Rejection
 from consumer.core.journal import ClosedCommit, OpenCommit
 from consumer.core.knowledge.snapshot import snapshot_key
 from consumer.core.merge import INPUT_TOPICS, MergeRecord
@@ -164,7 +164,10 @@ class _Replay:
         record = usable(row)
         if record is None:
             unusable: UnusableRow = row  # type: ignore[assignment]  # it is what `usable` says it is not
-            self._reject(unusable.line, Rejection(unusable.reason, None, unusable.message), None)
+            if unusable.reason == NO_EVENT:
+                self.tally.n_skipped += 1
+            else:
+                self._reject(unusable.line, Rejection(unusable.reason, None, unusable.message), None)
         elif not is_input(record):
             why = Rejection(OTHER_TOPIC, None, "the record is of a topic that is not read")
             self._reject(record.line, why, None)

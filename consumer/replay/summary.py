@@ -73,7 +73,7 @@ class Segments(msgspec.Struct, frozen=True):
 class Summary(msgspec.Struct, frozen=True):
     """What a replay read and what came of it. `seconds` is the only figure that differs between two runs.
 
-    Every row is one of: event, late, duplicate, merged, product, bad. `stream_from_ms` and `stream_to_ms` are event
+    Every row is one of: event, late, duplicate, merged, product, skipped (no event by its mapping), bad. `stream_from_ms` and `stream_to_ms` are event
     times.
     """
 
@@ -85,6 +85,7 @@ class Summary(msgspec.Struct, frozen=True):
     duplicate: int
     merged: int  # went into an event together with another row, as the rows of one order do
     products: int
+    skipped: int
     bad: int
     bad_by_reason: dict[str, int]
     examples: dict[str, str]  # by reason, of bad and late rows: the first of them, in words
@@ -108,11 +109,11 @@ class Summary(msgspec.Struct, frozen=True):
     mended: dict[str, int] = {}  # in records that were taken, by topic, field and `schemas.mending.MENDS`
 
     def __post_init__(self) -> None:
-        total = self.events + self.late + self.duplicate + self.merged + self.products + self.bad
+        total = self.events + self.late + self.duplicate + self.merged + self.products + self.skipped + self.bad
         if total != self.rows or sum(self.bad_by_reason.values()) != self.bad:
             raise Unaccounted(
                 f"{self.rows} rows were read, and {self.events} events, {self.late} late, {self.duplicate} duplicate, "
-                f"{self.merged} merged, {self.products} products and {self.bad} bad are accounted for"
+                f"{self.merged} merged, {self.products} products, {self.skipped} skipped and {self.bad} bad are accounted for"
             )
 
 
@@ -149,6 +150,8 @@ def summary_rows(summary: Summary) -> list[tuple[str, str, str]]:
         *(("input", f"mended: {what}", f"{n:,}") for what, n in summary.mended.items()),
         ("input", "customers, sessions", f"{summary.customers:,}, {summary.sessions:,}"),
     ]
+    if summary.skipped:
+        rows.append(("input", "no event by their mapping", f"{summary.skipped:,}"))
     if summary.products:
         rows.append(("input", "products", f"{summary.products:,}"))
     rows += [("input", "warning", warning) for warning in summary.warnings]

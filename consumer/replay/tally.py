@@ -27,7 +27,7 @@ class Tally:
 
     def __init__(self, late_by_ms: int) -> None:
         """`late_by_ms` is how late a row may be."""
-        self.n_rows = self.n_products = self.n_duplicates = self.n_merged = 0
+        self.n_rows = self.n_products = self.n_duplicates = self.n_merged = self.n_skipped = 0
         self.losses = Losses(late_by_ms)
         self._n_commits = 0
         self.mended: Counter[str] = Counter()  # what was read as it was plainly meant
@@ -77,6 +77,7 @@ class Tally:
             late=losses.late,
             duplicate=self.n_duplicates,
             merged=self.n_merged,
+            skipped=self.n_skipped,
             products=self.n_products,
             bad=losses.bad.total(),
             bad_by_reason=_largest_first(losses.bad),

@@ -31,12 +31,13 @@ __all__ = [
 ]
 
 
-def read_rows(path: Path, format_name: str, *, spill: Path | None = None) -> Iterator[Row | BadRow]:
+def read_rows(path: Path, form: str | Reader, *, spill: Path | None = None) -> Iterator[Row | BadRow]:
     """Yield the rows of a recording in the order in which they are to be replayed.
 
-    Raises `KeyError` where there is no such format and `UnreadableFile` where the file can't be read on.
+    `form` is the name of a format, or a reader that has no name. Raises `KeyError` where there is no such format and
+    `UnreadableFile` where the file can't be read on.
     """
-    reader = READERS[format_name]
+    reader = READERS[form] if isinstance(form, str) else form
     rows = reader.read(path)
     # Of sorted rows none is ahead of one that follows.
     return without_strays(rows) if reader.time_ordered else sorted_rows(rows, spill)

@@ -5,6 +5,7 @@ A quoted value may hold separators and line ends. A value that is not UTF-8 cost
 
 import csv
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from producers.readers.files import Line, read_lines, text_of
@@ -23,8 +24,9 @@ class NoHeader(Exception):
 class CsvFile:
     """One CSV file. Raises NoHeader, and `UnreadableFile` where the file can't be read (on)."""
 
-    def __init__(self, path: Path) -> None:
-        self._lines = read_lines(path)
+    def __init__(self, path: Path, columns: Sequence[str] = (), separator: str | None = None) -> None:
+        """`columns` are those of a file without a header; `separator` is seen from the first line if not given."""
+        self._lines: Iterator[Line] = read_lines(path)
         first = next(self._lines, None)
         text = None if first is None else text_of(first)
         if text is None or (isinstance(text, BadRow) and text.reason == BLANK_LINE):
@@ -37,12 +39,16 @@ class CsvFile:
             raise NoHeader("lines end in carriage returns alone; save the file with line feeds (LF or CRLF)")
         if text.lstrip()[:1] in ("{", "["):
             raise NoHeader("this is JSON, where a table is needed: write it as CSV, with a header line")
-        self._separator = max(SEPARATORS, key=text.count)
-        if text[:-1].lower() == "sep=":  # Excel's own line above the header
+        self._separator = separator or max(SEPARATORS, key=text.count)
+        if columns:
+            self._lines = chain([first], self._lines) if first is not None else self._lines
+        elif text[:-1].lower() == "sep=":  # Excel's own line above the header
             self._separator = text[-1]
             following = next(self._lines, None)
             text = "" if following is None else following.data.decode(errors="replace")
-        self.columns: list[str] = [(name or "").strip() for name in _split(text, self._separator) or []]
+        self.columns: list[str] = list(columns) or [
+            (name or "").strip() for name in _split(text, self._separator) or []
+        ]
 
     @property
     def decimal_comma(self) -> bool:

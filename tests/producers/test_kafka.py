@@ -163,7 +163,7 @@ def test_a_file_is_replayed(mock_bootstrap: str, tmp_path: Path) -> None:
     """From the file to the topics, sorted by event time, with the bad rows in the report."""
     path = tmp_path / "taobao.csv"
     path.write_text("1,2,3,pv,1511600009\n1,2,3,buy,1511600005\n1,2,3,pv,1511600001\n1,2,3\n")
-    report = replay_to_kafka(path, format_name="taobao", bootstrap=mock_bootstrap)
+    report = replay_to_kafka(path, form="taobao", bootstrap=mock_bootstrap)
     assert report.delivered == {"clickstream": 2, "purchases": 1}
     assert (report.rows, report.bad) == (4, {"malformed_row": 1})
     found = [r for r in _recorded(mock_bootstrap, tmp_path, "clickstream", "purchases") if r.topic == "clickstream"]
@@ -176,7 +176,7 @@ def test_a_recording_replayed_elsewhere_gives_the_same_recording(mock_bootstrap:
     publish_to_kafka(rows, bootstrap=mock_bootstrap)
     first = tmp_path / "first.avro"
     record(bootstrap=mock_bootstrap, topics=["clickstream"], out=first)
-    replay_to_kafka(first, format_name="container", bootstrap=mock_bootstrap, prefix="again.", keep_partitions=True)
+    replay_to_kafka(first, form="container", bootstrap=mock_bootstrap, prefix="again.", keep_partitions=True)
     second = tmp_path / "second.avro"
     record(bootstrap=mock_bootstrap, topics=["clickstream"], out=second, prefix="again.")
 

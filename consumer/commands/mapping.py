@@ -1,0 +1,157 @@
+"""Which mapping of the configuration a file is read by. Producers and the replay are handed what is found."""
+
+import logging
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from consumer.commands.errors import CommandError
+
+if TYPE_CHECKING:
+    from consumer.config import Config
+    from consumer.inputs.mapper import Mapper
+    from producers.readers import Reader
+    from schemas.codec import Decoder
+    from schemas.registry import SchemaSource
+
+log = logging.getLogger("nextbest")
+
+InputOption = Annotated[
+    str | None,
+    typer.Option(
+        "--input",
+        metavar="NAME",
+        help="The mapping [inputs.NAME] to read it by; without it the one whose `files` match the name.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class FileForm:
+    """How a file is read. `sections` are those of the mappings that this takes, to read it alike a second time."""
+
+    name: str
+    reader: "str | Reader"
+    sections: dict[str, Any] = field(default_factory=dict)
+
+
+def form_of_file(path: Path, format_name: str | None, input_name: str | None, config: "Config") -> FileForm:
+    """Return how a file is read: by the format or mapping that is named, by the mapping that is for it, or as it is.
+
+    Raises CommandError.
+    """
+    from consumer.commands.produce import existing, format_of
+
+    existing(path)
+    if input_name is not None and format_name is not None:
+        raise CommandError("--format is for recordings, --input for a shop's own records: give one of them")
+    if input_name is None and format_name is None:
+        input_name = input_for(path, config)
+    if input_name is not None:
+        return mapped_form(input_name, dict(config.inputs), config)
+    name = format_of(path, format_name)
+    topics = [section for section in config.inputs.values() if section.get("topics")]
+    if name == "container" and topics:
+        return mapped_form(None, dict(config.inputs), config)
+    return FileForm(name, name)
+
+
+def input_for(path: Path, config: "Config") -> str | None:
+    """Return the input of which a pattern in `files` matches the name of the file; None where none does.
+
+    Raises CommandError where several do.
+    """
+    name = path.name.lower()
+    matching = [
+        each
+        for each, section in config.inputs.items()
+        if any(fnmatchcase(name, pattern.lower()) for pattern in section.get("files", []))
+    ]
+    if len(matching) > 1:
+        raise CommandError(f"{path.name} is a file of the inputs {' and '.join(matching)}: say which with --input")
+    return matching[0] if matching else None
+
+
+def mapped_form(input_name: str | None, sections: dict[str, Any], config: "Config") -> FileForm:
+    """Return how a file of the input `input_name`, or a recording of topics that are mapped, is read."""
+    from producers.readers.mapped import mapped_reader
+
+    if input_name is not None and input_name not in sections:
+        raise CommandError(f"there is no [inputs.{input_name}] in the configuration{_instead(sections)}")
+    mappers = mappers_of(sections, config)
+    by_topic = {
+        topic: mapper
+        for mapper in mappers.values()
+        for name in mapper.mapping.topics
+        for topic in (name, name.removeprefix(config.topics.prefix))
+    }
+    reader = mapped_reader(mappers[input_name] if input_name is not None else None, by_topic)
+    return FileForm(reader.name, reader, sections)
+
+
+def mapper_named(input_name: str, config: "Config") -> "Mapper":
+    """Return the mapping of one section. Raises CommandError where there is none."""
+    if input_name not in config.inputs:
+        raise CommandError(f"there is no [inputs.{input_name}] in the configuration{_instead(config.inputs)}")
+    return mappers_of({input_name: config.inputs[input_name]}, config)[input_name]
+
+
+def mappers_of(sections: MappingOf[str, Any], config: "Config") -> "dict[str, Mapper]":
+    """Return the mapping of each section, ready for records."""
+    from consumer.inputs.configure import mapping_of
+    from consumer.inputs.mapper import Mapper
+
+    source = schema_source_of(config)
+    largest = config.topics.max_record_bytes
+    return {
+        name: Mapper(mapping_of(name, section), source, max_value_bytes=largest) for name, section in sections.items()
+    }
+
+
+def live_decoder(decoder: "Decoder", config: "Config") -> "Decoder":
+    """Return what a worker reads its input topics with: `decoder`, or one that maps those that an input is for.
+
+    A worker reads the canonical topics, so it is their names that an input has to have; what the others hold has to be
+    published to these first, and a warning says so. Raises CommandError for a mapping that a worker can't use.
+    """
+    from consumer.inputs.mapper import MappedDecoder
+
+    logical = {config.topics.name(topic): topic for topic in ("clickstream", "purchases", "privacy")}
+    by_topic: dict[str, Mapper] = {}
+    for name, mapper in mappers_of(config.inputs, config).items():
+        for topic in mapper.mapping.topics:
+            if topic not in logical:
+                log.warning(
+                    "[inputs.%s] %s is no topic that a worker reads: publish what it becomes first", name, topic
+                )
+                continue
+            if mapper.mapping.uses_envelope:
+                raise CommandError(
+                    f"[inputs.{name}] maps the key or the time of records, which a worker can't: {topic}"
+                )
+            if logical[topic] in by_topic:
+                other = by_topic[logical[topic]].name
+                raise CommandError(f"{topic} is a topic of the inputs {other} and {name}: it can be of one alone")
+            by_topic[logical[topic]] = mapper
+    if not by_topic:
+        return decoder
+    return MappedDecoder(by_topic, schema_source_of(config), config.topics.max_record_bytes)
+
+
+def _instead(sections: MappingOf[str, Any]) -> str:
+    if sections:
+        return f"; there are {', '.join(sections)}"
+    return ": name a file that has one with --config, or begin with `nextbest inputs init --like …`"
+
+
+def schema_source_of(config: "Config") -> "SchemaSource | None":
+    """Return where Avro schemas are looked up, where a registry is configured."""
+    if config.kafka.schema_registry_url is None:
+        return None
+    from consumer.kafka.cluster.registry import SchemaSource
+
+    return SchemaSource(config.kafka.schema_registry_url, config.kafka.schema_registry_properties)

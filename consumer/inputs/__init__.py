@@ -1,0 +1,1 @@
+"""Inputs: a shop's own records become canonical events, as the configuration says; pure, compiled once."""
