@@ -37,7 +37,8 @@ class Progress:
 class PublishReport:
     """What came of a run.
 
-    `rows` = rows published + rows `merged` into them + bad rows + those `skipped`, which become no event by their mapping; each row published was `delivered` or has `failed`.
+    `rows` = rows published + rows `merged` into them + bad rows + those `skipped`, which become no event by their
+    mapping; each row published was `delivered` or has `failed`.
     `unreadable` says where a file broke off.
     """
 

@@ -73,8 +73,8 @@ class Segments(msgspec.Struct, frozen=True):
 class Summary(msgspec.Struct, frozen=True):
     """What a replay read and what came of it. `seconds` is the only figure that differs between two runs.
 
-    Every row is one of: event, late, duplicate, merged, product, skipped (no event by its mapping), bad. `stream_from_ms` and `stream_to_ms` are event
-    times.
+    Every row is one of: event, late, duplicate, merged, product, skipped (no event by its mapping), bad.
+    `stream_from_ms` and `stream_to_ms` are event times.
     """
 
     rows: int
@@ -113,7 +113,8 @@ class Summary(msgspec.Struct, frozen=True):
         if total != self.rows or sum(self.bad_by_reason.values()) != self.bad:
             raise Unaccounted(
                 f"{self.rows} rows were read, and {self.events} events, {self.late} late, {self.duplicate} duplicate, "
-                f"{self.merged} merged, {self.products} products, {self.skipped} skipped and {self.bad} bad are accounted for"
+                f"{self.merged} merged, {self.products} products, {self.skipped} skipped and {self.bad} bad are "
+                "accounted for"
             )
 
 
