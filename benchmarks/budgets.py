@@ -35,7 +35,7 @@ from consumer.core.customer.working_set import WorkingSet
 from consumer.core.intake import Rejection
 from consumer.core.journal import OpenCommit, TaskRecord, encode_task_record, settings_digest
 from consumer.core.knowledge.knowledge import Knowledge
-from consumer.core.merge import INPUT_TOPICS, EventTimeMerge
+from consumer.core.merge import EventTimeMerge
 from consumer.core.settings import DAY_MS, CoreSettings
 from consumer.core.step import ScoringTask
 from consumer.replay.inlet import PRODUCTS, Inlet, UsableRow
@@ -45,6 +45,7 @@ from consumer.store.memory import MemoryState
 from producers.readers import Row, detect_format, read_rows
 from producers.simulate import Population
 from schemas.codec import JsonEncoder
+from schemas.topics import EVENT_TOPICS
 
 ROUND_ROWS = 1_000
 WARM_UP_ROUNDS = 5
@@ -92,7 +93,7 @@ class Bench:
             0, self.settings, self.catalogue, self.state, self.knowledge, settings_digest=settings_digest(self.settings)
         )
         self.merge = EventTimeMerge()
-        for topic in INPUT_TOPICS:
+        for topic in EVENT_TOPICS:
             self.merge.set_caught_up(topic, True)
         self.inlet = Inlet(1, self.settings.time.max_ahead_ms)
         self.encoder = JsonEncoder()

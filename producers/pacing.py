@@ -1,8 +1,6 @@
 """Pace: when a recorded event is due, if time passes `speed` times as fast as it did then. No clock in here."""
 
-from typing import Final
-
-DAY_MS: Final = 86_400_000
+from schemas.units import DAY_MS
 
 
 class Pace:

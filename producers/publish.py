@@ -9,8 +9,9 @@ from threading import Event as StopEvent
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from producers.clients import Properties, new_producer, reach
-from producers.pacing import DAY_MS, Pace
+from producers.pacing import Pace
 from producers.rows import BadRow, Row, UnreadableFile
+from schemas.units import DAY_MS
 
 PROGRESS_EVERY_S = 0.5
 _SERVE_EVERY_ROWS = 1_000

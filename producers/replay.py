@@ -5,9 +5,9 @@ from pathlib import Path
 from threading import Event as StopEvent
 
 from producers.clients import Properties
-from producers.pacing import DAY_MS
 from producers.publish import Progress, PublishReport, publish_to_kafka
 from producers.readers import read_rows
+from schemas.units import DAY_MS
 
 
 def replay_to_kafka(

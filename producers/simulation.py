@@ -17,9 +17,10 @@ from producers.simulate import Population
 from schemas.codec import Decoder
 from schemas.errors import InvalidRecord
 from schemas.records import NextBestAction
+from schemas.units import HOUR_MS
 
 DECISIONS: Final = "next-best-actions"
-_STEP_MS: Final = 3_600_000  # of event time, between two looks at the decisions, where there is no pace
+_STEP_MS: Final = HOUR_MS  # of event time, between two looks at the decisions, where there is no pace
 _LOOK_EVERY_ROWS: Final = 500
 _NAP_S: Final = 0.02
 _FIND_EVERY_S: Final = 2.0

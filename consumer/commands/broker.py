@@ -95,12 +95,14 @@ def codec_of(config: "Config") -> "tuple[Decoder, Encoder]":
         return Decoder(max_value_bytes=largest), JsonEncoder()
     from consumer.kafka.cluster.registry import SchemaSource
     from schemas.registry import STRUCTS, avro_schema
+    from schemas.topics import TOPICS
 
     source = SchemaSource(kafka.schema_registry_url, kafka.schema_registry_properties)
     decoder = Decoder(source, max_value_bytes=largest)
     if config.format == "json":
         return decoder, JsonEncoder()
-    ids = {topic: source.register(f"{config.topics.name(topic)}-value", avro_schema(topic)) for topic in STRUCTS}
+    names: dict[str, str] = {topic: config.topics.name(topic) for topic in TOPICS}
+    ids = {topic: source.register(f"{names[topic]}-value", avro_schema(topic)) for topic in STRUCTS}
     return decoder, AvroEncoder(ids)
 
 

@@ -10,6 +10,7 @@ import typer
 
 from consumer.commands.common import ConfigOption, progress_bar, results, to_people
 from consumer.commands.errors import CommandError
+from schemas.units import DAY_MS
 
 if TYPE_CHECKING:
     from rich.table import Table as Printed
@@ -36,7 +37,7 @@ TopOption = Annotated[int, typer.Option("--top", min=1, max=1000, help="Length o
 
 _DAYS = {"d": 1, "w": 7}
 _EPOCH = date(1970, 1, 1)
-_LONGEST_SPAN_MS = 100 * 366 * 86_400_000  # a backtest lives through each day between the first row and the last
+_LONGEST_SPAN_MS = 100 * 366 * DAY_MS  # a backtest lives through each day between the first row and the last
 
 
 def add_to(app: typer.Typer) -> None:
@@ -333,7 +334,7 @@ def _read(path: Path, ids: Sequence[str], numbers: Sequence[str], column: list[s
 def _require_one_lifetime(path: Path, table: "Table") -> None:
     first_ms, last_ms = min(table.occurred_at), max(table.occurred_at)
     if last_ms - first_ms > _LONGEST_SPAN_MS:
-        first, last = (_EPOCH + timedelta(days=at_ms // 86_400_000) for at_ms in (first_ms, last_ms))
+        first, last = (_EPOCH + timedelta(days=at_ms // DAY_MS) for at_ms in (first_ms, last_ms))
         said = "placeholders of unknown dates are no times: leave such rows out"
         raise CommandError(f"{path}: rows are dated from {first} to {last}, over 100 years; {said}")
 

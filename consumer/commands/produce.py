@@ -9,6 +9,8 @@ from rich.table import Table
 
 from consumer.commands.common import ConfigOption, configured, progress_bar, results, stopped_by_signals, to_people
 from consumer.commands.errors import CommandError
+from schemas.topics import INPUT_TOPICS
+from schemas.units import DAY_MS
 
 if TYPE_CHECKING:
     from consumer.config import Config
@@ -19,8 +21,6 @@ produce_app = typer.Typer(help="Publish a simulated population or a recorded str
 FormatOption = Annotated[
     str | None, typer.Option("--format", help="Format of the file; recognised by its beginning when not given.")
 ]
-DAY_MS = 86_400_000
-INPUTS = ("clickstream", "purchases", "privacy", "products")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -159,7 +159,7 @@ def record(
         task = bar.add_task("records", total=None)
         report = record_topics(
             bootstrap=settings.kafka.bootstrap_servers,
-            topics=topics or INPUTS,
+            topics=topics or INPUT_TOPICS,
             out=out,
             prefix=settings.topics.prefix,
             follow=follow,

@@ -12,8 +12,7 @@ import msgspec
 
 from consumer.core.intake import Rejection
 from schemas.events import Event
-
-INPUT_TOPICS = ("privacy", "purchases", "clickstream")  # the order breaks ties: what is allowed before what is done
+from schemas.topics import EVENT_TOPICS
 
 
 class MergeRecord(msgspec.Struct, frozen=True, gc=False):
@@ -31,7 +30,7 @@ class MergeRecord(msgspec.Struct, frozen=True, gc=False):
 class EventTimeMerge:
     """Records of one task's topics in the order in which they are to be processed."""
 
-    def __init__(self, topics: Sequence[str] = INPUT_TOPICS) -> None:
+    def __init__(self, topics: Sequence[str] = EVENT_TOPICS) -> None:
         self._queues: dict[str, deque[tuple[int, MergeRecord]]] = {topic: deque() for topic in topics}
         self._last_time_ms = dict.fromkeys(topics, 0)
         self._caught_up = dict.fromkeys(topics, False)

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from schemas.units import DAY_MS as DAY_MS  # noqa: PLC0414 - modules of the core import units from here
+from schemas.units import HOUR_MS as HOUR_MS  # noqa: PLC0414
+from schemas.units import MINUTE_MS as MINUTE_MS  # noqa: PLC0414
+
 Signal = Literal["purchase", "activity"]
 BUILT_IN = "built-in"  # of a challenger: the model that comes along, with other settings
 
 _STRICT = {"extra": "forbid"}  # read by the configuration loader: an unknown key is an error, not a silence
-
-DAY_MS = 86_400_000
-HOUR_MS = 3_600_000
-MINUTE_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from producers.publish import Progress
 from producers.rows import PRODUCTS, Row
 from producers.simulate import Population, PopulationSettings
 from producers.simulation import simulate_to_kafka, start_ms_for
+from schemas.units import DAY_MS
 
 PARTITIONS = 4
 WORKERS = 2
@@ -46,7 +47,7 @@ class Shop:
         start_ms = start_ms_for(int(time.time() * 1000), _SPEED, seconds)
         self._bootstrap = bootstrap
         self._seconds = seconds
-        settings = PopulationSettings(join_days=20.0, expiry_slack_ms=3 * 86_400_000)  # a round trip takes days here
+        settings = PopulationSettings(join_days=20.0, expiry_slack_ms=3 * DAY_MS)  # a round trip takes days here
         self._population = Population(seed=7, n_customers=CUSTOMERS, start_ms=start_ms, settings=settings)
         self._thread = Thread(target=self._live, name="simulated shop", daemon=True)
         self._stop = StopEvent()

@@ -5,14 +5,14 @@ one by one; a revocation commits and suspends at once, for afterwards the partit
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from consumer.core.merge import INPUT_TOPICS
 from consumer.kafka.cluster.clients import error_of
 from consumer.kafka.cluster.settings import TopicSettings
 from consumer.kafka.transactions import CannotGoOn
+from schemas.topics import EVENT_TOPICS, EventTopic
 
 _NOT_YET = KafkaError._STATE  # noqa: SLF001 - the client's public name
 _SEEK_S = 5.0
@@ -53,14 +53,14 @@ class Assignment:
 
             return callback
 
-        names = [self._topics.name(topic) for topic in INPUT_TOPICS]
+        names = [self._topics.name(topic) for topic in EVENT_TOPICS]
         self._consumer.subscribe(names, on_assign=assigned, on_revoke=gone(on_revoked), on_lost=gone(on_lost))
 
     def _note(self, partitions: Iterable[TopicPartition]) -> None:
         given: dict[int, int] = {}
         for each in partitions:
             given[each.partition] = given.get(each.partition, 0) + 1
-        torn = [number for number, n_topics in given.items() if n_topics != len(INPUT_TOPICS)]
+        torn = [number for number, n_topics in given.items() if n_topics != len(EVENT_TOPICS)]
         if torn:
             raise CannotGoOn(
                 f"partition {torn[0]} of the input topics is split over workers: they need the same number of "
@@ -69,30 +69,30 @@ class Assignment:
         self.numbers = sorted(given)
         self.unrestored = list(self.numbers)
 
-    def start(self, number: int, offsets: dict[str, int]) -> None:
+    def start(self, number: int, offsets: Mapping[str, int]) -> None:
         """Let the client fetch the partitions of one number from `offsets` (by logical topic) on."""
         self.seek(number, offsets)
-        self._consumer.resume([self._partition(topic, number) for topic in offsets])
+        self._consumer.resume([self._partition(topic, number) for topic in EVENT_TOPICS])
 
-    def seek(self, number: int, offsets: dict[str, int]) -> None:
+    def seek(self, number: int, offsets: Mapping[str, int]) -> None:
         """Go back to `offsets` in partitions that are being fetched."""
-        for topic, offset in offsets.items():
-            seek(self._consumer, TopicPartition(self._topics.name(topic), number, offset))
+        for topic in EVENT_TOPICS:
+            seek(self._consumer, TopicPartition(self._topics.name(topic), number, offsets[topic]))
 
-    def pause(self, number: int, topic: str) -> None:
+    def pause(self, number: int, topic: EventTopic) -> None:
         """Fetch no more of one partition for now."""
         self._consumer.pause([self._partition(topic, number)])
 
-    def resume(self, number: int, topic: str) -> None:
+    def resume(self, number: int, topic: EventTopic) -> None:
         """Fetch one partition again."""
         self._consumer.resume([self._partition(topic, number)])
 
-    def lag(self, number: int, topic: str, next_to_read: int) -> int | None:
+    def lag(self, number: int, topic: EventTopic, next_to_read: int) -> int | None:
         """Return how many records lie beyond `next_to_read`, as of the latest fetch; None where none is known."""
         _, end = self._consumer.get_watermark_offsets(self._partition(topic, number), cached=True)
         return None if end < 0 else max(end - next_to_read, 0)
 
-    def _partition(self, topic: str, number: int) -> TopicPartition:
+    def _partition(self, topic: EventTopic, number: int) -> TopicPartition:
         return TopicPartition(self._topics.name(topic), number)
 
 

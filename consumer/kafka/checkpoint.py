@@ -17,6 +17,7 @@ from consumer.kafka.task_runner import TaskRunner
 from consumer.kafka.transactions import TransactionAborted, Transactions
 from schemas.codec import Encoder
 from schemas.records import FAMILIES
+from schemas.topics import EVENT_TOPICS, Topic
 
 _FAMILY_PARTITION = {family: partition for partition, family in enumerate(FAMILIES)}
 
@@ -83,7 +84,7 @@ class Checkpoint:
             produce(changelog, value, key, task)
         produce(changelog, last[1], last[0], task, self._delivered)
 
-    def _write(self, topic: str, record: Any, key: bytes | None, partition: int) -> None:
+    def _write(self, topic: Topic, record: Any, key: bytes | None, partition: int) -> None:
         self._transactions.produce(self._names.name(topic), self._encode(topic, record), key, partition)
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
@@ -99,7 +100,8 @@ class Checkpoint:
 
     def _input_offsets(self, runners: Sequence[TaskRunner]) -> list[TopicPartition]:
         return [
-            TopicPartition(self._names.name(topic), runner.partition, offset)
+            TopicPartition(self._names.name(topic), runner.partition, offsets[topic])
             for runner in runners
-            for topic, offset in sorted(runner.offsets_to_commit().items())
+            for offsets in (runner.offsets_to_commit(),)
+            for topic in EVENT_TOPICS
         ]

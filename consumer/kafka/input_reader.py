@@ -12,6 +12,7 @@ from consumer.kafka.failures import RegistryUnavailable
 from consumer.kafka.transactions import CannotGoOn
 from schemas.codec import Decoder
 from schemas.events import Event
+from schemas.topics import EventTopic
 
 _ASK_AGAIN_S = 1.0
 _ASK_TIMES = 60
@@ -26,7 +27,7 @@ class InputReader:
         self._max_ahead_ms = max_ahead_ms
         self._stop = stop
 
-    def record(self, topic: str, message: Message) -> MergeRecord:
+    def record(self, topic: EventTopic, message: Message) -> MergeRecord:
         """Return the record in `message`; `topic` is the logical name. Never raises for bad bytes.
 
         A schema registry that does not answer is waited for: that is not the record's fault. Raises CannotGoOn where
@@ -44,7 +45,7 @@ class InputReader:
         )
 
     def _event(
-        self, topic: str, partition: int, key: bytes | None, value: bytes | None, timestamp_ms: int
+        self, topic: EventTopic, partition: int, key: bytes | None, value: bytes | None, timestamp_ms: int
     ) -> Event | Rejection:
         for asked in range(1, _ASK_TIMES + 1):
             try:

@@ -12,13 +12,13 @@ from consumer.core.merge import MergeRecord
 from consumer.kafka.cluster import clients
 from consumer.kafka.cluster.log_reader import beginning_offsets, end_offsets, read_to
 from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
-from consumer.kafka.cluster.topics import INPUTS
 from consumer.kafka.input_reader import InputReader
 from consumer.kafka.models.follower import read_product
 from consumer.replay.recording import NotVerifiable
 from schemas.codec import Decoder
 from schemas.events import Product
 from schemas.records import FAMILIES, Family, JournalRecord, NextBestAction, Session, TrainingExample
+from schemas.topics import EVENT_TOPICS, Topic
 
 _Row = TypeVar("_Row", bound=tuple[Any, ...])
 
@@ -47,7 +47,7 @@ class TopicRecording:
         self._timeout_s = timeout_s
         self._stop = stop
         self._admin = clients.admin(kafka)
-        self._readers: dict[tuple[str, int], Consumer] = {}
+        self._readers: dict[tuple[Topic, int], Consumer] = {}
         self._next_offsets: dict[tuple[str, int], int] = {}  # by the journal as far as it was read
         self._snapshots: dict[bytes, bytes] | None = None
         self._sessions: list[tuple[int, Session]] | None = None
@@ -73,8 +73,9 @@ class TopicRecording:
                 for topic, offset in record.next_offsets.items():
                     self._next_offsets[topic, task] = offset
                 yield record
-            for topic in (*INPUTS, "journal"):
+            for topic in EVENT_TOPICS:
                 self._close(topic, task)
+            self._close("journal", task)
         if end_offsets(self._admin, [self._partition("journal", task) for task in tasks], self._timeout_s) != ends:
             raise NotVerifiable(
                 "workers went on committing; every commit up to where this began is the same, what came after was "
@@ -83,7 +84,7 @@ class TopicRecording:
 
     def uncommitted_inputs(self) -> int:
         """Return how many input records lie beyond the last commit of each task, once the journal was read."""
-        places = [(topic, task) for topic in INPUTS for task in range(self._topics.partitions)]
+        places = [(topic, task) for topic in EVENT_TOPICS for task in range(self._topics.partitions)]
         names = [self._partition(topic, task) for topic, task in places]
         begins = beginning_offsets(self._admin, names, self._timeout_s)
         ends = end_offsets(self._admin, names, self._timeout_s)
@@ -94,13 +95,14 @@ class TopicRecording:
 
     def inputs(self, task: int, topic: str, from_offset: int) -> Iterator[MergeRecord]:
         """Yield the records of one input partition, judged as the worker judged them."""
-        begin = beginning_offsets(self._admin, [self._partition(topic, task)], self._timeout_s)[0]
+        known = EVENT_TOPICS[EVENT_TOPICS.index(topic)]  # the journal names no other
+        begin = beginning_offsets(self._admin, [self._partition(known, task)], self._timeout_s)[0]
         if begin > from_offset:
             raise NotVerifiable(
                 f"{topic}[{task}] begins at {begin}; what was processed from {from_offset} on has expired"
             )
-        for message in self._read(topic, task, from_offset):
-            yield self._inputs.record(topic, message)
+        for message in self._read(known, task, from_offset):
+            yield self._inputs.record(known, message)
 
     def snapshot(self, model: str, offset: int) -> bytes | None:
         """Return a snapshot from the models topic."""
@@ -149,12 +151,12 @@ class TopicRecording:
             if read is not None:
                 yield offset, *read
 
-    def _require_beginning(self, topic: str) -> None:
+    def _require_beginning(self, topic: Topic) -> None:
         begin = beginning_offsets(self._admin, [self._partition(topic, 0)], self._timeout_s)[0]
         if begin > 0:
             raise NotVerifiable(f"{topic} before offset {begin} have expired")
 
-    def _read(self, topic: str, partition: int, from_offset: int = 0, end: int | None = None) -> Iterator[Message]:
+    def _read(self, topic: Topic, partition: int, from_offset: int = 0, end: int | None = None) -> Iterator[Message]:
         where = self._partition(topic, partition)
         if end is None:
             end = end_offsets(self._admin, [where], self._timeout_s)[0]
@@ -169,10 +171,10 @@ class TopicRecording:
                 yield message
         self._close(topic, partition)
 
-    def _partition(self, topic: str, partition: int) -> TopicPartition:
+    def _partition(self, topic: Topic, partition: int) -> TopicPartition:
         return TopicPartition(self._topics.name(topic), partition)
 
-    def _close(self, topic: str, partition: int) -> None:
+    def _close(self, topic: Topic, partition: int) -> None:
         reader = self._readers.pop((topic, partition), None)
         if reader is not None:
             reader.close()

@@ -11,7 +11,7 @@ from consumer.core.decision.budget import equal_share
 from consumer.core.journal import settings_digest
 from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.river_classifier import UnknownModel
-from consumer.core.settings import DAY_MS, ChallengerSettings, CoreSettings
+from consumer.core.settings import ChallengerSettings, CoreSettings
 from consumer.kafka.checkpoint import Checkpoint
 from consumer.kafka.cluster import clients
 from consumer.kafka.cluster.check import require_topics
@@ -28,6 +28,7 @@ from consumer.kafka.transactions import CannotGoOn, Transactions
 from consumer.kafka.worker import Worker, WorkerStatus
 from consumer.kafka.worker_settings import WorkerSettings
 from schemas.codec import Decoder, Encoder
+from schemas.units import DAY_MS
 
 TRAINER_GROUP_SUFFIX = "-trainer"
 

@@ -17,7 +17,7 @@ from consumer.core.decision.budget import Budget
 from consumer.core.intake import Rejection
 from consumer.core.journal import ClosedCommit, OpenCommit, encode_task_record
 from consumer.core.knowledge.knowledge import Knowledge
-from consumer.core.merge import INPUT_TOPICS, EventTimeMerge, MergeRecord
+from consumer.core.merge import EventTimeMerge, MergeRecord
 from consumer.core.settings import CoreSettings
 from consumer.core.step import ScoringTask
 from consumer.kafka.dead_letters import DeadLetterLimit
@@ -25,6 +25,7 @@ from consumer.kafka.modes import ModeSwitch
 from consumer.kafka.observer import CommittedTask
 from consumer.kafka.state.restore import Restored
 from schemas.records import Mode
+from schemas.topics import EVENT_TOPICS
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ class TaskRunner:
             return True
         if self._waiting_since_s is None:
             self._waiting_since_s = now_s
-        return now_s - self._waiting_since_s < self._merge_wait_s and not all(map(self._merge.queued, INPUT_TOPICS))
+        return now_s - self._waiting_since_s < self._merge_wait_s and not all(map(self._merge.queued, EVENT_TOPICS))
 
     def heartbeat(self, stream_time_ms: int) -> bool:
         """Move the stream time of an idle task, so that timers fire in silence; return whether it moved."""
@@ -162,7 +163,7 @@ class TaskRunner:
     @property
     def idle(self) -> bool:
         """Return whether all topics are known to hold nothing more, and nothing waits here or is uncommitted."""
-        return not (self.suspended or self._merge or self._commit) and len(self._caught_up) == len(INPUT_TOPICS)
+        return not (self.suspended or self._merge or self._commit) and len(self._caught_up) == len(EVENT_TOPICS)
 
     # Committing
 

@@ -6,7 +6,6 @@ from typing import Literal
 
 from confluent_kafka import Consumer, Message
 
-from consumer.core.merge import INPUT_TOPICS
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.checkpoint import Checkpoint
 from consumer.kafka.cluster.clients import log
@@ -23,6 +22,7 @@ from consumer.kafka.task_runner import Core, TaskRunner
 from consumer.kafka.transactions import CannotGoOn, TransactionAborted, Transactions
 from consumer.kafka.worker_settings import WorkerSettings
 from schemas.codec import Decoder
+from schemas.topics import EVENT_TOPICS, EventTopic
 
 State = Literal["starting", "loading knowledge", "joining", "restoring", "running", "stopping", "stopped"]
 
@@ -84,11 +84,11 @@ class Worker:
         self._stop = stop
 
         self._last_budget_s = settings.last_commit_budget_ms / 1000
-        self._logical = {topics.name(topic): topic for topic in INPUT_TOPICS}
+        self._logical: dict[str, EventTopic] = {topics.name(topic): topic for topic in EVENT_TOPICS}
         self._assignment = Assignment(consumer, topics, restorer.beginnings)
         self._tasks: dict[int, TaskRunner] = {}
         self._suspended: dict[int, TaskRunner] = {}
-        self._paused: set[tuple[int, str]] = set()
+        self._paused: set[tuple[int, EventTopic]] = set()
         self._uncommitted = 0
         self._more_to_process = False
         self._committed_at_s = clock_s()
@@ -173,7 +173,7 @@ class Worker:
     def _pause_full_queues(self) -> None:
         limit = self._settings.queued_records
         for number, task in self._tasks.items():
-            for topic in INPUT_TOPICS:
+            for topic in EVENT_TOPICS:
                 if task.queued(topic) > limit and (number, topic) not in self._paused:
                     self._assignment.pause(number, topic)
                     self._paused.add((number, topic))
@@ -210,7 +210,7 @@ class Worker:
         self._assignment.unrestored.pop(0)
         self._tasks[number] = task
         self._fed_at_s[number] = self._clock_s()
-        self._assignment.start(number, dict(task.next_to_take))
+        self._assignment.start(number, task.next_to_take)
         self._status.tasks = tuple(self._tasks)
         seconds = self._clock_s() - began_s
         self._observer.restored(number, restored.n_records, len(restored.state), seconds)
@@ -288,7 +288,7 @@ class Worker:
         for task in tasks:
             offsets = task.roll_back()
             if read_on:
-                self._assignment.seek(task.partition, dict(offsets))
+                self._assignment.seek(task.partition, offsets)
         time.sleep(_ABORT_PAUSE_S)
 
     def _adopt(self) -> None:
@@ -305,7 +305,7 @@ class Worker:
             return
         self._lag_at_s = self._clock_s()
         for number, task in self._tasks.items():
-            for topic in INPUT_TOPICS:
+            for topic in EVENT_TOPICS:
                 lag = self._assignment.lag(number, topic, task.next_to_take[topic] - task.queued(topic))
                 if lag is not None:
                     self._observer.lag(topic, number, lag)

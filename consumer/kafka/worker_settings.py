@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from schemas.units import MIB, MINUTE_MS
+
 _STRICT = {"extra": "forbid"}  # read by the configuration loader: an unknown key is an error, not a silence
 
 WorkerMode = Literal["auto", "history", "frozen"]
@@ -17,7 +19,7 @@ class DeadLetterSettings:
     max_share: float = 0.1  # of the latest `window_records` records of a task
     window_records: int = 10_000  # the records that `max_share` is of
     max_run_records: int = 500  # one after the other
-    max_value_bytes: int = 1_048_576  # of a larger value only the digest and the coordinates are kept
+    max_value_bytes: int = MIB  # of a larger value only the digest and the coordinates are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class WorkerSettings:
     max_aborts: int = 5  # aborted commits in a row before the worker stops
     last_commit_budget_ms: int = 4_000  # for the last commit of tasks that are taken away, or of a worker that stops
     restore_timeout_ms: int = 120_000  # without progress; an open transaction of a dead worker ends before
-    catch_up_after_ms: int = 15 * 60_000  # behind by more: learn, decide nothing; live again at half of it
+    catch_up_after_ms: int = 15 * MINUTE_MS  # behind by more: learn, decide nothing; live again at half of it
     heartbeat_ms: int = 0  # silence after which stream time follows the clock; 0 never (simulated time runs ahead)
     cache_customers: int = 100_000  # decoded, for each task
     learn_budget_ms: int = 200  # at a time, for reading knowledge and for folding examples

@@ -20,7 +20,7 @@ from consumer.core.decision.budget import Budget, equal_share
 from consumer.core.intake import Rejection
 from consumer.core.journal import ClosedCommit, OpenCommit, TaskRecord, encode_task_record, settings_digest
 from consumer.core.knowledge.knowledge import Knowledge
-from consumer.core.merge import INPUT_TOPICS, EventTimeMerge, MergeRecord
+from consumer.core.merge import EventTimeMerge, MergeRecord
 from consumer.core.settings import CoreSettings
 from consumer.core.step import Outputs, ScoringTask
 from consumer.replay.files import (
@@ -49,6 +49,7 @@ from consumer.replay.training import Trainers
 from schemas.codec import Decoder, JsonEncoder
 from schemas.container import Recorded
 from schemas.records import Session, TrainingExample
+from schemas.topics import EVENT_TOPICS
 
 NOTHING = "nothing"
 LATE = "late"
@@ -174,7 +175,7 @@ class _Replay:
             for partition in range(options.partitions)
         ]
         for lane in self._lanes:
-            for topic in INPUT_TOPICS:
+            for topic in EVENT_TOPICS:
                 lane.merge.set_caught_up(topic, True)
         self._lines: dict[tuple[str, int, int], int] = {}  # coordinates of this round → line
         self._products: list[ProductRecord] = []

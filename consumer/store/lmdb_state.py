@@ -32,6 +32,7 @@ from typing import TypeVar
 import lmdb
 
 from consumer.core.customer.customer import scheduled_ms_of
+from schemas.units import DAY_MS
 
 FORMAT = 1
 
@@ -47,7 +48,6 @@ _TASK_RECORD = b"task_record"
 _CHANGELOG_OFFSET = b"changelog_offset"
 _WRITTEN_MS = b"written_ms"
 _RESTORING = b"restoring"
-_DAY_MS = 86_400_000
 _MARKER = "marker.json"
 _DATA = "data"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -219,7 +219,7 @@ class LmdbState:
         age_ms = self._clock_ms() - written_ms
         if age_ms <= max_age_ms:
             return None
-        return f"it was last written {age_ms / _DAY_MS:.1f} days ago; {max_age_ms / _DAY_MS:.1f} are allowed"
+        return f"it was last written {age_ms / DAY_MS:.1f} days ago; {max_age_ms / DAY_MS:.1f} are allowed"
 
     def _mark(self, closed: bool) -> None:
         """Write the marker so that it is on disk, whole, before this returns."""

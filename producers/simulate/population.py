@@ -21,9 +21,10 @@ from producers.simulate.response import (
     purchase_probability,
     seen_probability,
 )
-from producers.simulate.settings import DAY_MS, HOUR_MS, MINUTE_MS, PopulationSettings
+from producers.simulate.settings import PopulationSettings
 from producers.simulate.visits import Errand, Event, Visit
 from schemas.records import NextBestAction
+from schemas.units import DAY_MS, HOUR_MS, MINUTE_MS
 
 DEFAULT_START_MS: Final = 1_735_689_600_000  # 2025-01-01
 REMEMBERED_DECISIONS: Final = 100_000  # reacting is idempotent by decision id, as far back as this

@@ -35,7 +35,7 @@ def test_missing_topics_are_named_with_the_command_that_makes_them() -> None:
     """One message for all of them."""
     with pytest.raises(TopicsError, match=r"^shop-privacy is not there: run `nextbest topics create`"):
         look({name: n for name, n in planned().items() if name != "shop-privacy"})
-    with pytest.raises(TopicsError, match=r"shop-clickstream, shop-purchases, .* are not there"):
+    with pytest.raises(TopicsError, match=r"shop-privacy, shop-purchases, .* are not there"):
         look({})
 
 
@@ -45,7 +45,7 @@ def test_another_number_of_partitions_says_what_to_set() -> None:
         name: 5 if n == TOPICS.partitions and name != "shop-training-examples" else n for name, n in planned().items()
     }
     with pytest.raises(
-        TopicsError, match=r"shop-clickstream has 5 partitions, not 3; .*: set topics\.partitions to 5, or"
+        TopicsError, match=r"shop-privacy has 5 partitions, not 3; .*: set topics\.partitions to 5, or"
     ):
         look(found)
 

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from consumer.kafka.state.stores import Stores
-
-DAY_MS = 86_400_000
+from schemas.units import DAY_MS
 
 
 def test_a_store_is_as_old_as_what_was_last_written_to_it(tmp_path: Path) -> None:

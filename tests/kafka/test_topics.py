@@ -9,7 +9,8 @@ from confluent_kafka.cimpl import NewTopic
 from consumer.kafka.cluster import clients
 from consumer.kafka.cluster.check import Finding, check
 from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
-from consumer.kafka.cluster.topics import TOPICS, TopicsError, create_topics, describe_configs, topic_plan
+from consumer.kafka.cluster.topics import TopicsError, create_topics, describe_configs, topic_plan
+from schemas.topics import TOPICS
 
 
 def small(prefix: str, partitions: int = 2) -> TopicSettings:
@@ -125,7 +126,7 @@ def test_wrong_configuration_is_found(admin: AdminClient, kafka: KafkaSettings, 
         entries = [
             ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in config.items()
         ]
-        resource = ConfigResource(ResourceType.TOPIC, topics.name(topic), incremental_configs=entries)
+        resource = ConfigResource(ResourceType.TOPIC, unique_prefix + topic, incremental_configs=entries)
         admin.incremental_alter_configs([resource])[resource].result(20)
     assert {
         (finding.status, finding.what.removeprefix(f"topic {unique_prefix}")) for finding in wrong(check(kafka, topics))

@@ -19,10 +19,10 @@ from producers.record import RecordFailed, RecordReport, record
 from producers.replay import replay_to_kafka
 from producers.rows import BadRow, Row, UnreadableFile
 from producers.simulate import Population, PopulationSettings
-from producers.simulate.settings import DAY_MS
 from producers.simulation import DecisionReader, simulate_to_kafka, start_ms_for
 from schemas.container import Recorded, read_container
 from schemas.partitioning import partition_of
+from schemas.units import DAY_MS
 from tests.producers.test_simulate import _decision
 
 START_MS = 1_700_000_000_000

@@ -10,6 +10,8 @@ from zlib import crc32
 
 import msgspec
 
+from schemas.units import DAY_MS
+
 FORMAT = 2
 # format, crc32 of what follows it, scheduled_ms: a store can order timers without decoding the rest.
 _HEADER = Struct(">BIq")
@@ -180,7 +182,7 @@ def _upgraded(body: memoryview) -> Customer:
     """
     fields = dict(zip(Customer.__struct_fields__, msgspec.msgpack.decode(body), strict=False))
     fields["bought"] = {
-        item_id: (times, last_at // 86_400_000, 1_000 * times, max(1, round(10 * gap_days)) if times > 1 else 0, 0)
+        item_id: (times, last_at // DAY_MS, 1_000 * times, max(1, round(10 * gap_days)) if times > 1 else 0, 0)
         for item_id, (times, last_at, gap_days) in fields["bought"].items()
     }
     fields["event_ids"] = b"".join(each.to_bytes(8, "big")[:EVENT_DIGEST_SIZE] for each in fields["event_ids"])

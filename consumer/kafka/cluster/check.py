@@ -12,7 +12,6 @@ from confluent_kafka.admin._resource import ResourceType
 from consumer.kafka.cluster import clients
 from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
 from consumer.kafka.cluster.topics import (
-    CO_PARTITIONED,
     Difference,
     TopicsError,
     TopicSpec,
@@ -20,6 +19,7 @@ from consumer.kafka.cluster.topics import (
     differences,
     topic_plan,
 )
+from schemas.topics import CO_PARTITIONED_TOPICS, Topic
 
 Status = Literal["ok", "warn", "error"]
 
@@ -66,7 +66,7 @@ def require_topics(admin: AdminClient, kafka: KafkaSettings, topics: TopicSettin
         if counts[spec.name] != spec.partitions
     ]
     if differing:
-        found = {counts[topics.name(topic)] for topic in CO_PARTITIONED}
+        found = {counts[topics.name(topic)] for topic in CO_PARTITIONED_TOPICS}
         fits = f"set topics.partitions to {min(found)}, or " if len(found) == 1 and found != {topics.partitions} else ""
         raise TopicsError(
             f"{'; '.join(differing)}: {fits}make all topics anew under another topics.prefix with "
@@ -74,7 +74,7 @@ def require_topics(admin: AdminClient, kafka: KafkaSettings, topics: TopicSettin
         )
 
 
-def require_topic(admin: AdminClient, kafka: KafkaSettings, topics: TopicSettings, topic: str) -> None:
+def require_topic(admin: AdminClient, kafka: KafkaSettings, topics: TopicSettings, topic: Topic) -> None:
     """Raise TopicsError unless `topic` (logical name) is there, ClusterAway as `reach`."""
     name = topics.name(topic)
     _refuse_missing([name] if name not in reach(admin, kafka).topics else [], topics)

@@ -10,7 +10,8 @@ from typing import Any, Literal, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
-from consumer.kafka.cluster.settings import MIB, KafkaSettings, Property
+from consumer.kafka.cluster.settings import KafkaSettings, Property
+from schemas.units import MIB
 
 log = logging.getLogger("nextbest.kafka")  # librdkafka's own lines go here too
 

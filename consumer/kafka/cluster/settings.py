@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from schemas.topics import TOPICS, Topic
+from schemas.units import MIB
+
 _STRICT = {"extra": "forbid"}  # read by the configuration loader: an unknown key is an error, not a silence
 
 Property = str | int | float | bool
-MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +88,10 @@ class TopicSettings:
                 f"{self.replication_factor}: nothing could ever be written"
             )
 
-    def name(self, topic: str) -> str:
+    def name(self, topic: Topic) -> str:
         """Return the real name of a topic that the rest of the code knows by its logical name."""
         return self.prefix + topic
 
-    def logical(self, name: str) -> str:
-        """Return the logical name of a real topic; raise ValueError where it is none of ours."""
-        if not name.startswith(self.prefix):
-            raise ValueError(f"{name!r} does not begin with the prefix {self.prefix!r}")
-        return name[len(self.prefix) :]
+    def logical(self, name: str) -> Topic:
+        """Return the logical name of a real topic; raise KeyError where it is none of ours."""
+        return {self.name(topic): topic for topic in TOPICS}[name]

@@ -13,13 +13,8 @@ from confluent_kafka.cimpl import NewTopic
 from consumer.kafka.cluster.clients import error_of
 from consumer.kafka.cluster.settings import TopicSettings
 from schemas.records import FAMILIES
-
-INPUTS = ("clickstream", "purchases", "privacy")
-CO_PARTITIONED = (*INPUTS, "next-best-actions", "dead-letters", "customer-state", "journal")  # P partitions each
-TOPICS = (*CO_PARTITIONED, "products", "training-examples", "sessions", "models")
-
-_DAY_MS = 86_400_000
-_HOUR_MS = 3_600_000
+from schemas.topics import CO_PARTITIONED_TOPICS, EVENT_TOPICS, TOPICS, Topic
+from schemas.units import DAY_MS, HOUR_MS
 
 
 class TopicsError(Exception):
@@ -30,7 +25,7 @@ class TopicsError(Exception):
 class TopicSpec:
     """What a topic is to be. `topic` is the logical name, `name` the real one; `config` is in Kafka's own terms."""
 
-    topic: str
+    topic: Topic
     name: str
     partitions: int
     replication_factor: int
@@ -63,7 +58,7 @@ class CreateReport:
 def topic_plan(settings: TopicSettings) -> list[TopicSpec]:
     """Return every topic of the design with all that matters set explicitly, so that no broker default decides it."""
     keep = settings.retention
-    days = {
+    days: dict[Topic, float] = {
         "clickstream": keep.clickstream_days,
         "purchases": keep.purchases_days,
         "privacy": keep.privacy_days,
@@ -86,21 +81,21 @@ def topic_plan(settings: TopicSettings) -> list[TopicSpec]:
     ]
 
 
-def partitions_of(topic: str, settings: TopicSettings) -> int:
+def partitions_of(topic: Topic, settings: TopicSettings) -> int:
     """Return how many partitions a topic (logical name) has."""
-    if topic in CO_PARTITIONED:
+    if topic in CO_PARTITIONED_TOPICS:
         return settings.partitions
     return len(FAMILIES) if topic == "training-examples" else 1
 
 
-def _common(topic: str, settings: TopicSettings) -> dict[str, str]:
-    largest = settings.max_input_bytes if topic in INPUTS else settings.max_record_bytes
+def _common(topic: Topic, settings: TopicSettings) -> dict[str, str]:
+    largest = settings.max_input_bytes if topic in EVENT_TOPICS else settings.max_record_bytes
     return {
         "min.insync.replicas": str(settings.min_insync_replicas),
         # With the producer's own times, retention would delete old events (a replayed recording) as they arrive.
         "message.timestamp.type": "LogAppendTime",
         "segment.bytes": str(settings.segment_bytes),
-        "segment.ms": str(round(settings.segment_hours * _HOUR_MS)),
+        "segment.ms": str(round(settings.segment_hours * HOUR_MS)),
         "max.message.bytes": str(largest),
         "compression.type": "producer",
         "unclean.leader.election.enable": "false",  # a lagging leader would undo commits that others have seen
@@ -108,15 +103,15 @@ def _common(topic: str, settings: TopicSettings) -> dict[str, str]:
 
 
 def _deleted(days: float) -> dict[str, str]:
-    return {"cleanup.policy": "delete", "retention.ms": str(round(days * _DAY_MS)), "retention.bytes": "-1"}
+    return {"cleanup.policy": "delete", "retention.ms": str(round(days * DAY_MS)), "retention.bytes": "-1"}
 
 
 def _compacted(settings: TopicSettings) -> dict[str, str]:
     return {
         "cleanup.policy": "compact",
         "min.compaction.lag.ms": str(settings.min_compaction_lag_ms),
-        "max.compaction.lag.ms": str(round(settings.max_compaction_lag_hours * _HOUR_MS)),
-        "delete.retention.ms": str(round(settings.retention.tombstones_days * _DAY_MS)),
+        "max.compaction.lag.ms": str(round(settings.max_compaction_lag_hours * HOUR_MS)),
+        "delete.retention.ms": str(round(settings.retention.tombstones_days * DAY_MS)),
         "min.cleanable.dirty.ratio": "0.1",
     }
 

@@ -19,8 +19,9 @@ from consumer.kafka.transactions import CannotGoOn
 from schemas.codec import Decoder
 from schemas.errors import InvalidRecord
 from schemas.events import Product
+from schemas.topics import Topic
 
-_TOPICS = ("models", "products", "sessions")
+_TOPICS: tuple[Topic, ...] = ("models", "products", "sessions")
 _BATCH_RECORDS = 500
 
 

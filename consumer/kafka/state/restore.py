@@ -17,13 +17,13 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from consumer.core.journal import TaskRecord, decode_task_record
-from consumer.core.merge import INPUT_TOPICS
 from consumer.kafka.cluster.clients import call_again, error_of
 from consumer.kafka.cluster.log_reader import beginning_offsets, end_offsets, read_to
 from consumer.kafka.cluster.settings import TopicSettings
 from consumer.kafka.state.changelog import TASK_KEY, customer_id_of
 from consumer.kafka.state.stores import RestorableState, Stores
 from consumer.kafka.transactions import CannotGoOn
+from schemas.topics import EVENT_TOPICS
 
 _ADMIN_TIMEOUT_S = 10.0
 _NO_OFFSET = -1001  # librdkafka's OFFSET_INVALID: the group never committed one
@@ -100,7 +100,7 @@ class Restorer:
 
     def _group_offsets(self, partition: int, group: Consumer) -> dict[str, int]:
         """Return the group's committed offsets by logical topic, where it has any."""
-        names = [TopicPartition(self._topics.name(topic), partition) for topic in INPUT_TOPICS]
+        names = [TopicPartition(self._topics.name(topic), partition) for topic in EVENT_TOPICS]
 
         def ask() -> list[TopicPartition]:
             found = group.committed(names, timeout=min(self._timeout_s, 5.0))
@@ -182,7 +182,7 @@ class Restorer:
         data = state.task_record()
         record = TaskRecord() if data is None else decode_task_record(data)
         start = committed | record.next_offsets
-        missing = [topic for topic in INPUT_TOPICS if topic not in start]
+        missing = [topic for topic in EVENT_TOPICS if topic not in start]
         names = [TopicPartition(self._topics.name(topic), partition) for topic in missing]
         if missing:
             start |= dict(zip(missing, beginning_offsets(self._admin, names, self._timeout_s), strict=True))

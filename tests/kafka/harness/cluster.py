@@ -13,10 +13,11 @@ from consumer.core.settings import DAY_MS, ChallengerSettings, CoreSettings, Tim
 from consumer.kafka.cluster import clients
 from consumer.kafka.cluster.log_reader import end_offsets, read_to
 from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
-from consumer.kafka.cluster.topics import INPUTS, create_topics, partitions_of, topic_plan
+from consumer.kafka.cluster.topics import create_topics, partitions_of, topic_plan
 from consumer.kafka.state.changelog import TASK_KEY
 from consumer.kafka.worker_settings import WorkerSettings
 from schemas.codec import Decoder
+from schemas.topics import EVENT_TOPICS, Topic
 from tests.kafka.harness.stream import InputRecord
 
 DEADLINE_S = 90.0
@@ -75,7 +76,7 @@ class Cluster:
             producer.poll(0)
         assert producer.flush(DEADLINE_S) == 0
 
-    def read(self, topic: str) -> list[Message]:
+    def read(self, topic: Topic) -> list[Message]:
         """Return every committed record of a topic (logical name), each partition in its order."""
         kafka, name = self.kafka(), self.topics.name(topic)
         admin = clients.admin(kafka)
@@ -90,7 +91,7 @@ class Cluster:
         finally:
             reader.close()
 
-    def decoded(self, topic: str) -> list[Any]:
+    def decoded(self, topic: Topic) -> list[Any]:
         """Return every committed record of a topic, decoded."""
         decoder = Decoder()
         return [decoder.decode(topic, message.value()) for message in self.read(topic)]
@@ -110,7 +111,7 @@ class Cluster:
     def committed_records(self) -> int:
         """Return how many input records were processed, by the group's committed offsets."""
         asking = clients.member(self.kafka(), "error")  # which never joins
-        names = [self.topics.name(topic) for topic in INPUTS]
+        names = [self.topics.name(topic) for topic in EVENT_TOPICS]
         partitions = [TopicPartition(name, number) for name in names for number in range(self.partitions)]
         try:
             # A broker that has just started loads its groups first; an open transaction may hold the offsets.
@@ -148,4 +149,4 @@ def wait_until(condition: Callable[[], bool], what: str, *running: Running, dead
 
 def input_counts(records: Iterable[InputRecord]) -> Counter[str]:
     """Return how many records each topic got."""
-    return Counter(record.topic for record in records if record.topic in INPUTS)
+    return Counter(record.topic for record in records if record.topic in EVENT_TOPICS)
