@@ -81,7 +81,7 @@ def rebuild(config: ConfigOption = None) -> None:
     from consumer.commands.broker import codec_of
     from consumer.commands.errors import CommandError
     from consumer.core.knowledge.river_classifier import UnknownModel
-    from consumer.kafka.cluster.log_reader import Stopping
+    from consumer.kafka.failures import Stopping
     from consumer.kafka.models.rebuild import rebuild_models
 
     settings = configured(config)
@@ -107,7 +107,7 @@ def rebuild(config: ConfigOption = None) -> None:
 
 
 def _read(settings: "Config") -> "ModelsTopic":
-    from consumer.kafka.cluster.log_reader import Stopping
+    from consumer.kafka.failures import Stopping
     from consumer.kafka.models.promotion import ModelsTopic
 
     core, catalogue = settings.core_settings(), catalogue_of(settings)

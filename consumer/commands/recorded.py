@@ -205,7 +205,7 @@ def _verify_topics(config: Path | None) -> "Verdict":
     from consumer.commands.broker import codec_of
     from consumer.kafka.cluster.check import require_topics
     from consumer.kafka.cluster.clients import admin
-    from consumer.kafka.cluster.log_reader import Stopping
+    from consumer.kafka.failures import Stopping
     from consumer.kafka.recording import TopicRecording
     from consumer.replay.recording import Damaged, NotVerifiable
     from consumer.replay.verify import Verdict

@@ -4,18 +4,14 @@ The callbacks run inside a poll. They do the least: an assignment is noted and p
 one by one; a revocation commits and suspends at once, for afterwards the partitions are no longer ours.
 """
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
-from consumer.kafka.cluster.clients import error_of
+from consumer.kafka.cluster.log_reader import seek
 from consumer.kafka.cluster.settings import TopicSettings
-from consumer.kafka.transactions import CannotGoOn
+from consumer.kafka.failures import CannotGoOn
 from schemas.topics import EVENT_TOPICS, EventTopic
-
-_NOT_YET = KafkaError._STATE  # noqa: SLF001 - the client's public name
-_SEEK_S = 5.0
 
 
 class Assignment:
@@ -94,16 +90,3 @@ class Assignment:
 
     def _partition(self, topic: EventTopic, number: int) -> TopicPartition:
         return TopicPartition(self._topics.name(topic), number)
-
-
-def seek(consumer: Consumer, where: TopicPartition) -> None:
-    """Send the consumer to an offset of an assigned partition, once it has taken the assignment in."""
-    until_s = time.monotonic() + _SEEK_S
-    while True:
-        try:
-            consumer.seek(where)
-            return
-        except KafkaException as raised:
-            if error_of(raised).code() != _NOT_YET or time.monotonic() > until_s:
-                raise
-            time.sleep(0.005)

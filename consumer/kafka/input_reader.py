@@ -8,8 +8,7 @@ from confluent_kafka import Message
 from consumer.core.intake import Rejection, read
 from consumer.core.merge import MergeRecord
 from consumer.kafka.cluster.clients import log
-from consumer.kafka.failures import RegistryUnavailable
-from consumer.kafka.transactions import CannotGoOn
+from consumer.kafka.failures import CannotGoOn, RegistryUnavailable
 from schemas.codec import Decoder
 from schemas.events import Event
 from schemas.topics import EventTopic

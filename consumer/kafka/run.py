@@ -16,6 +16,7 @@ from consumer.kafka.checkpoint import Checkpoint
 from consumer.kafka.cluster import clients
 from consumer.kafka.cluster.check import require_topics
 from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
+from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.models.challengers import GROUP_SUFFIX, AllLearning, ChallengerTrainer
 from consumer.kafka.models.follower import KnowledgeFollower
 from consumer.kafka.models.publisher import ModelPublisher
@@ -24,7 +25,7 @@ from consumer.kafka.observer import Observer
 from consumer.kafka.state.restore import Restorer
 from consumer.kafka.state.stores import Stores
 from consumer.kafka.task_runner import Core
-from consumer.kafka.transactions import CannotGoOn, Transactions
+from consumer.kafka.transactions import Transactions
 from consumer.kafka.worker import Worker, WorkerStatus
 from consumer.kafka.worker_settings import WorkerSettings
 from schemas.codec import Decoder, Encoder

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from consumer.kafka.cluster.clients import call_again, error_kind, error_of
+from consumer.kafka.failures import CannotGoOn
 
 log = logging.getLogger("nextbest.kafka")
 
@@ -24,10 +25,6 @@ _OVERDUE_S = 2.0  # how long after its own timeout a call is given up that shoul
 _LOOK_S = 0.1
 
 Delivered = Callable[[KafkaError | None, Message], None]
-
-
-class CannotGoOn(Exception):
-    """This process can do no more; the message says why and what to do. Nothing uncommitted was published."""
 
 
 class TransactionAborted(Exception):

@@ -9,9 +9,10 @@ from confluent_kafka import Consumer, Message
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.checkpoint import Checkpoint
 from consumer.kafka.cluster.clients import log
-from consumer.kafka.cluster.log_reader import PARTITION_EOF, Stopping, raise_or_log
+from consumer.kafka.cluster.log_reader import PARTITION_EOF, raise_or_log
 from consumer.kafka.cluster.settings import TopicSettings
 from consumer.kafka.dead_letters import DeadLetterLimit
+from consumer.kafka.failures import CannotGoOn, Stopping
 from consumer.kafka.input_reader import InputReader
 from consumer.kafka.models.follower import KnowledgeFollower
 from consumer.kafka.models.trainer import Learning
@@ -19,7 +20,7 @@ from consumer.kafka.modes import ModeSwitch
 from consumer.kafka.observer import Observer
 from consumer.kafka.state.restore import Restorer
 from consumer.kafka.task_runner import Core, TaskRunner
-from consumer.kafka.transactions import CannotGoOn, TransactionAborted, Transactions
+from consumer.kafka.transactions import TransactionAborted, Transactions
 from consumer.kafka.worker_settings import WorkerSettings
 from schemas.codec import Decoder
 from schemas.topics import EVENT_TOPICS, EventTopic

@@ -16,6 +16,7 @@ from consumer.core.settings import BUILT_IN, ChallengerSettings, CoreSettings
 from consumer.kafka.cluster import clients
 from consumer.kafka.cluster.mock_broker import MockBroker
 from consumer.kafka.cluster.settings import KafkaSettings
+from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.models import challengers
 from consumer.kafka.models.challengers import ChallengerTrainer
 from consumer.kafka.models.follower import ModelsInTopic
@@ -24,7 +25,6 @@ from consumer.kafka.models.publisher import ModelPublisher
 from consumer.kafka.models.records import LatestSnapshot, Promotion, Score, decode_score, kind_of
 from consumer.kafka.models.trainer import SCORE_EVERY_S, Trainer
 from consumer.kafka.observer import Observer
-from consumer.kafka.transactions import CannotGoOn
 from schemas.codec import Decoder, JsonEncoder
 from schemas.records import FAMILIES, Family
 from tests.core.test_challenger import CATALOGUE, CORE, example

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from consumer.kafka.cluster.log_reader import PARTITION_EOF, read_to
-from consumer.kafka.transactions import CannotGoOn
+from consumer.kafka.failures import CannotGoOn
 
 
 class Fake:

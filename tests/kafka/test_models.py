@@ -15,8 +15,8 @@ from consumer.core.knowledge.learner import Learner
 from consumer.core.knowledge.snapshot import ChallengerSpec, model_name
 from consumer.core.settings import ChallengerSettings, ChurnSettings, CoreSettings, LearnerSettings
 from consumer.kafka.cluster import clients
-from consumer.kafka.cluster.log_reader import Stopping
 from consumer.kafka.cluster.topics import TopicsError
+from consumer.kafka.failures import Stopping
 from consumer.kafka.models import promotion as models_topic
 from consumer.kafka.models.follower import ModelsInTopic
 from consumer.kafka.models.promotion import CannotPromote, ModelRow, ModelsTopic, record_promotion

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from consumer.core.settings import ChurnSettings
+from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.models.rebuild import rebuild_models
-from consumer.kafka.transactions import CannotGoOn
 from schemas.codec import Decoder
 from tests.kafka.harness.cluster import Cluster
 from tests.kafka.harness.in_process import work_until

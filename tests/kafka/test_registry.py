@@ -3,7 +3,8 @@
 import pytest
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
-from consumer.kafka.cluster.registry import RegistryUnavailable, SchemaSource
+from consumer.kafka.cluster.registry import SchemaSource
+from consumer.kafka.failures import RegistryUnavailable
 
 SCHEMA = {"type": "record", "name": "r", "fields": [{"name": "a", "type": "long"}]}
 

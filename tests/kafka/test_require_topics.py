@@ -44,9 +44,7 @@ def test_another_number_of_partitions_says_what_to_set() -> None:
     found = {
         name: 5 if n == TOPICS.partitions and name != "shop-training-examples" else n for name, n in planned().items()
     }
-    with pytest.raises(
-        TopicsError, match=r"shop-privacy has 5 partitions, not 3; .*: set topics\.partitions to 5, or"
-    ):
+    with pytest.raises(TopicsError, match=r"shop-privacy has 5 partitions, not 3; .*: set topics\.partitions to 5, or"):
         look(found)
 
 

@@ -1,22 +1,21 @@
 """Reading partitions of a topic from an offset up to where the log ends now."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from consumer.kafka.cluster.clients import call_again, error_kind, log
-from consumer.kafka.transactions import CannotGoOn
+from consumer.kafka.cluster.clients import call_again, error_kind, error_of, log
+from consumer.kafka.failures import CannotGoOn, Stopping
 
 # The client names its own errors with an underscore; they are part of its interface.
 PARTITION_EOF = KafkaError._PARTITION_EOF  # noqa: SLF001
 OFFSET_GONE = KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001
+_NOT_YET = KafkaError._STATE  # noqa: SLF001
 _BATCH_RECORDS = 5_000
 _POLL_S = 0.1
-
-
-class Stopping(Exception):
-    """The process was asked to stop while it was reading."""
+_SEEK_S = 5.0
 
 
 def end_offsets(admin: AdminClient, partitions: Sequence[TopicPartition], timeout_s: float) -> list[int]:
@@ -90,3 +89,16 @@ def raise_or_log(error: KafkaError) -> None:
     if error_kind(error) == "fatal":
         raise CannotGoOn(f"the consumer failed: {error.str()}") from KafkaException(error)
     log.warning("consumer: %s", error.str())
+
+
+def seek(consumer: Consumer, where: TopicPartition) -> None:
+    """Send the consumer to an offset of an assigned partition, once it has taken the assignment in."""
+    until_s = time.monotonic() + _SEEK_S
+    while True:
+        try:
+            consumer.seek(where)
+            return
+        except KafkaException as raised:
+            if error_of(raised).code() != _NOT_YET or time.monotonic() > until_s:
+                raise
+            time.sleep(0.005)

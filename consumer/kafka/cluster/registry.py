@@ -9,7 +9,7 @@ from typing import Any
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
 from consumer.kafka.cluster.settings import Property
-from consumer.kafka.failures import RegistryUnavailable as RegistryUnavailable  # noqa: PLC0414 - raised here, caught by this name
+from consumer.kafka.failures import RegistryUnavailable
 
 log = logging.getLogger("nextbest.kafka")
 

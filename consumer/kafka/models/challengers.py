@@ -13,6 +13,7 @@ from consumer.core.knowledge.challenger import Challenger, comparable, new_chall
 from consumer.core.knowledge.snapshot import model_name
 from consumer.core.settings import BUILT_IN, ChallengerSettings, CoreSettings
 from consumer.kafka.cluster.clients import log
+from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.models.follower import ModelsInTopic
 from consumer.kafka.models.group import ElectedReader, Folding
 from consumer.kafka.models.publisher import ModelPublisher
@@ -20,7 +21,6 @@ from consumer.kafka.models.records import encode_score
 from consumer.kafka.models.scoreboard import Scoreboard
 from consumer.kafka.models.trainer import SCORE_EVERY_S, Learning
 from consumer.kafka.observer import Observer
-from consumer.kafka.transactions import CannotGoOn
 from schemas.codec import Decoder
 from schemas.records import Family
 

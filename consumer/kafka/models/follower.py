@@ -14,8 +14,8 @@ from consumer.core.knowledge.snapshot import RefusedSnapshot, family_of
 from consumer.kafka.cluster.clients import log
 from consumer.kafka.cluster.log_reader import PARTITION_EOF, end_offsets, raise_or_log, read_to
 from consumer.kafka.cluster.settings import TopicSettings
+from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.models.records import LatestSnapshot, Promotion, UnreadableRecord, decode_promotion, kind_of
-from consumer.kafka.transactions import CannotGoOn
 from schemas.codec import Decoder
 from schemas.errors import InvalidRecord
 from schemas.events import Product

@@ -7,9 +7,8 @@ from typing import Any, Protocol
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from consumer.kafka.assignment import seek
 from consumer.kafka.cluster.clients import log
-from consumer.kafka.cluster.log_reader import OFFSET_GONE, PARTITION_EOF, beginning_offsets, raise_or_log
+from consumer.kafka.cluster.log_reader import OFFSET_GONE, PARTITION_EOF, beginning_offsets, raise_or_log, seek
 from schemas.codec import Decoder
 from schemas.records import FAMILIES, Family
 

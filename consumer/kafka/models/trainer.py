@@ -18,13 +18,13 @@ from consumer.core.knowledge.learner import Learner, new_learner, restore_learne
 from consumer.core.knowledge.snapshot import RefusedSnapshot
 from consumer.core.learning.drift import Drift
 from consumer.core.settings import BUILT_IN, CoreSettings
+from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.models.follower import ModelsInTopic
 from consumer.kafka.models.group import ElectedReader
 from consumer.kafka.models.publisher import ModelPublisher
 from consumer.kafka.models.records import encode_score
 from consumer.kafka.models.scoreboard import Scoreboard
 from consumer.kafka.observer import Observer
-from consumer.kafka.transactions import CannotGoOn
 from schemas.codec import Decoder
 from schemas.records import Family
 

@@ -20,9 +20,9 @@ from consumer.core.journal import TaskRecord, decode_task_record
 from consumer.kafka.cluster.clients import call_again, error_of
 from consumer.kafka.cluster.log_reader import beginning_offsets, end_offsets, read_to
 from consumer.kafka.cluster.settings import TopicSettings
+from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.state.changelog import TASK_KEY, customer_id_of
 from consumer.kafka.state.stores import RestorableState, Stores
-from consumer.kafka.transactions import CannotGoOn
 from schemas.topics import EVENT_TOPICS
 
 _ADMIN_TIMEOUT_S = 10.0

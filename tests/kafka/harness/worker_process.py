@@ -15,9 +15,9 @@ import msgspec
 from consumer.core.settings import CoreSettings
 from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
 from consumer.kafka.dead_letters import TooManyRejected
+from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.observer import Observer
 from consumer.kafka.run import run
-from consumer.kafka.transactions import CannotGoOn
 from consumer.kafka.worker_settings import WorkerSettings
 from schemas.codec import Decoder, JsonEncoder
 from tests.kafka.harness.cluster import Cluster
