@@ -352,7 +352,7 @@ def _field_type(path: Path_) -> Any:
     cls: Any = Config
     for name in path:
         cls = get_type_hints(cls).get(name) if is_dataclass(cls) else None
-    return cls
+    return getattr(cls, "__supertype__", cls)  # of a unit: the number that it is
 
 
 def _entries_of(path: Path_) -> type | None:

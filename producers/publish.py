@@ -8,10 +8,9 @@ from threading import Event as StopEvent
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from producers.clients import Properties, new_producer, reach
+from producers.connection import Connection
 from producers.pacing import Pace
 from producers.rows import BadRow, Row, UnreadableFile
-from schemas.units import DAY_MS
 
 PROGRESS_EVERY_S = 0.5
 _SERVE_EVERY_ROWS = 1_000
@@ -135,7 +134,6 @@ def publish_rows(
     publisher: Publisher,
     *,
     speed: float | None = None,
-    longest_gap_ms: int = DAY_MS,
     keep_partitions: bool = False,
     stop: StopEvent | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -146,7 +144,7 @@ def publish_rows(
     Bad rows are counted, never fatal. A file that breaks off ends the run with `unreadable` in the report. Raises
     `PublishFailed` where the producer can't go on.
     """
-    pace, started_s = Pace(speed, longest_gap_ms), clock()
+    pace, started_s = Pace(speed), clock()
     bad: Counter[str] = Counter()
     examples: dict[str, BadRow] = {}
     count, event_ms, told_s, unreadable = 0, 0, started_s, None
@@ -198,26 +196,18 @@ def publish_rows(
 
 def publish_to_kafka(
     rows: Iterable[Row | BadRow],
+    connection: Connection,
     *,
-    bootstrap: str,
-    prefix: str = "",
-    properties: Properties | None = None,
     speed: float | None = None,
-    longest_gap_ms: int = DAY_MS,
     keep_partitions: bool = False,
     stop: StopEvent | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> PublishReport:
-    """Publish rows with a producer of its own; see `publish_rows`. Raises `BrokerAway` where no broker answers."""
-    producer = new_producer(bootstrap, properties)
-    reach(producer, bootstrap)
-    publisher = Publisher(producer, prefix)
-    return publish_rows(
-        rows,
-        publisher,
-        speed=speed,
-        longest_gap_ms=longest_gap_ms,
-        keep_partitions=keep_partitions,
-        stop=stop,
-        progress=progress,
-    )
+    """Publish rows with a producer of its own; see `publish_rows`. Raises `ClusterAway` where no broker answers.
+
+    `keep_partitions` is for recordings published to topics of as many partitions as the recorded ones had; otherwise
+    the key decides.
+    """
+    connection.reach()
+    publisher = Publisher(connection.producer(), connection.prefix)
+    return publish_rows(rows, publisher, speed=speed, keep_partitions=keep_partitions, stop=stop, progress=progress)

@@ -15,6 +15,6 @@ DAY_MS: Final = Ms(24 * HOUR_MS)
 MIB: Final = 1 << 20
 
 
-def seconds(duration: Ms) -> Seconds:
+def in_seconds(duration: Ms) -> Seconds:
     """The same duration in seconds."""
     return Seconds(duration / 1000)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from consumer.config import Config
     from consumer.core.catalogue import Catalogue
+    from consumer.kafka.cluster.cluster import Cluster
 
 ConfigOption = Annotated[
     Path | None,
@@ -56,6 +57,13 @@ def catalogue_of(config: "Config") -> "Catalogue":
     except CatalogueError as error:
         file = config.catalogue or "that comes along"
         raise CatalogueError(f"catalogue {file}: {str(error).removeprefix('catalogue: ')}") from None
+
+
+def cluster_of(config: "Config") -> "Cluster":
+    """Return the cluster that the configuration names; nothing is asked of it yet."""
+    from consumer.kafka.cluster.cluster import Cluster
+
+    return Cluster(config.kafka, config.topics)
 
 
 def catalogue_mapping(path: Path | None) -> dict[str, Any]:

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer.commands.common import ConfigOption, catalogue_of, configured, progress_bar, results, stopped_by_signals
+from consumer.commands.common import (
+    ConfigOption,
+    catalogue_of,
+    cluster_of,
+    configured,
+    progress_bar,
+    results,
+    stopped_by_signals,
+)
 
 if TYPE_CHECKING:
     from consumer.config import Config
@@ -89,8 +97,7 @@ def rebuild(config: ConfigOption = None) -> None:
         task = bar.add_task("examples", total=None)
         try:
             folded = rebuild_models(
-                settings.kafka,
-                settings.topics,
+                cluster_of(settings),
                 settings.core_settings(),
                 catalogue_of(settings),
                 codec_of(settings)[0],
@@ -113,7 +120,7 @@ def _read(settings: "Config") -> "ModelsTopic":
     core, catalogue = settings.core_settings(), catalogue_of(settings)
     with stopped_by_signals() as stop:
         try:
-            return ModelsTopic(settings.kafka, settings.topics, core, catalogue, stop.is_set)
+            return ModelsTopic(cluster_of(settings), core, catalogue, stop.is_set)
         except Stopping:
             raise KeyboardInterrupt from None
 
@@ -122,7 +129,7 @@ def _record(settings: "Config", promotion: "Promotion") -> None:
     from consumer.commands.errors import CommandError
     from consumer.kafka.models.promotion import record_promotion
 
-    record_promotion(settings.kafka, settings.topics, promotion)
+    record_promotion(cluster_of(settings), promotion)
     held = _read(settings).models.promotion(promotion.family)
     if held != promotion and held is not None:
         raise CommandError(

@@ -10,6 +10,7 @@ from rich.table import Table
 from consumer.commands.common import (
     ConfigOption,
     catalogue_of,
+    cluster_of,
     configured,
     progress_bar,
     results,
@@ -204,7 +205,6 @@ def _verify_topics(config: Path | None) -> "Verdict":
     from consumer.build import build_fingerprint
     from consumer.commands.broker import codec_of
     from consumer.kafka.cluster.check import require_topics
-    from consumer.kafka.cluster.clients import admin
     from consumer.kafka.failures import Stopping
     from consumer.kafka.recording import TopicRecording
     from consumer.replay.recording import Damaged, NotVerifiable
@@ -214,13 +214,12 @@ def _verify_topics(config: Path | None) -> "Verdict":
 
     settings = configured(config)
     core, (decoder, _) = settings.core_settings(), codec_of(settings)
-    require_topics(admin(settings.kafka), settings.kafka, settings.topics)
+    cluster = cluster_of(settings)
+    require_topics(cluster)
     with progress_bar() as bar, stopped_by_signals() as stop:
         task = bar.add_task("records derived again", total=None)
         try:
-            with TopicRecording(
-                settings.kafka, settings.topics, decoder, core.time.max_ahead_ms, stop=stop.is_set
-            ) as recording:
+            with TopicRecording(cluster, decoder, core.time.max_ahead_ms, stop=stop.is_set) as recording:
                 verdict = derive_again(
                     recording,
                     core,

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 from confluent_kafka import Message
 
+from clients import log
+from clients.messages import headers_of
 from consumer.core.intake import Rejection, read
 from consumer.core.merge import MergeRecord
-from consumer.kafka.cluster.clients import log
 from consumer.kafka.failures import CannotGoOn, RegistryUnavailable
 from schemas.codec import Decoder
 from schemas.events import Event
@@ -40,7 +41,7 @@ class InputReader:
             key=key,
             value=value,
             event=self._event(topic, message.partition() or 0, key, value, timestamp_ms),
-            headers=_headers(message),
+            headers=headers_of(message),
         )
 
     def _event(
@@ -64,11 +65,3 @@ class InputReader:
                 log.warning("waiting: %s", unavailable)
                 time.sleep(_ASK_AGAIN_S)
         raise AssertionError  # the loop returns or raises
-
-
-def _headers(message: Message) -> tuple[tuple[str, bytes | None], ...]:
-    headers = message.headers()
-    if not headers:
-        return ()
-    pairs = headers.items() if isinstance(headers, dict) else headers
-    return tuple((name, value.encode() if isinstance(value, str) else value) for name, value in pairs)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from schemas.units import MIB, MINUTE_MS
+from schemas.units import MIB, MINUTE_MS, Ms
 
 _STRICT = {"extra": "forbid"}  # read by the configuration loader: an unknown key is an error, not a silence
 
@@ -35,16 +35,16 @@ class WorkerSettings:
     mode: WorkerMode = "auto"  # "auto" (live, and catch-up by lag), "history" or "frozen"
     batch_records: int = 1_000  # read at a time
     queued_records: int = 20_000  # of one topic of one task; beyond it, fetching pauses
-    merge_wait_ms: int = 100  # after silence, the first records of one topic wait so long for those of the others
-    commit_interval_ms: int = 1_000  # at most so long between two commits while records come
+    merge_wait_ms: Ms = Ms(100)  # after silence, the first records of one topic wait so long for those of the others
+    commit_interval_ms: Ms = Ms(1_000)  # at most so long between two commits while records come
     commit_records: int = 20_000  # processed without a commit, by all tasks of the worker together
     max_aborts: int = 5  # aborted commits in a row before the worker stops
-    last_commit_budget_ms: int = 4_000  # for the last commit of tasks that are taken away, or of a worker that stops
-    restore_timeout_ms: int = 120_000  # without progress; an open transaction of a dead worker ends before
-    catch_up_after_ms: int = 15 * MINUTE_MS  # behind by more: learn, decide nothing; live again at half of it
-    heartbeat_ms: int = 0  # silence after which stream time follows the clock; 0 never (simulated time runs ahead)
+    last_commit_budget_ms: Ms = Ms(4_000)  # for the last commit of tasks taken away, or of a worker that stops
+    restore_timeout_ms: Ms = Ms(120_000)  # without progress; an open transaction of a dead worker ends before
+    catch_up_after_ms: Ms = Ms(15 * MINUTE_MS)  # behind by more: learn, decide nothing; live again at half of it
+    heartbeat_ms: Ms = Ms(0)  # silence after which stream time follows the clock; 0 never (simulated time runs ahead)
     cache_customers: int = 100_000  # decoded, for each task
-    learn_budget_ms: int = 200  # at a time, for reading knowledge and for folding examples
+    learn_budget_ms: Ms = Ms(200)  # at a time, for reading knowledge and for folding examples
     republish_hours: float = 24.0  # how often the latest snapshots are published again, so that retention spares them
     trainer: bool = True  # take part in learning; a frozen worker never does
     check_group_offsets: bool = True  # only a broker that forgets transactional offsets (for trying out) needs False

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from msgspec import structs
 from consumer.core.knowledge.challenger import new_challenger
 from consumer.core.knowledge.snapshot import decode_snapshot
 from consumer.core.settings import BUILT_IN, ChallengerSettings, CoreSettings
-from consumer.kafka.cluster import clients
+from consumer.kafka.cluster.cluster import Cluster as Reached
 from consumer.kafka.cluster.mock_broker import MockBroker
-from consumer.kafka.cluster.settings import KafkaSettings
+from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
 from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.models import challengers
 from consumer.kafka.models.challengers import ChallengerTrainer
@@ -27,6 +28,7 @@ from consumer.kafka.models.trainer import SCORE_EVERY_S, Trainer
 from consumer.kafka.observer import Observer
 from schemas.codec import Decoder, JsonEncoder
 from schemas.records import FAMILIES, Family
+from schemas.units import Ms
 from tests.core.test_challenger import CATALOGUE, CORE, example
 from tests.kafka.harness.cluster import Cluster, wait_until
 
@@ -277,9 +279,9 @@ def test_a_trainer_slower_than_retention_goes_on_with_what_is_left(
     """A challenger begins with the oldest example there is; that may expire under it, and the worker must not stop."""
     cluster = Cluster(kafka_bootstrap, unique_prefix, tmp_path)
     cluster.create()
-    kafka, topic = cluster.kafka(), cluster.topics.name("training-examples")
-    admin = clients.admin(kafka)
-    producer = clients.idempotent_producer(kafka)
+    reached, topic = cluster.reached(), cluster.topics.name("training-examples")
+    admin = reached.admin
+    producer = reached.idempotent_producer()
     for number in range(30):
         for partition in (0, 1):
             producer.produce(topic, _JSON.encode("training-examples", example(number)), b"", partition)
@@ -289,6 +291,7 @@ def test_a_trainer_slower_than_retention_goes_on_with_what_is_left(
         """Retention takes 20 examples right after a trainer has asked where the log begins, when it starts."""
 
         asked = 0
+        list_topics = admin.list_topics
 
         def list_offsets(self, *arguments: Any, **options: Any) -> Any:
             found = admin.list_offsets(*arguments, **options)
@@ -315,7 +318,7 @@ def test_a_trainer_slower_than_retention_goes_on_with_what_is_left(
 
     folded, other = Folded(), Folded()
     start: Callable[[Family], Any] = {"churn": folded, "preference": other}.get
-    member = clients.member(kafka, "error", group_id=kafka.group_id + "-challenger-slow")
+    member = reached.member("-challenger-slow")
     reader = ElectedReader(member, ExpiresMeanwhile(), topic, Decoder(), start, lambda: 0.0, 10)  # type: ignore[arg-type]
     reader.join()
 
@@ -341,19 +344,19 @@ def test_the_kinds_that_can_be_promoted_are_told_by_their_trainers() -> None:
 def test_of_several_workers_exactly_one_is_elected_for_a_challenger() -> None:
     """Also where there are more of them than families; when it leaves, another one goes on."""
     with MockBroker({"training-examples": len(FAMILIES)}) as broker:
-        kafka = KafkaSettings(broker.bootstrap, group_id="shop", session_timeout_ms=1_500)
-        producer = clients.idempotent_producer(kafka)
+        kafka = KafkaSettings(broker.bootstrap, group_id="shop", session_timeout_ms=Ms(1_500))
+        workers = [Reached(replace(kafka, instance_id=f"worker-{n}"), TopicSettings()) for n in range(4)]
+        producer = workers[0].idempotent_producer()
         for number in range(40):
             producer.produce("training-examples", _JSON.encode("training-examples", example(number)), b"", 0)
         assert producer.flush(30.0) == 0
-        admin, boards = clients.admin(kafka), [Written() for _ in range(4)]
+        boards = [Written() for _ in workers]
         trainers = [
             ChallengerTrainer(
-                FASTER, clients.member(kafka, "error", group_id="shop-challenger-faster", instance_id=f"worker-{n}"),
-                written, admin, "training-examples", Decoder(), CORE, CATALOGUE, ModelsInTopic(), Observer(),
-                lambda: 0.0,
+                FASTER, worker.member("-challenger-faster"), written, worker.admin, "training-examples", Decoder(),
+                CORE, CATALOGUE, ModelsInTopic(), Observer(), lambda: 0.0,
             )
-            for n, written in enumerate(boards)
+            for worker, written in zip(workers, boards, strict=True)
         ]  # fmt: skip
         for trainer in trainers:
             trainer.start()

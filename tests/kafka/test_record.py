@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from consumer.kafka.cluster import clients
+from producers.connection import Connection
 from producers.record import RecordFailed, record
 from schemas.container import read_container
+from schemas.units import Seconds
 from tests.kafka.harness.cluster import Cluster
 
 pytestmark = pytest.mark.kafka
@@ -26,7 +27,7 @@ def cluster(kafka_bootstrap: str, unique_prefix: str, tmp_path: Path) -> Cluster
 @pytest.fixture
 def transactional(cluster: Cluster) -> Iterator[Producer]:
     """Return a producer of transactions, none of which outlives the test."""
-    producer = clients.transactional_producer(cluster.kafka(), cluster.prefix + "test")
+    producer = cluster.reached().transactional_producer("test")
     producer.init_transactions(20)
     yield producer
     producer.abort_transaction(20)
@@ -44,8 +45,7 @@ def recorded(cluster: Cluster, stalled_s: float = 20.0) -> list[bytes | None]:
     """Record two topics and return the values."""
     out = cluster.folder / "out.avro"
     report = record(
-        bootstrap=cluster.bootstrap, topics=["clickstream", "purchases"], out=out, prefix=cluster.prefix,
-        stalled_s=stalled_s,
+        Connection(cluster.bootstrap, cluster.prefix), ["clickstream", "purchases"], out, stalled_s=Seconds(stalled_s),
     )  # fmt: skip
     assert report.complete
     return [each.value for each in read_container(out)]

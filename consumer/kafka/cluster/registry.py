@@ -1,17 +1,15 @@
 """Schemas by id from a schema registry (`mock://` gives one in memory), and registering our own."""
 
 import json
-import logging
 import threading
 from collections.abc import Mapping
 from typing import Any
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
-from consumer.kafka.cluster.settings import Property
+from clients import log
+from clients.properties import Properties
 from consumer.kafka.failures import RegistryUnavailable
-
-log = logging.getLogger("nextbest.kafka")
 
 _NOT_FOUND = 404
 
@@ -26,7 +24,7 @@ class SchemaSource:
     def __init__(
         self,
         url: str,
-        properties: Mapping[str, Property] | None = None,
+        properties: Properties | None = None,
         client: SchemaRegistryClient | None = None,
         max_unknown_ids: int = 1_000,
     ) -> None:

@@ -1,14 +1,12 @@
 """What the Kafka side can be told. Every limit names its unit."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from clients.properties import Properties
 from schemas.topics import TOPICS, Topic
-from schemas.units import MIB
+from schemas.units import MIB, Ms
 
 _STRICT = {"extra": "forbid"}  # read by the configuration loader: an unknown key is an error, not a silence
-
-Property = str | int | float | bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +15,7 @@ class KafkaSettings:
 
     `properties` go to every librdkafka client as they are (security is set here: `security.protocol`, `sasl.*`,
     `ssl.*`), `consumer_properties` and `producer_properties` to those alone. Properties that exactly-once rests on are
-    refused; see `clients.PROTECTED`.
+    refused; see `clients.properties.PROTECTED`.
     """
 
     __pydantic_config__ = _STRICT
@@ -25,17 +23,17 @@ class KafkaSettings:
     group_id: str = "nextbest"  # the consumer group; part of every transactional id
     client_id: str = "nextbest"  # what brokers call us in their logs and quotas
     instance_id: str | None = None  # a stable name for this slot of the deployment (pod ordinal, host); needed to run
-    session_timeout_ms: int = 10_000  # a worker that is silent for longer loses its partitions
-    max_poll_interval_ms: int = 300_000  # a worker that does not poll for longer loses its partitions
-    transaction_timeout_ms: int = 10_000  # how long a dead worker's transaction may hold `read_committed` readers back
-    connect_timeout_ms: int = 10_000  # how long to wait for the cluster at start
+    session_timeout_ms: Ms = Ms(10_000)  # a worker that is silent for longer loses its partitions
+    max_poll_interval_ms: Ms = Ms(300_000)  # a worker that does not poll for longer loses its partitions
+    transaction_timeout_ms: Ms = Ms(10_000)  # how long a dead worker's transaction may hold readers back
+    connect_timeout_ms: Ms = Ms(10_000)  # how long to wait for the cluster at start
     schema_registry_url: str | None = None  # needed to read or write Avro
-    schema_registry_properties: Mapping[str, Property] = field(  # of the registry's client; never printed
+    schema_registry_properties: Properties = field(  # of the registry's client; never printed
         default_factory=dict, repr=False
     )
-    properties: Mapping[str, Property] = field(default_factory=dict, repr=False)  # may hold passwords: never printed
-    consumer_properties: Mapping[str, Property] = field(default_factory=dict, repr=False)  # of consumers; not printed
-    producer_properties: Mapping[str, Property] = field(default_factory=dict, repr=False)  # of producers; not printed
+    properties: Properties = field(default_factory=dict, repr=False)  # may hold passwords: never printed
+    consumer_properties: Properties = field(default_factory=dict, repr=False)  # of consumers; not printed
+    producer_properties: Properties = field(default_factory=dict, repr=False)  # of producers; not printed
 
     def __post_init__(self) -> None:
         if not self.bootstrap_servers.strip():
@@ -75,7 +73,7 @@ class TopicSettings:
     max_record_bytes: int = 8 * MIB  # the largest record of an output or internal topic
     segment_bytes: int = 128 * MIB  # a segment ends at this size, or after the hours below
     segment_hours: float = 24.0  # records are deleted and compacted a segment at a time, never in the open one
-    min_compaction_lag_ms: int = 60_000  # a record stays at least so long before a newer one of its key replaces it
+    min_compaction_lag_ms: Ms = Ms(60_000)  # a record stays so long before a newer one of its key replaces it
     max_compaction_lag_hours: float = 24.0  # how long an erased customer may stay in the log
     retention: RetentionSettings = field(default_factory=RetentionSettings)
 

@@ -8,11 +8,11 @@ from typing import Any
 from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 
+from clients import log
 from consumer.core.catalogue import Catalogue
 from consumer.core.knowledge.challenger import Challenger, comparable, new_challenger, restored_challenger
 from consumer.core.knowledge.snapshot import model_name
 from consumer.core.settings import BUILT_IN, ChallengerSettings, CoreSettings
-from consumer.kafka.cluster.clients import log
 from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.models.follower import ModelsInTopic
 from consumer.kafka.models.group import ElectedReader, Folding

@@ -5,20 +5,20 @@ again under the settings now in force gives models that it accepts. Examples who
 nothing, so after a change of horizon a model begins with what is labelled from then on.
 """
 
-import time
 from collections.abc import Callable, Sequence
 
-from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING
 
+from clients import log
+from clients.offsets import end_offsets
 from consumer.core.catalogue import Catalogue
 from consumer.core.knowledge.challenger import learner_of, new_challenger, spec_of
 from consumer.core.knowledge.learner import Learner, new_learner
 from consumer.core.knowledge.snapshot import model_name
 from consumer.core.settings import BUILT_IN, ChallengerSettings, CoreSettings
-from consumer.kafka.cluster import clients
-from consumer.kafka.cluster.clients import log
-from consumer.kafka.cluster.log_reader import end_offsets, read_to
-from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
+from consumer.kafka.clocks import monotonic_s, wall_clock_ms
+from consumer.kafka.cluster.cluster import Cluster
+from consumer.kafka.cluster.log_reader import read_to
 from consumer.kafka.models.promotion import STALLED_S, ModelsTopic, record_promotion
 from consumer.kafka.models.publisher import ModelPublisher
 from consumer.kafka.models.trainer import FamilyTrainer
@@ -29,8 +29,7 @@ _DELIVERY_S = 30.0
 
 
 def rebuild_models(
-    kafka: KafkaSettings,
-    topics: TopicSettings,
+    cluster: Cluster,
     settings: CoreSettings,
     catalogue: Catalogue,
     decoder: Decoder,
@@ -50,42 +49,41 @@ def rebuild_models(
         new_challenger(each, settings, catalogue)  # a mistake is told before anything is folded
         if each.model == BUILT_IN:
             rebuilt[model_name(each.family, each.name)] = learner_of(spec_of(each), settings, catalogue)
-    publisher = ModelPublisher(clients.idempotent_producer(kafka), topics.name("models"))
+    publisher = ModelPublisher(cluster.idempotent_producer(), cluster.topics.name("models"))
     folded = {
-        model: _rebuild(model, learner, kafka, topics, settings, decoder, publisher, stop, progress)
+        model: _rebuild(model, learner, cluster, settings, decoder, publisher, stop, progress)
         for model, learner in rebuilt.items()
     }
     publisher.deliver(_DELIVERY_S)
-    known = ModelsTopic(kafka, topics, settings, catalogue, stop)
+    known = ModelsTopic(cluster, settings, catalogue, stop)
     for family in FAMILIES:
         model = known.models.in_force(family)
         if model not in rebuilt:
             why = f"{model} was in force and is not among the challengers, so it could not be rebuilt"
             log.warning("%s: %s; the family's own model is in force now", family, why)
-            record_promotion(kafka, topics, known.promotion_of(family, why, _now_ms()))
+            record_promotion(cluster, known.promotion_of(family, why, wall_clock_ms()))
     return folded
 
 
 def _rebuild(
     model: str,
     learner: Learner,
-    kafka: KafkaSettings,
-    topics: TopicSettings,
+    cluster: Cluster,
     settings: CoreSettings,
     decoder: Decoder,
     publisher: ModelPublisher,
     stop: Callable[[], bool],
     progress: Callable[[int], None] | None,
 ) -> int:
-    examples = TopicPartition(topics.name("training-examples"), FAMILIES.index(learner.family), OFFSET_BEGINNING)
-    end = end_offsets(clients.admin(kafka), [examples], STALLED_S)[0]
+    examples = cluster.place("training-examples", FAMILIES.index(learner.family), OFFSET_BEGINNING)
+    end = end_offsets(cluster.admin, [examples], STALLED_S)[0]
     trainer = FamilyTrainer(learner, settings.learner.snapshot_examples)
     snapshot, at, n = learner.snapshot(), learner.last_offset, 0
-    reader = clients.reader(kafka, auto_offset_reset="earliest", partition_eof=True)
+    reader = cluster.reader()
     try:
         reader.assign([examples])
         ends = {(examples.topic, examples.partition): end}
-        for message in read_to(reader, ends, stop=stop, clock_s=time.monotonic, timeout_s=STALLED_S):
+        for message in read_to(reader, ends, stop=stop, clock_s=monotonic_s, timeout_s=STALLED_S):
             due = trainer.learn(message.offset() or 0, decoder.decode("training-examples", message.value()))
             n += 1
             if due is not None:
@@ -96,7 +94,3 @@ def _rebuild(
         reader.close()
     publisher.publish(f"{model}@{at}".encode(), snapshot)
     return n
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
