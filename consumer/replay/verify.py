@@ -28,6 +28,7 @@ from consumer.core.knowledge.learner import Learner
 from consumer.core.knowledge.snapshot import ChallengerSpec, RefusedSnapshot, decode_snapshot, family_of
 from consumer.core.settings import CoreSettings
 from consumer.core.step import ScoringTask
+from consumer.replay.judged import Judged
 from consumer.replay.logs import OrderFreeDigest
 from consumer.replay.recording import Damaged, NotVerifiable, Recording
 from consumer.replay.training import Trainers
@@ -156,6 +157,7 @@ class _Rerun:
         self.inputs: dict[str, Iterator[MergeRecord]] = {}
         self.published = recording.decisions(number)
         self.changelog_offset = 0
+        self.judged: Judged  # of the commit that was run last
 
     def close(self, journal: JournalRecord) -> ClosedCommit:
         """Run one commit again; nothing is committed yet."""
@@ -164,6 +166,7 @@ class _Rerun:
         if self.task.budget.grants != journal.grants:
             self.task.budget = Budget(journal.grants, self.task.budget.spending())
         commit = OpenCommit(self.task, self.previous, journal.build)
+        self.judged = Judged(journal)
         for run in journal.runs:
             if run.advance_to is not None:
                 commit.advance_to(run.advance_to)
@@ -189,7 +192,7 @@ class _Rerun:
             record = next(self.inputs[topic], None)
             if record is None:
                 raise _Different(f"the inputs of {topic} end before those that were processed", journal)
-            commit.process(record)
+            commit.process(self.judged.as_in_the_run(record))
 
     def _learn_up_to(self, journal: JournalRecord) -> None:
         """Bring knowledge to where it was in this commit: exactly there, also where that is back."""
@@ -269,7 +272,7 @@ class _Verification:
             self._trust(journal, rerun.previous)
             closed = rerun.close(journal)
             self._open = (journal, closed)
-            _compare_commits(journal, closed)
+            self._compare(journal, closed, rerun.judged)
             self._compare_published(journal, rerun, closed)
             rerun.commit(journal, closed)
             self._open = None
@@ -285,6 +288,18 @@ class _Verification:
                     decision_id=extra.decision_id,
                 )
         self._derive_from_logs()
+
+    @staticmethod
+    def _compare(journal: JournalRecord, closed: ClosedCommit, judged: Judged) -> None:
+        try:
+            _compare_commits(journal, closed)
+        except _Different as error:
+            if judged.unsure:
+                raise NotVerifiable(
+                    f"{error}; but it rejected more records than its journal record names, and whether it could read "
+                    "the others depends on what the schema registry answered then"
+                ) from error
+            raise
 
     def find_decision(self) -> "_Different | None":
         """After a difference in something else: go on until a published decision differs too, and return that."""
@@ -425,6 +440,7 @@ def _compare_commits(journal: JournalRecord, closed: ClosedCommit) -> None:
         ("next_offsets", "it ended at other offsets"),
         ("runs", "its inputs were taken in another order"),
         ("inputs_digest", "its inputs are not those that were processed"),
+        ("rejected", "it rejected other records"),
         ("stream_time", "its stream time differs"),
         ("outputs_digest", "its decisions differ"),
         ("examples_digest", "its training examples or sessions differ"),

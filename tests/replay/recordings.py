@@ -17,6 +17,7 @@ from consumer.replay.summary import Summary
 from consumer.replay.verify import Verdict, verify
 from consumer.store.memory import MemoryState
 from producers.readers import UnreadableFile, read_rows
+from schemas.codec import Decoder
 
 BUILD = "the build of the tests"
 T0 = 20_000 * DAY_MS
@@ -94,6 +95,7 @@ def run_replay(
     options: ReplayOptions | None = None,
     settings: CoreSettings | None = None,
     format_name: str = "jsonl",
+    decoder: Decoder | None = None,
 ) -> Summary:
     return replay(
         read_rows(recording, format_name),
@@ -105,9 +107,12 @@ def run_replay(
         new_state=MemoryState,
         options=options or ReplayOptions(commit_records=50),
         unreadable=(UnreadableFile,),
+        decoder=decoder,
     )
 
 
-def run_verify(out: Path, *, input_path: Path | None = None, build: str = BUILD) -> Verdict:
-    recording = DirectoryRecording(out, read_rows, input_path)
+def run_verify(
+    out: Path, *, input_path: Path | None = None, build: str = BUILD, decoder: Decoder | None = None
+) -> Verdict:
+    recording = DirectoryRecording(out, read_rows, input_path, decoder)
     return verify(recording, recording.settings, recording.catalogue, build, MemoryState)
