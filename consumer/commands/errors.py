@@ -14,7 +14,7 @@ FOR_PEOPLE = (
     ("consumer.core.journal", "RefusedTaskRecord", MISTAKE),
     ("consumer.core.knowledge.river_classifier", "UnknownModel", MISTAKE),
     ("consumer.core.knowledge.snapshot", "RefusedSnapshot", MISTAKE),
-    ("consumer.store.lmdb_state", "StoreInUse", MISTAKE),
+    ("consumer.store.folder_lock", "StoreInUse", MISTAKE),
     ("consumer.evaluate.baselines.trees", "MissingExtra", MISTAKE),
     ("clients.errors", "ClusterAway", FAILURE),
     ("clients.properties", "ProtectedProperty", MISTAKE),

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from clients import log
 from consumer.core.customer.working_set import CommittedState
-from consumer.store.lmdb_state import FolderLock, LmdbState
+from consumer.store.folder_lock import FolderLock
+from consumer.store.lmdb_state import LmdbState
 from consumer.store.memory import MemoryState
 from schemas.units import Ms
 
