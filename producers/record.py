@@ -77,7 +77,7 @@ def record(
     part = out.with_name(out.name + ".part")
     with closing(connection.reader()) as consumer, ContainerWriter(part) as writer:
         consumer.assign([TopicPartition(*place, first[place]) for place in places])
-        run = _Recording(consumer, writer, connection.prefix, {} if follow else end, first)
+        run = _Recording(consumer, writer, connection.prefix, end={} if follow else end, first=first)
         expected = sum(end[place] - first[place] for place in places)
         told_s = moved_s = started_s
         while (follow or run.left) and not (stop is not None and stop.is_set()):
@@ -103,6 +103,7 @@ class _Recording:
         consumer: Consumer,
         writer: ContainerWriter,
         prefix: str,
+        *,
         end: dict[Place, int],
         first: dict[Place, int],
     ) -> None:

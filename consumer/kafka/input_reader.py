@@ -33,30 +33,27 @@ class InputReader:
         A schema registry that does not answer is waited for: that is not the record's fault. Raises CannotGoOn where
         it stays silent, or the worker is asked to stop meanwhile.
         """
-        key, value, timestamp_ms = message.key(), message.value(), message.timestamp()[1]
         return MergeRecord(
             topic=topic,
             offset=message.offset() or 0,
-            timestamp_ms=timestamp_ms,
-            key=key,
-            value=value,
-            event=self._event(topic, message.partition() or 0, key, value, timestamp_ms),
+            timestamp_ms=message.timestamp()[1],
+            key=message.key(),
+            value=message.value(),
+            event=self._event(topic, message),
             headers=headers_of(message),
         )
 
-    def _event(
-        self, topic: EventTopic, partition: int, key: bytes | None, value: bytes | None, timestamp_ms: int
-    ) -> Event | Rejection:
+    def _event(self, topic: EventTopic, message: Message) -> Event | Rejection:
         for asked in range(1, _ASK_TIMES + 1):
             try:
                 return read(
                     self._decoder,
                     topic,
-                    key,
-                    value,
-                    partition=partition,
+                    message.key(),
+                    message.value(),
+                    partition=message.partition() or 0,
                     partitions=self._partitions,
-                    timestamp_ms=timestamp_ms,
+                    timestamp_ms=message.timestamp()[1],
                     max_ahead_ms=self._max_ahead_ms,
                 )
             except RegistryUnavailable as unavailable:

@@ -89,7 +89,7 @@ class SimulatedCustomer:
         "visit_gap_days",
     )
 
-    def __init__(self, index: int, chance: Chance, shop: Shop, settings: PopulationSettings, start_ms: int) -> None:
+    def __init__(self, index: int, chance: Chance, shop: Shop, settings: PopulationSettings, *, start_ms: int) -> None:
         """Draw the customer's traits from `chance`, which is set for this customer."""
         self.index = index
         self.customer_id = f"c{index:07d}"

@@ -50,6 +50,7 @@ class Visit:
         shop: Shop,
         settings: PopulationSettings,
         chance: Chance,
+        *,
         start_ms: int,
         errand: Errand | None,
     ) -> None:

@@ -97,7 +97,7 @@ class Told(Observer):
     def __init__(self) -> None:
         self.own: list[float] = []
 
-    def compared(self, model: str, head: str, label: float, own: float, in_force: float) -> None:  # noqa: ARG002
+    def compared(self, model: str, head: str, label: float, *, own: float, in_force: float) -> None:  # noqa: ARG002
         self.own.append(own)
 
 

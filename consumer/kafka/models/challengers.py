@@ -153,7 +153,7 @@ class _Challenging:
         if not isfinite(own):
             raise ValueError(f"its probability is {own}")
         self._board.add(example.head, example.label, own, example.predicted)
-        self._observer.compared(self.name, example.head, example.label, own, example.predicted)
+        self._observer.compared(self.name, example.head, example.label, own=own, in_force=example.predicted)
 
     def _publish_when_due(self, offset: int) -> None:
         self._since_snapshot += 1

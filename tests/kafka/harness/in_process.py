@@ -54,7 +54,7 @@ class Watcher(Observer):
         """Note which knowledge is in force."""
         self.versions = versions
 
-    def compared(self, model: str, head: str, label: float, own: float, in_force: float) -> None:  # noqa: ARG002
+    def compared(self, model: str, head: str, label: float, *, own: float, in_force: float) -> None:  # noqa: ARG002
         """Count the rows that a challenger is judged by."""
         self.judged[model] += 1
 
