@@ -17,8 +17,8 @@ from rich.text import Text
 from consumer.demo.view import BROKER_WARNING, actions, figures, in_words, view
 from consumer.demo.watch import Watch, connection_to
 from consumer.demo.workers import DemoWorker, WorkerFailed, environment_of_workers
+from consumer.kafka.cluster.cluster_settings import TopicSettings
 from consumer.kafka.cluster.mock_broker import MockBroker
-from consumer.kafka.cluster.settings import TopicSettings
 from consumer.kafka.cluster.topics import topic_plan
 from producers.publish import Progress
 from producers.rows import PRODUCTS, Row

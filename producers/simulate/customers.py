@@ -6,7 +6,7 @@ from typing import Literal
 
 from producers.simulate.catalogue import BRANDS_PER_CATEGORY, Shop
 from producers.simulate.chance import Chance
-from producers.simulate.settings import PopulationSettings
+from producers.simulate.population_settings import PopulationSettings
 from schemas.units import DAY_MS, HOUR_MS
 
 Temperament = Literal["eager", "ordinary", "indifferent", "irritable"]

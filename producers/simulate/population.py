@@ -13,6 +13,7 @@ from producers.simulate.catalogue import Shop
 from producers.simulate.chance import Chance
 from producers.simulate.customers import VISIT_SHAPE, SimulatedCustomer, Truth
 from producers.simulate.noise import MALFORMED_KINDS, broken
+from producers.simulate.population_settings import PopulationSettings
 from producers.simulate.response import (
     ANNOYED_LEAVE_SHARE,
     DISMISSAL_SHARE,
@@ -21,7 +22,6 @@ from producers.simulate.response import (
     purchase_probability,
     seen_probability,
 )
-from producers.simulate.settings import PopulationSettings
 from producers.simulate.visits import Errand, Event, Happening, Visit
 from schemas.records import NextBestAction
 from schemas.units import DAY_MS, HOUR_MS, MINUTE_MS

@@ -7,7 +7,7 @@ from producers.rows import CLICKSTREAM, PURCHASES
 from producers.simulate.catalogue import Shop
 from producers.simulate.chance import Chance
 from producers.simulate.customers import PURCHASE_SHAPE, SimulatedCustomer
-from producers.simulate.settings import PopulationSettings
+from producers.simulate.population_settings import PopulationSettings
 from schemas.units import DAY_MS
 
 # How the next item is found: it follows from the current one, is one of the customer's own, or is found by taste.

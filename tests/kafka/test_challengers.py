@@ -15,8 +15,8 @@ from consumer.core.knowledge.challenger import new_challenger
 from consumer.core.knowledge.snapshot import decode_snapshot
 from consumer.core.settings import BUILT_IN, ChallengerSettings, CoreSettings
 from consumer.kafka.cluster.cluster import Cluster as Reached
+from consumer.kafka.cluster.cluster_settings import KafkaSettings, TopicSettings
 from consumer.kafka.cluster.mock_broker import MockBroker
-from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
 from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.models import challengers
 from consumer.kafka.models.challengers import ChallengerTrainer

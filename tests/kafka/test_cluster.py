@@ -9,8 +9,8 @@ from clients.errors import call_again
 from clients.messages import poll_batch
 from clients.properties import ProtectedProperty
 from consumer.kafka.cluster.cluster import Cluster
+from consumer.kafka.cluster.cluster_settings import KafkaSettings, TopicSettings
 from consumer.kafka.cluster.mock_broker import MockBroker
-from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
 from schemas.units import Ms, Seconds
 
 

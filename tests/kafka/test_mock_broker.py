@@ -10,8 +10,8 @@ from confluent_kafka import Message, TopicPartition
 
 from clients.messages import poll_batch
 from consumer.kafka.cluster.cluster import Cluster
+from consumer.kafka.cluster.cluster_settings import KafkaSettings, TopicSettings
 from consumer.kafka.cluster.mock_broker import MockBroker
-from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
 from schemas.units import Seconds
 
 TOPICS = {"clickstream": 3, "purchases": 3, "models": 1}

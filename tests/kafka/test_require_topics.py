@@ -7,8 +7,8 @@ import pytest
 from clients.errors import ClusterAway
 from consumer.kafka.cluster.check import require_topics
 from consumer.kafka.cluster.cluster import Cluster
+from consumer.kafka.cluster.cluster_settings import KafkaSettings, TopicSettings
 from consumer.kafka.cluster.mock_broker import MockBroker
-from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
 from consumer.kafka.cluster.topics import TopicsError, topic_plan
 from consumer.kafka.worker_settings import WorkerSettings
 from schemas.units import Ms

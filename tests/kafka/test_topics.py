@@ -9,7 +9,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from consumer.kafka.cluster.check import Finding, check
 from consumer.kafka.cluster.cluster import Cluster
-from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
+from consumer.kafka.cluster.cluster_settings import KafkaSettings, TopicSettings
 from consumer.kafka.cluster.topics import TopicsError, create_topics, describe_configs, topic_plan
 from schemas.topics import TOPICS
 from schemas.units import Ms, Seconds

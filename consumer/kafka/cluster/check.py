@@ -10,7 +10,7 @@ from confluent_kafka.admin._resource import ResourceType
 
 from clients.errors import ClusterAway, error_of
 from consumer.kafka.cluster.cluster import Cluster
-from consumer.kafka.cluster.settings import TopicSettings
+from consumer.kafka.cluster.cluster_settings import TopicSettings
 from consumer.kafka.cluster.topics import (
     Difference,
     TopicsError,

@@ -10,7 +10,7 @@ from confluent_kafka.admin._metadata import ClusterMetadata
 from clients.config import Config, base_config, consumer_config, producer_config
 from clients.errors import reach
 from clients.properties import ProtectedProperty, with_properties
-from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
+from consumer.kafka.cluster.cluster_settings import KafkaSettings, TopicSettings
 from schemas.topics import Topic
 from schemas.units import MIB, in_seconds
 

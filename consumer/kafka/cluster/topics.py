@@ -13,7 +13,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from clients.errors import error_of
 from consumer.kafka.cluster.cluster import Cluster
-from consumer.kafka.cluster.settings import TopicSettings
+from consumer.kafka.cluster.cluster_settings import TopicSettings
 from schemas.records import FAMILIES
 from schemas.topics import CO_PARTITIONED_TOPICS, EVENT_TOPICS, TOPICS, Topic
 from schemas.units import DAY_MS, HOUR_MS, Seconds

@@ -14,8 +14,8 @@ from clients.errors import PARTITION_EOF
 from clients.offsets import end_offsets
 from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.snapshot import RefusedSnapshot, family_of
+from consumer.kafka.cluster.cluster_settings import TopicSettings
 from consumer.kafka.cluster.log_reader import raise_or_log, read_to
-from consumer.kafka.cluster.settings import TopicSettings
 from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.models.records import LatestSnapshot, Promotion, UnreadableRecord, decode_promotion, kind_of
 from schemas.codec import Decoder

@@ -14,8 +14,8 @@ from clients.offsets import end_offsets
 from consumer.core.settings import DAY_MS, ChallengerSettings, CoreSettings, TimeSettings
 from consumer.kafka.clocks import monotonic_s
 from consumer.kafka.cluster.cluster import Cluster as Reached
+from consumer.kafka.cluster.cluster_settings import KafkaSettings, TopicSettings
 from consumer.kafka.cluster.log_reader import read_to
-from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
 from consumer.kafka.cluster.topics import create_topics, partitions_of
 from consumer.kafka.state.changelog import TASK_KEY
 from consumer.kafka.worker_settings import WorkerSettings

@@ -14,7 +14,7 @@ import msgspec
 
 from consumer.core.settings import CoreSettings
 from consumer.kafka.cluster.cluster import Cluster as Reached
-from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
+from consumer.kafka.cluster.cluster_settings import KafkaSettings, TopicSettings
 from consumer.kafka.dead_letters import TooManyRejected
 from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.observer import Observer
