@@ -18,7 +18,7 @@ ErrorKind = Literal["retriable", "abortable", "fatal"]
 
 PARTITION_EOF: Final = KafkaError._PARTITION_EOF  # no error: the partition has been read to its end
 OFFSET_GONE: Final = KafkaError._AUTO_OFFSET_RESET
-_WAIT_S: Final = Seconds(0.05)  # before the same call is made again
+_WAIT_S: Final = 0.05  # before the same call is made again
 
 _FATAL_CODES = frozenset(
     {
@@ -103,7 +103,7 @@ def error_of(raised: KafkaException) -> KafkaError:
     return error if isinstance(error, KafkaError) else KafkaError(KafkaError._FAIL, str(raised))
 
 
-def call_again(call: Callable[[], Result], budget_s: Seconds, wait_s: Seconds = _WAIT_S) -> Result:
+def call_again(call: Callable[[], Result], budget_s: Seconds) -> Result:
     """Return what `call` returns, calling again after retriable errors while `budget_s` lasts; raise any other."""
     deadline = time.monotonic() + budget_s
     while True:
@@ -114,7 +114,7 @@ def call_again(call: Callable[[], Result], budget_s: Seconds, wait_s: Seconds = 
             if error_kind(error) != "retriable" or time.monotonic() >= deadline:
                 raise
             log.warning("retrying after: %s", error.str())
-            time.sleep(wait_s)
+            time.sleep(_WAIT_S)
 
 
 def reach(client: Producer | AdminClient, bootstrap: str, timeout_s: Seconds) -> ClusterMetadata:

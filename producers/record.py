@@ -22,6 +22,7 @@ from schemas.units import Seconds
 Place = tuple[str, int]  # topic with its prefix, partition
 
 PROGRESS_EVERY_S = 0.5
+STALLED_S = 60.0
 _BATCH_MESSAGES = 2_000
 _POLL_S: Final = Seconds(0.2)
 
@@ -58,12 +59,11 @@ def record(
     follow: bool = False,
     stop: StopEvent | None = None,
     progress: Callable[[RecordProgress], None] | None = None,
-    stalled_s: Seconds = Seconds(60.0),
 ) -> RecordReport:
     """Write all committed records of the topics (logical names) to `out`, up to the end of the log as it is now.
 
     With `follow` it goes on until `stop` is set. The file grows as ``out.part`` and gets its name at the end. Raises
-    `RecordFailed` for a topic that isn't there and where nothing comes for `stalled_s`, `ClusterAway` where no broker
+    `RecordFailed` for a topic that isn't there and where nothing comes for STALLED_S, `ClusterAway` where no broker
     answers.
     """
     started_s = time.monotonic()
@@ -84,8 +84,8 @@ def record(
             now_s = time.monotonic()
             if run.take():
                 moved_s = now_s
-            elif not follow and now_s - moved_s > stalled_s:
-                raise RecordFailed(f"nothing came for {stalled_s:.0f} s; still to be read: {run.missing()}")
+            elif not follow and now_s - moved_s > STALLED_S:
+                raise RecordFailed(f"nothing came for {STALLED_S:.0f} s; still to be read: {run.missing()}")
             if progress is not None and now_s - told_s >= PROGRESS_EVERY_S:
                 told_s = now_s
                 progress(RecordProgress(run.records.total(), expected, now_s - started_s))

@@ -29,10 +29,9 @@ _BATCH_MESSAGES: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class SimulationReport:
-    """What came of a simulation. `noise` holds the population's counts: late, duplicate, malformed and responses."""
+    """What came of a simulation."""
 
     published: PublishReport
-    noise: dict[str, int]
     decisions: dict[str, int]  # read, by action
     reacted: int  # decisions that something can follow from
     unreadable_decisions: int
@@ -190,7 +189,6 @@ class _Run:
                 failed=dict(publisher.failed),
                 seconds=time.monotonic() - self.started_s,
             ),
-            noise=dict(self.population.counts),
             decisions=dict(self.actions),
             reacted=self.reacted,
             unreadable_decisions=0 if self.decisions is None else self.decisions.unreadable,

@@ -106,6 +106,8 @@ def simulate(
         )
     _print_report(report.published)
     results.print(f"decisions read: {sum(report.decisions.values()):,}, reacted to {report.reacted:,}")
+    if report.unreadable_decisions:
+        to_people.print(f"{report.unreadable_decisions:,} decisions could not be read")
 
 
 def _refuse_the_past(start_ms: int, newest_ms: int | None, topic: str) -> None:

@@ -100,12 +100,12 @@ def failing(times: int, code: int) -> Callable[[], int]:
 
 def test_a_retriable_call_is_made_again_within_its_budget() -> None:
     """Retriable errors are retried until the budget is used up, others never."""
-    assert call_again(failing(3, KafkaError._TIMED_OUT), Seconds(30.0), wait_s=AT_ONCE) == 4
+    assert call_again(failing(3, KafkaError._TIMED_OUT), Seconds(30.0)) == 4
     with pytest.raises(KafkaException):
-        call_again(failing(3, KafkaError._TIMED_OUT), AT_ONCE, wait_s=AT_ONCE)
+        call_again(failing(3, KafkaError._TIMED_OUT), AT_ONCE)
     once = failing(1, KafkaError._FENCED)
     with pytest.raises(KafkaException):
-        call_again(once, Seconds(30.0), wait_s=AT_ONCE)
+        call_again(once, Seconds(30.0))
     assert once() == 2
 
 

@@ -46,8 +46,6 @@ def source(client: Counting) -> SchemaSource:
         "mock://",
         client=client,  # type: ignore[arg-type]
         clock_s=lambda: Seconds(client.now_s),
-        ask_again_s=Seconds(10.0),
-        max_unknown_ids=2,
     )
 
 
@@ -92,8 +90,11 @@ def test_an_id_that_stays_unknown_is_asked_for_once_in_a_while(source: SchemaSou
     assert client.asked == [99, 99, 99]
 
 
-def test_the_memory_of_unknown_ids_is_bounded(source: SchemaSource, client: Counting) -> None:
+def test_the_memory_of_unknown_ids_is_bounded(
+    source: SchemaSource, client: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Made-up ids don't grow the process: of many, the latest are remembered."""
+    monkeypatch.setattr("consumer.kafka.cluster.registry.MAX_UNKNOWN_IDS", 2)
     for schema_id in (*range(100, 110), 109, 108):
         with pytest.raises(KeyError):
             source.schema_by_id(schema_id)

@@ -14,15 +14,17 @@ from consumer.kafka.clocks import monotonic_s
 from consumer.kafka.failures import RegistryUnavailable
 from schemas.units import Seconds
 
+ASK_AGAIN_S = 10.0
+MAX_UNKNOWN_IDS = 1_000
 _NOT_FOUND = 404
 
 
 class SchemaSource:
     """Schemas of one registry, by id. An id means the same schema for ever, so each is asked for once.
 
-    For an id that the registry does not know it is asked again after `ask_again_s`: the schema may have been registered
-    since. Until then the id stays unknown, so that a burst of bad records does not become a burst of requests; so many
-    as `max_unknown_ids` are remembered. May be used by several threads.
+    For an id that the registry does not know it is asked again after ASK_AGAIN_S: the schema may have been registered
+    since. Until then the id stays unknown, so that a burst of bad records does not become a burst of requests; no more
+    than MAX_UNKNOWN_IDS are remembered. May be used by several threads.
     """
 
     def __init__(
@@ -32,14 +34,10 @@ class SchemaSource:
         client: SchemaRegistryClient | None = None,
         *,
         clock_s: Callable[[], Seconds] = monotonic_s,
-        ask_again_s: Seconds = Seconds(10.0),
-        max_unknown_ids: int = 1_000,
     ) -> None:
         # A mock:// client is a registry of its own: whoever is to share it is handed the client.
         self._client = client or SchemaRegistryClient.new_client({"url": url} | dict(properties or {}))
         self._clock_s = clock_s
-        self._ask_again_s = ask_again_s
-        self._max_unknown_ids = max_unknown_ids
         self._schemas: dict[int, dict[str, Any]] = {}
         self._unknown_until_s: dict[int, float] = {}  # the one asked for longest ago first
         self._lock = threading.Lock()
@@ -63,8 +61,8 @@ class SchemaSource:
     def _note_unknown(self, schema_id: int) -> None:
         unknown = self._unknown_until_s
         unknown.pop(schema_id, None)
-        unknown[schema_id] = self._clock_s() + self._ask_again_s
-        if len(unknown) > self._max_unknown_ids:
+        unknown[schema_id] = self._clock_s() + ASK_AGAIN_S
+        if len(unknown) > MAX_UNKNOWN_IDS:
             del unknown[next(iter(unknown))]
 
     def register(self, subject: str, schema: Mapping[str, Any]) -> int:
