@@ -11,6 +11,7 @@ import typer
 
 from consumer.commands.common import ConfigOption, progress_bar, results, to_people
 from consumer.commands.errors import CommandError
+from schemas.units import DAY_MS
 
 if TYPE_CHECKING:
     from rich.table import Table as Printed
@@ -37,7 +38,7 @@ TopOption = Annotated[int, typer.Option("--top", min=1, max=1000, help="Length o
 
 _DAYS = {"d": 1, "w": 7}
 _EPOCH = date(1970, 1, 1)
-_LONGEST_SPAN_MS = 100 * 366 * 86_400_000  # a backtest lives through each day between the first row and the last
+_LONGEST_SPAN_MS = 100 * 366 * DAY_MS  # a backtest lives through each day between the first row and the last
 
 
 def add_to(app: typer.Typer) -> None:
@@ -46,7 +47,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 @evaluate_app.command()
-def churn(  # noqa: PLR0913 - one for each option
+def churn(
     orders: Annotated[Path, typer.Argument(help="CSV with customer_id, occurred_at and amount.")],
     *,
     horizon: Annotated[
@@ -337,7 +338,7 @@ def _read(path: Path, ids: Sequence[str], numbers: Sequence[str], column: list[s
 def _require_one_lifetime(path: Path, table: "Table") -> None:
     first_ms, last_ms = min(table.occurred_at), max(table.occurred_at)
     if last_ms - first_ms > _LONGEST_SPAN_MS:
-        first, last = (_EPOCH + timedelta(days=at_ms // 86_400_000) for at_ms in (first_ms, last_ms))
+        first, last = (_EPOCH + timedelta(days=at_ms // DAY_MS) for at_ms in (first_ms, last_ms))
         said = "placeholders of unknown dates are no times: leave such rows out"
         raise CommandError(f"{path}: rows are dated from {first} to {last}, over 100 years; {said}")
 
