@@ -3,39 +3,38 @@
 import time
 from collections.abc import Callable
 from contextlib import closing
+from typing import Final
 
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import TopicPartition
 
-from producers.clients import Properties, new_admin, new_reader, reach
-from producers.offsets import first_offsets, next_offsets
-from producers.record import RecordFailed, places_of
+from clients.errors import PARTITION_EOF
+from clients.offsets import beginning_offsets, end_offsets
+from producers.connection import REQUEST_S, Connection
+from producers.record import RecordFailed, partitions_of
 from schemas.container import Recorded
+from schemas.units import Seconds
 
-_POLL_S = 0.2
+_POLL_S: Final = Seconds(0.2)
 _SILENT_S = 10.0  # without a record or an end of partition, where the records of a partition are gone meanwhile
 
 
 def latest_records(
-    bootstrap: str,
-    topic: str,
-    n: int,
-    properties: Properties | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    connection: Connection, topic: str, n: int, clock: Callable[[], float] = time.monotonic
 ) -> list[Recorded]:
     """Return the latest records of a topic in the order of their timestamps: at most `n`, as many of each partition.
 
-    Raises `RecordFailed` where the topic isn't there or can't be read, `BrokerAway` where no broker answers.
+    Raises `RecordFailed` where the topic isn't there or can't be read, `ClusterAway` where no broker answers.
     """
-    admin = new_admin(bootstrap, properties)
-    reach(admin, bootstrap)
-    places = places_of(admin, [topic])
-    first, end = first_offsets(admin, places), next_offsets(admin, places)
-    share = -(-n // len(places))
-    start = {place: max(first[place], end[place] - share) for place in places}
-    left = {place for place in places if start[place] < end[place]}
+    partitions = partitions_of(connection.reach(), [topic])
+    first = beginning_offsets(connection.admin, partitions, REQUEST_S)
+    ends = end_offsets(connection.admin, partitions, REQUEST_S)
+    share = -(-n // len(partitions))
+    start = [max(begin, end - share) for begin, end in zip(first, ends, strict=True)]
+    end_of = {each.partition: end for each, end in zip(partitions, ends, strict=True)}
+    left = {each.partition for each, at in zip(partitions, start, strict=True) if at < end_of[each.partition]}
     found: list[Recorded] = []
-    with closing(new_reader(bootstrap, properties)) as consumer:
-        consumer.assign([TopicPartition(topic, partition, start[topic, partition]) for _, partition in left])
+    with closing(connection.reader()) as consumer:
+        consumer.assign([TopicPartition(topic, each.partition, at) for each, at in zip(partitions, start, strict=True)])
         moved_s = clock()
         while left and clock() - moved_s < _SILENT_S:
             message = consumer.poll(_POLL_S)
@@ -43,13 +42,13 @@ def latest_records(
                 continue
             moved_s = clock()
             error = message.error()
-            if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
+            if error is not None and error.code() != PARTITION_EOF:
                 raise RecordFailed(f"{topic}: {error.str()}")
             partition, offset = message.partition() or 0, message.offset() or 0
             if error is None:
                 key, value = message.key(), message.value()
                 found.append(Recorded(topic, partition, offset, message.timestamp()[1], key, value))
-            if offset + (error is None) >= end[topic, partition]:
-                left.discard((topic, partition))
+            if offset + (error is None) >= end_of[partition]:
+                left.discard(partition)
     found.sort(key=lambda record: (record.timestamp_ms, record.partition, record.offset))
     return found[-n:]

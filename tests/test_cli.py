@@ -15,7 +15,7 @@ import pytest
 from consumer.commands.broker import codec_of, decoder_of
 from consumer.commands.errors import FOR_PEOPLE
 from consumer.config import Config
-from consumer.kafka.cluster.settings import TopicSettings
+from consumer.kafka.cluster.cluster_settings import TopicSettings
 from schemas.codec import MAX_VALUE_BYTES
 from schemas.container import Recorded
 from schemas.errors import InvalidRecord

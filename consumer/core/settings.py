@@ -8,15 +8,18 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
 from annotated_types import Interval
 
+from schemas.units import DAY_MS as DAY_MS  # noqa: PLC0414 - modules of the core import units from here
+from schemas.units import HOUR_MS as HOUR_MS  # noqa: PLC0414
+from schemas.units import MINUTE_MS as MINUTE_MS  # noqa: PLC0414
+from schemas.units import Ms
+
 Signal = Literal["purchase", "activity"]
 BUILT_IN = "built-in"  # of a challenger: the model that comes along, with other settings
 
-DAY_MS = 86_400_000
-HOUR_MS = 3_600_000
-MINUTE_MS = 60_000
-
 ZeroOrMore = Annotated[int, Interval(ge=0)]
 OneOrMore = Annotated[int, Interval(ge=1)]
+ZeroMsOrMore = Annotated[Ms, Interval(ge=0)]
+OneMsOrMore = Annotated[Ms, Interval(ge=1)]
 NotNegative = Annotated[float, Interval(ge=0)]
 Positive = Annotated[float, Interval(gt=0)]
 Share = Annotated[float, Interval(ge=0, le=1)]

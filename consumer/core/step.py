@@ -154,7 +154,9 @@ class ScoringTask:
             category = event.category
             category = remembered(category) if category else self.knowledge.items.category_of(event.item_id)
             if not customer.consent.objected:
-                tastes.note_click(customer, event, event.item_id, self.knowledge.items, self.settings.state.brands)
+                tastes.note_click(
+                    customer, event, event.item_id, self.knowledge.items, max_brands=self.settings.state.brands
+                )
         else:
             category = None
         updates.apply_click(customer, event, category, self.settings)

@@ -19,7 +19,7 @@ from consumer.core.decision.budget import equal_share
 from consumer.core.intake import NO_EVENT, Rejection
 from consumer.core.journal import ClosedCommit, OpenCommit
 from consumer.core.knowledge.snapshot import snapshot_key
-from consumer.core.merge import INPUT_TOPICS, MergeRecord
+from consumer.core.merge import MergeRecord
 from consumer.core.shared import Core
 from consumer.core.step import Outputs
 from consumer.core.task import Task
@@ -53,6 +53,7 @@ from consumer.replay.training import Trainers
 from schemas.codec import Decoder, JsonEncoder
 from schemas.container import Recorded
 from schemas.records import Session, TrainingExample
+from schemas.topics import EVENT_TOPICS
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,7 @@ class _Replay:
         self._output.flush()
 
     def _commit_task(self, task: Task) -> Outputs | None:
-        for topic in INPUT_TOPICS:
+        for topic in EVENT_TOPICS:
             task.end_reached(topic)  # rows come in order, so no topic has to hold the others back
         commit: OpenCommit | None = None
         while (record := task.next()) is not None:

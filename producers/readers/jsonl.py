@@ -18,7 +18,6 @@ from producers.readers.times import looks_like
 from producers.rows import (
     BAD_NUMBER,
     CLICKSTREAM,
-    INPUT_TOPICS,
     MALFORMED_ROW,
     MISSING_FIELD,
     OUT_OF_RANGE,
@@ -30,6 +29,7 @@ from producers.rows import (
     Row,
 )
 from schemas.events import ClickKind, PrivacyKind, PurchaseKind
+from schemas.topics import INPUT_TOPICS
 
 _TOO_LARGE_MS = 1 << 63  # times of records are signed 64-bit numbers
 _TOPIC_OF_KIND = {

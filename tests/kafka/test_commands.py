@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from consumer.store.lmdb_state import FolderLock
+from consumer.store.folder_lock import FolderLock
 from tests.test_cli import nextbest
 
 DEADLINE_S = 60.0
