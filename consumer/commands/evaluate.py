@@ -322,7 +322,7 @@ def _read(path: Path, ids: Sequence[str], numbers: Sequence[str], column: list[s
     try:
         with progress_bar() as bar:
             task = bar.add_task("lines read", total=None)
-            table = read_table(path, ids, numbers, names, lambda lines: bar.update(task, completed=lines))
+            table = read_table(path, ids, numbers, names, progress=lambda lines: bar.update(task, completed=lines))
     except UnusableTable as error:
         raise CommandError(str(error)) from None
     for reason, n in table.n_bad.most_common():

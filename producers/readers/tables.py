@@ -68,6 +68,7 @@ def read_table(
     ids: Sequence[str],
     numbers: Sequence[str] = (),
     names: Mapping[str, str] | None = None,
+    *,
     progress: Callable[[int], None] = lambda _lines: None,
 ) -> Table:
     """Return the columns `ids` and `numbers` and the times of the rows.
