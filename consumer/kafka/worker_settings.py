@@ -34,14 +34,14 @@ class WorkerSettings(Section):
     mode: WorkerMode = "auto"  # auto is live, and catch-up by lag
     batch_records: OneOrMore = 1_000  # read at a time
     queued_records: OneOrMore = 20_000  # of one topic of one task; beyond it, fetching pauses (backpressure)
-    merge_wait_ms: OneMsOrMore = Ms(100)  # after silence, the first records of one topic wait so long for other topics
+    merge_wait_ms: OneMsOrMore = Ms(100)  # after silence, records of one topic wait so long for those of the others
     commit_interval_ms: OneMsOrMore = Ms(1_000)  # at most so long between two commits while records come
     commit_records: OneOrMore = 20_000  # processed without a commit, by all tasks of the worker together
     max_aborts: OneOrMore = 5  # aborted commits in a row before the worker stops
     last_commit_budget_ms: OneMsOrMore = Ms(4_000)  # for the last commit of tasks taken away, or of a worker that stops
     restore_timeout_ms: OneMsOrMore = Ms(120_000)  # without progress; an open transaction of a dead worker ends before
-    catch_up_after_ms: OneMsOrMore = Ms(15 * MINUTE_MS)  # behind by more: learn, decide nothing; live at half of it
-    heartbeat_ms: ZeroMsOrMore = Ms(0)  # silence after which stream time follows the clock; 0: never (simulated time)
+    catch_up_after_ms: OneMsOrMore = Ms(15 * MINUTE_MS)  # behind by more: learn, decide nothing; live again at half
+    heartbeat_ms: ZeroMsOrMore = Ms(0)  # after so long a silence stream time follows the clock; 0: never
     cache_customers: OneOrMore = 100_000  # decoded, for each task
     learn_budget_ms: OneMsOrMore = Ms(200)  # at a time, for reading knowledge and for folding examples
     republish_hours: Positive = 24.0  # how often the latest snapshots are published again: retention spares them

@@ -8,7 +8,15 @@ from producers.rows import CLICKSTREAM, PURCHASES, Row
 
 
 def click_row(
-    line: int, event_id: str, kind: str, customer: str, item: str, category: str | None, session: str | None, at_ms: int
+    line: int,
+    event_id: str,
+    at_ms: int,
+    kind: str,
+    *,
+    customer: str,
+    item: str,
+    category: str | None = None,
+    session: str | None = None,
 ) -> Row:
     """Return a click event about one item."""
     event: dict[str, object] = {
@@ -26,15 +34,22 @@ def click_row(
 
 
 def order_row(
-    line: int, prefix: str, order: str | None, customer: str, item: str, category: str | None, at_ms: int
+    line: int,
+    prefix: str,
+    at_ms: int,
+    *,
+    customer: str,
+    item: str,
+    category: str | None = None,
+    order: str | None = None,
 ) -> Row:
     """Return an order of one item, quantity 1. Without an order id of its own it gets one made of the line."""
     own_id = f"{prefix}-{line}"
-    return order_of(line, own_id, order or own_id, customer, [(item, category)], at_ms)
+    return order_of(line, own_id, at_ms, [(item, category)], order=order or own_id, customer=customer)
 
 
 def order_of(
-    line: int, event_id: str, order: str, customer: str, items: Sequence[tuple[str, str | None]], at_ms: int
+    line: int, event_id: str, at_ms: int, items: Sequence[tuple[str, str | None]], *, order: str, customer: str
 ) -> Row:
     """Return an order of these items with their categories, quantity 1 each."""
     lines: list[dict[str, object]] = []

@@ -77,14 +77,16 @@ def _row(number: int, text: str | BadRow, columns: list[str], orders: "_Orders")
         return None
     # Made of the row alone: one that stands there twice is found to be a repetition.
     event_id = f"retailrocket-{event.at_ms}-{visitor}-{kind}-{item}"
-    return click_row(number, event_id, event.kind, visitor, item, None, None, event.at_ms)
+    return click_row(number, event_id, event.at_ms, event.kind, customer=visitor, item=item)
 
 
 def _with_session(number: int, event: _Event, session: str | None, category: str | None) -> Row:
     at_ms, user, kind, item = event
     if kind == "order":
-        return order_row(number, "retailrocket-s", None, user, item, category, at_ms)
-    return click_row(number, f"retailrocket-s-{number}", kind, user, item, category, session, at_ms)
+        return order_row(number, "retailrocket-s", at_ms, customer=user, item=item, category=category)
+    return click_row(
+        number, f"retailrocket-s-{number}", at_ms, kind, customer=user, item=item, category=category, session=session
+    )
 
 
 def _event(line: int, unit: str, fields: tuple[str, str, str, str]) -> _Event | BadRow:
@@ -133,7 +135,7 @@ class _Orders:
             customer, transaction = which
             items = [(item, None) for _, item in sorted(lines)]
             event_id = f"retailrocket-{customer}-{transaction}"
-            row = order_of(min(lines.values()), event_id, transaction, customer, items, min(lines)[0])
+            row = order_of(min(lines.values()), event_id, min(lines)[0], items, order=transaction, customer=customer)
             yield replace(row, merged=len(lines) - 1 + self._repeated[which])
         self._lines.clear()
         self._repeated.clear()

@@ -18,12 +18,12 @@ from consumer.core.customer.tastes import (
     taste_words,
     tastes_of,
 )
-from consumer.core.decision.gates import ContactHistory, allowed_arms
+from consumer.core.decision.gates import pass_gates
 from consumer.core.settings import DAY_MS, HOUR_MS
 from schemas.codec import JsonEncoder
 from schemas.events import Context, OrderLine, Product, PurchaseEvent
 from schemas.records import Tastes
-from tests.core.decisions import NOON_MS, a_customer, a_request, changed
+from tests.core.decisions import SETTINGS, a_customer, a_request, changed
 from tests.core.streams import T0, Stream, new_task
 
 BANDS = PriceBands(10.0, 100.0)
@@ -166,8 +166,7 @@ def test_what_is_not_known_matches_no_taste() -> None:
 def reasons(who: dict[str, Any], request: Any) -> set[str]:
     """Return why the arms of the offer are ruled out at noon, UTC."""
     catalogue = changed("offer", eligibility=who)
-    history = ContactHistory((), NOON_MS, catalogue)
-    _, gated = allowed_arms(request, catalogue, history, default_consent=True, limit=32)
+    gated = pass_gates(request, catalogue, SETTINGS).gated
     return {why for arm, why in gated if arm.startswith("offer")}
 
 

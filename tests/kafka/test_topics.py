@@ -13,6 +13,7 @@ from consumer.kafka.cluster.cluster_settings import KafkaSettings, TopicSettings
 from consumer.kafka.cluster.topics import TopicsError, create_topics, describe_configs, topic_plan
 from schemas.topics import TOPICS
 from schemas.units import Ms, Seconds
+from tests.kafka.harness.cluster import wait_until
 
 TEN_SECONDS = Seconds(10.0)
 
@@ -124,9 +125,14 @@ def test_wrong_configuration_is_found(cluster: Cluster, unique_prefix: str) -> N
         ]
         resource = ConfigResource(ResourceType.TOPIC, unique_prefix + topic, incremental_configs=entries)
         cluster.admin.incremental_alter_configs([resource])[resource].result(20)
-    assert {
-        (finding.status, finding.what.removeprefix(f"topic {unique_prefix}")) for finding in wrong(check(cluster))
-    } == {
+
+    def found() -> set[tuple[str, str]]:
+        return {
+            (finding.status, finding.what.removeprefix(f"topic {unique_prefix}")) for finding in wrong(check(cluster))
+        }
+
+    wait_until(lambda: len(found()) == 4, "the broker has taken the changes in")
+    assert found() == {
         ("error", "customer-state: cleanup.policy"),
         ("error", "purchases: message.timestamp.type"),
         ("error", "models: min.insync.replicas"),

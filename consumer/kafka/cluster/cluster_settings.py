@@ -28,7 +28,7 @@ class KafkaSettings(Section):
     instance_id: str | None = None  # a stable name for this slot of the deployment (pod ordinal, host); needed to run
     session_timeout_ms: OneMsOrMore = Ms(10_000)  # a worker that is silent for longer loses its partitions
     max_poll_interval_ms: OneMsOrMore = Ms(300_000)  # a worker that does not poll for longer loses its partitions
-    transaction_timeout_ms: CommitMs = Ms(10_000)  # how long a dead worker's transaction may hold readers back
+    transaction_timeout_ms: CommitMs = Ms(10_000)  # a dead worker's transaction holds readers back so long
     connect_timeout_ms: OneMsOrMore = Ms(10_000)  # how long to wait for the cluster at start
     schema_registry_url: str | None = None  # needed to read or write Avro
     schema_registry_properties: Properties = field(  # of the registry's client; never printed
@@ -69,13 +69,11 @@ class TopicSettings(Section):
     partitions: OneOrMore = 8  # of the topics keyed by customer, and so the number of tasks
     replication_factor: OneOrMore = 3  # copies of each partition; 1 on a single broker
     min_insync_replicas: OneOrMore = 2  # copies that must have a record before it counts; 1 on a single broker
-    max_input_bytes: OneOrMore = (
-        8 * MIB
-    )  # over what producers may send, so that an oversized record can be dead-lettered
-    max_record_bytes: OneOrMore = 8 * MIB  # a larger value is `too_large` to worker, replay and verify alike
+    max_input_bytes: OneOrMore = 8 * MIB  # over what producers may send: what is too large is dead-lettered
+    max_record_bytes: OneOrMore = 8 * MIB  # larger ones are `too_large` to worker, replay and verify alike
     segment_bytes: OneOrMore = 128 * MIB  # a segment ends at this size, or after the hours below
     segment_hours: Positive = 24.0  # records are deleted and compacted a segment at a time, never in the open one
-    min_compaction_lag_ms: ZeroMsOrMore = Ms(60_000)  # a record stays so long before a newer one of its key replaces it
+    min_compaction_lag_ms: ZeroMsOrMore = Ms(60_000)  # how long before a newer record of its key replaces one
     max_compaction_lag_hours: Positive = 24.0  # how long an erased customer may stay in the log
     retention: RetentionSettings = field(default_factory=RetentionSettings)
 
