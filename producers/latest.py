@@ -22,7 +22,7 @@ def latest_records(
     properties: Properties | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Recorded]:
-    """Return the latest records of a topic in the order of their timestamps: at most `n`, as many of each partition.
+    """Return the latest `n` records of a topic, in the order of their timestamps.
 
     Raises `RecordFailed` where the topic isn't there or can't be read, `BrokerAway` where no broker answers.
     """
@@ -30,8 +30,7 @@ def latest_records(
     reach(admin, bootstrap)
     places = places_of(admin, [topic])
     first, end = first_offsets(admin, places), next_offsets(admin, places)
-    share = -(-n // len(places))
-    start = {place: max(first[place], end[place] - share) for place in places}
+    start = {place: max(first[place], end[place] - n) for place in places}  # any partition may hold all of them
     left = {place for place in places if start[place] < end[place]}
     found: list[Recorded] = []
     with closing(new_reader(bootstrap, properties)) as consumer:
