@@ -7,7 +7,8 @@ from threading import Event as StopEvent
 from producers.clients import Properties
 from producers.pacing import DAY_MS
 from producers.publish import Progress, PublishReport, publish_to_kafka
-from producers.readers import Reader, read_rows
+from producers.readers import read_rows
+from producers.readers.reader import Reader
 
 
 def replay_to_kafka(

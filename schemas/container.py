@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Final, Literal, Self
 
 import msgspec
@@ -77,9 +76,7 @@ class ContainerWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -1,5 +1,6 @@
 """What several commands share: the configuration option, the catalogue, progress bars."""
 
+import os
 import signal
 import tomllib
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from consumer.config import Config
     from consumer.core.catalogue import Catalogue
+    from consumer.core.settings import CoreSettings
+    from consumer.core.shared import Core
 
 ConfigOption = Annotated[
     Path | None,
@@ -40,7 +43,7 @@ def configured(file: Path | None) -> "Config":
     from consumer.config import load_config
     from consumer.telemetry.logs import set_up_logs
 
-    config = load_config(file)
+    config = load_config(file, os.environ)
     set_up_logs(config.logging.level, as_json=config.logging.json)
     return config
 
@@ -61,6 +64,15 @@ def catalogue_of(config: "Config") -> "Catalogue":
         raise CommandError(f"catalogue file {file} does not exist: check `catalogue` in the configuration") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CommandError(f"catalogue file {file} can't be read: {error}") from None
+
+
+def core_of(settings: "CoreSettings", catalogue: "Catalogue") -> "Core":
+    """Return what tasks score with: a core of this build, with the time zones that come along."""
+    from consumer.build import build_fingerprint
+    from consumer.core.shared import Core
+    from consumer.zones import load_zone
+
+    return Core.new(settings, catalogue, load_zone, build=build_fingerprint())
 
 
 @contextmanager

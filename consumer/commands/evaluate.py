@@ -1,5 +1,6 @@
 """`nextbest evaluate`: backtests of the models on a file of one's own, without a broker."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -160,13 +161,8 @@ def next_item(  # noqa: PLR0913 - one for each option
     trained = read(train, ["session_id", "item_id"], (), options)
     tested = None if test is None else read(test, ["session_id", "item_id"], (), options)
     with _progress("events") as progress:
-        run = run_next_item(
-            _session_events(trained),
-            None if tested is None else _session_events(tested),
-            core,
-            top,
-            progress=progress,
-        )
+        test_events = None if tested is None else _session_events(tested)
+        run = run_next_item(_session_events(trained), test_events, core, top, progress=progress)
     if not len(run.prequential):
         said = "no session has two events, so there is no next item to predict"
         raise CommandError(f"{test or train}: {said}: is session_id the id of a session?")
@@ -269,7 +265,7 @@ def audience(  # noqa: PLR0913 - one for each option
 def _core_settings(config: Path | None) -> "CoreSettings":
     from consumer.config import load_config
 
-    return load_config(config).core_settings()
+    return load_config(config, os.environ).core_settings()
 
 
 def _with_signal(core: "CoreSettings", signal: str | None) -> "CoreSettings":

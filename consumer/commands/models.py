@@ -9,7 +9,7 @@ from consumer.commands.common import ConfigOption, catalogue_of, configured, pro
 
 if TYPE_CHECKING:
     from consumer.config import Config
-    from consumer.kafka.models.promotion import ModelRow, ModelsTopic
+    from consumer.kafka.models.promotion import ModelOverview, ModelRow
     from consumer.kafka.models.records import Promotion
     from consumer.measure.prequential import Figures
 
@@ -93,7 +93,7 @@ def rebuild(config: ConfigOption = None) -> None:
                 settings.topics,
                 settings.core_settings(),
                 catalogue_of(settings),
-                codec_of(settings)[0],
+                decoder=codec_of(settings)[0],
                 stop=stop.is_set,
                 progress=lambda n: bar.update(task, completed=n),
                 challengers=settings.challengers,
@@ -106,14 +106,14 @@ def rebuild(config: ConfigOption = None) -> None:
         results.print(f"{model}: learned anew from {n:,} examples")
 
 
-def _read(settings: "Config") -> "ModelsTopic":
+def _read(settings: "Config") -> "ModelOverview":
     from consumer.kafka.cluster.log_reader import Stopping
-    from consumer.kafka.models.promotion import ModelsTopic
+    from consumer.kafka.models.promotion import ModelOverview
 
     core, catalogue = settings.core_settings(), catalogue_of(settings)
     with stopped_by_signals() as stop:
         try:
-            return ModelsTopic(settings.kafka, settings.topics, core, catalogue, stop.is_set)
+            return ModelOverview(settings.kafka, settings.topics, core, catalogue, stop=stop.is_set)
         except Stopping:
             raise KeyboardInterrupt from None
 
@@ -123,7 +123,7 @@ def _record(settings: "Config", promotion: "Promotion") -> None:
     from consumer.kafka.models.promotion import record_promotion
 
     record_promotion(settings.kafka, settings.topics, promotion)
-    held = _read(settings).models.promotion(promotion.family)
+    held = _read(settings).index.promotion(promotion.family)
     if held != promotion and held is not None:
         raise CommandError(
             f"{promotion.model} is not in force: {held.model} was put in force at the same time, for this reason: "

@@ -1,5 +1,6 @@
 """`nextbest config`: what is in force, and what there is to set."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,7 @@ def show(config: ConfigOption = None) -> None:
     from consumer.config import load_config
     from consumer.config.toml import shown
 
-    typer.echo(shown(load_config(config)), nl=False)
+    typer.echo(shown(load_config(config, os.environ)), nl=False)
 
 
 @config_app.command()

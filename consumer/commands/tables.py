@@ -1,5 +1,6 @@
 """What the commands share that read a table of one's own: its options, its columns, and doubts about what was read."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -87,7 +88,7 @@ class TableOptions:
             if self.input_name is not None:
                 raise CommandError("--column, --where and --time-… are for tables, --input is for a shop's own records")
             return None
-        settings = load_config(self.config)
+        settings = load_config(self.config, os.environ)
         name = self.input_name or input_for(existing(path), settings)
         return None if name is None else mapped_form(name, dict(settings.inputs), settings)
 

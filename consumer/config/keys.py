@@ -17,7 +17,7 @@ class Key:
     """One key: its field, its type, and the range of its number if it has one."""
 
     path: KeyPath
-    field: "Field[Any]"
+    field: Field[Any]
     kind: Any
     allowed: Interval | None
 

@@ -5,7 +5,6 @@ value, where the value came from and what to do. docs/configuration.md lists all
 """
 
 import json
-import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -30,7 +29,7 @@ class ConfigError(Exception):
     """The configuration can't be used; the message lists every problem."""
 
 
-def load_config(file: Path | None = None, environment: Mapping[str, str] | None = None) -> Config:
+def load_config(file: Path | None, environment: Mapping[str, str]) -> Config:
     """Return the checked configuration of `file` (else of the file named in NEXTBEST_CONFIG) and the environment.
 
     Paths in it are taken from the working directory. Raises ConfigError with every problem found.
@@ -38,11 +37,8 @@ def load_config(file: Path | None = None, environment: Mapping[str, str] | None 
     return load_config_and_origins(file, environment)[0]
 
 
-def load_config_and_origins(
-    file: Path | None = None, environment: Mapping[str, str] | None = None
-) -> tuple[Config, dict[str, str]]:
+def load_config_and_origins(file: Path | None, environment: Mapping[str, str]) -> tuple[Config, dict[str, str]]:
     """Return the configuration, and for each key that is not left at its default where its value came from."""
-    environment = os.environ if environment is None else environment
     named_by = "the path given to --config"
     if file is None and environment.get(CONFIG_VARIABLE):
         file, named_by = Path(environment[CONFIG_VARIABLE]), f"the path in {CONFIG_VARIABLE}"

@@ -11,8 +11,8 @@ from pydantic_core import ErrorDetails
 from consumer.config.config import Config
 from consumer.config.keys import KEYS, KeyPath, key_around
 from consumer.config.toml import toml
-from consumer.core.decision.gates import is_zone
 from consumer.core.settings import range_in_words
+from consumer.zones import load_zone
 
 _ADVICE = {
     "int_parsing": "is not a whole number",
@@ -58,7 +58,7 @@ def unknown_zone(values: Mapping[str, Any], origins: Mapping[KeyPath, str]) -> l
     path = ("policy", "default_time_zone")
     section = values.get(path[0])
     name = section.get(path[1]) if isinstance(section, Mapping) else None
-    if not isinstance(name, str) or is_zone(name):
+    if not isinstance(name, str) or load_zone(name) is not None:
         return []
     advice = 'is not the IANA name of a time zone, such as "Europe/Berlin"'
     return [_said(path, json.dumps(name), advice, origins)]

@@ -71,7 +71,7 @@ class TimeSettings(Section):
     """When a record is too early, too late or a repetition, and how sessions and silence are cut."""
 
     max_ahead_ms: ZeroOrMore = 10 * MINUTE_MS  # further ahead of the broker's timestamp: dead letter
-    late_by_ms: ZeroOrMore = 7 * DAY_MS  # further behind stream time: dead letter
+    late_by_ms: ZeroOrMore = 7 * DAY_MS  # allowed lateness; further behind stream time: dead letter
     session_gap_ms: OneOrMore = 30 * MINUTE_MS  # silence that ends a session
     duplicate_window: OneOrMore = 32  # event ids remembered for each customer
     timers_per_step: OneOrMore = 64  # due timers fired before one event; the rest wait for the next

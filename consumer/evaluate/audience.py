@@ -241,7 +241,8 @@ class _Backtest:
             earlier = [self._buys(n, category, day - self._within) for n in known_before]
             cell = _Cell(day, category, numbers, base_rate=sum(earlier) / max(1, len(earlier)))
             for n, part in zip(numbers, parts, strict=True):
-                cell.probability.append(scorer.estimate_with(part, self._customers[n], name, day * DAY_MS).probability)
+                estimate = scorer.estimate_with(part, self._customers[n], name, day * DAY_MS)
+                cell.probability.append(cell.base_rate if estimate.probability is None else estimate.probability)
                 days = self._bought_on.get((n, category))
                 cell.since.append(NEVER_DAYS if days is None else float(day - days[-1]))
                 cell.times.append(0.0 if days is None else float(len(days)))

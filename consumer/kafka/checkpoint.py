@@ -60,8 +60,8 @@ class Checkpoint:
             self._produce(runner, commit)
         transactions.flush()
         self._check_delivered(runners)
-        transactions.commit(self._input_offsets(runners), self._group_metadata())
-        return [runner.committed(self._changelog_offsets[runner.partition]) for runner in runners]
+        transactions.commit(self._input_offsets(closed), self._group_metadata())
+        return [runner.committed(commit, self._changelog_offsets[runner.partition]) for runner, commit in closed]
 
     def _produce(self, runner: TaskRunner, commit: ClosedCommit) -> None:
         task, outputs, write = runner.partition, commit.outputs, self._write
@@ -97,9 +97,9 @@ class Checkpoint:
             self._transactions.abort()
             raise TransactionAborted("the changelog was not delivered")
 
-    def _input_offsets(self, runners: Sequence[TaskRunner]) -> list[TopicPartition]:
+    def _input_offsets(self, closed: Sequence[tuple[TaskRunner, ClosedCommit]]) -> list[TopicPartition]:
         return [
             TopicPartition(self._names.name(topic), runner.partition, offset)
-            for runner in runners
-            for topic, offset in sorted(runner.offsets_to_commit().items())
+            for runner, commit in closed
+            for topic, offset in sorted(runner.offsets_to_commit(commit).items())
         ]

@@ -3,11 +3,11 @@
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from consumer.core.knowledge.snapshot import snapshot_key
 from consumer.core.merge import MergeRecord
 from consumer.kafka.cluster import clients
 from consumer.kafka.cluster.log_reader import beginning_offsets, end_offsets, read_to
@@ -106,7 +106,7 @@ class TopicRecording:
         """Return a snapshot from the models topic."""
         if self._snapshots is None:
             self._snapshots = {message.key() or b"": message.value() or b"" for message in self._read("models", 0)}
-        return self._snapshots.get(f"{model}@{offset}".encode())
+        return self._snapshots.get(snapshot_key(model, offset))
 
     def sessions(self, from_offset: int, to_offset: int) -> Iterator[tuple[int, Session]]:
         """Yield sessions by offset. What retention took before was read by the run, so it cannot be left out here."""
@@ -185,9 +185,7 @@ class TopicRecording:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -8,28 +8,28 @@ from confluent_kafka.admin import AdminClient
 
 from consumer.core.catalogue import Catalogue
 from consumer.core.decision.budget import equal_share
-from consumer.core.journal import settings_digest
-from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.river_classifier import UnknownModel
 from consumer.core.settings import DAY_MS, ChallengerSettings, CoreSettings
+from consumer.core.shared import Core
 from consumer.kafka.checkpoint import Checkpoint
 from consumer.kafka.cluster import clients
 from consumer.kafka.cluster.check import require_topics
 from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
-from consumer.kafka.models.challengers import GROUP_SUFFIX, AllLearning, ChallengerTrainer
 from consumer.kafka.models.follower import KnowledgeFollower
+from consumer.kafka.models.group import ElectedReader
 from consumer.kafka.models.publisher import ModelPublisher
-from consumer.kafka.models.trainer import Learning, Trainer
+from consumer.kafka.models.trainer import BATCH_RECORDS, CHALLENGER_BATCH_RECORDS, Trainer, Training
 from consumer.kafka.observer import Observer
 from consumer.kafka.state.restore import Restorer
 from consumer.kafka.state.stores import Stores
-from consumer.kafka.task_runner import Core
 from consumer.kafka.transactions import CannotGoOn, Transactions
 from consumer.kafka.worker import Worker, WorkerStatus
 from consumer.kafka.worker_settings import WorkerSettings
+from consumer.zones import load_zone
 from schemas.codec import Decoder, Encoder
 
 TRAINER_GROUP_SUFFIX = "-trainer"
+CHALLENGER_GROUP_SUFFIX = "-challenger-"  # and its name
 
 
 def wall_clock_ms() -> int:
@@ -97,15 +97,8 @@ def _build(
     admin = clients.admin(kafka)
     require_topics(admin, kafka, topics)
     stores = _stores(worker, kafka, topics, admin, clock_ms)
-    core = Core(
-        settings=core_settings,
-        settings_digest=settings_digest(core_settings),
-        catalogue=catalogue,
-        knowledge=Knowledge(core_settings, catalogue),
-        build=build,
-        cache_customers=worker.cache_customers,
-        grants=equal_share(catalogue.budgets(), topics.partitions),
-    )
+    grants = equal_share(catalogue.budgets(), topics.partitions)
+    core = Core.new(core_settings, catalogue, load_zone, build=build, grants=grants)
     consumer = clients.member(kafka, "error", partition_eof=True)
     transactions = Transactions(
         lambda: clients.transactional_producer(kafka, f"{kafka.group_id}-{kafka.instance_id}"),
@@ -113,7 +106,7 @@ def _build(
     )  # fmt: skip
     follower = KnowledgeFollower(
         clients.reader(kafka, auto_offset_reset="earliest", partition_eof=True),
-        admin, topics, decoder, core.knowledge, clock_s,
+        admin, topics, decoder, knowledge=core.knowledge, clock_s=clock_s,
     )  # fmt: skip
     restorer = Restorer(
         clients.reader(kafka, auto_offset_reset="earliest", partition_eof=True),
@@ -125,7 +118,7 @@ def _build(
     )  # fmt: skip
     trainer = None
     if worker.trainer and worker.mode != "frozen":
-        trainer = _trainers(
+        trainer = _trainer(
             worker, kafka, topics, core_settings, catalogue, challengers, decoder, admin, follower, observer,
             clock_s, clock_ms,
         )  # fmt: skip
@@ -138,7 +131,7 @@ def _build(
     )  # fmt: skip
 
 
-def _trainers(
+def _trainer(
     worker: WorkerSettings,
     kafka: KafkaSettings,
     topics: TopicSettings,
@@ -151,28 +144,24 @@ def _trainers(
     observer: Observer,
     clock_s: Callable[[], float],
     clock_ms: Callable[[], int],
-) -> Learning:
-    """Return the trainer of the families' own models, and those of the challengers."""
-    publisher = ModelPublisher(clients.idempotent_producer(kafka), topics.name("models"))
-    examples = topics.name("training-examples")
-    trainers: list[Learning] = [
-        Trainer(
-            clients.member(kafka, "error", group_id=kafka.group_id + TRAINER_GROUP_SUFFIX),
-            publisher, admin, examples, decoder, core, catalogue, follower.models, observer, clock_s, clock_ms,
-            worker.republish_hours * 3600,
+) -> Trainer:
+    def reader(group_suffix: str, batch_records: int) -> ElectedReader:
+        member = clients.member(kafka, "error", group_id=kafka.group_id + group_suffix)
+        examples = topics.name("training-examples")
+        return ElectedReader(member, admin, examples, decoder, clock_s=clock_s, batch_records=batch_records)
+
+    try:
+        return Trainer(
+            reader(TRAINER_GROUP_SUFFIX, BATCH_RECORDS),
+            [(each, reader(CHALLENGER_GROUP_SUFFIX + each.name, CHALLENGER_BATCH_RECORDS)) for each in challengers],
+            Training(core, catalogue, follower.index, observer),
+            ModelPublisher(clients.idempotent_producer(kafka), topics.name("models")),
+            clock_s=clock_s,
+            clock_ms=clock_ms,
+            republish_s=worker.republish_hours * 3600,
         )
-    ]  # fmt: skip
-    for each in challengers:
-        try:
-            trainer = ChallengerTrainer(
-                each,
-                clients.member(kafka, "error", group_id=kafka.group_id + GROUP_SUFFIX + each.name),
-                publisher, admin, examples, decoder, core, catalogue, follower.models, observer, clock_s,
-            )  # fmt: skip
-        except UnknownModel as error:
-            raise CannotGoOn(str(error)) from None
-        trainers.append(trainer)
-    return AllLearning(trainers)
+    except UnknownModel as error:
+        raise CannotGoOn(str(error)) from None
 
 
 def _stores(

@@ -7,19 +7,18 @@ from typing import Literal
 from confluent_kafka import Consumer, Message
 
 from consumer.core.merge import INPUT_TOPICS
+from consumer.core.shared import Core
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.checkpoint import Checkpoint
 from consumer.kafka.cluster.clients import log
 from consumer.kafka.cluster.log_reader import PARTITION_EOF, Stopping, raise_or_log
 from consumer.kafka.cluster.settings import TopicSettings
-from consumer.kafka.dead_letters import DeadLetterLimit
 from consumer.kafka.input_reader import InputReader
 from consumer.kafka.models.follower import KnowledgeFollower
-from consumer.kafka.models.trainer import Learning
-from consumer.kafka.modes import ModeSwitch
+from consumer.kafka.models.trainer import Trainer
 from consumer.kafka.observer import Observer
 from consumer.kafka.state.restore import Restorer
-from consumer.kafka.task_runner import Core, TaskRunner
+from consumer.kafka.task_runner import TaskRunner
 from consumer.kafka.transactions import CannotGoOn, TransactionAborted, Transactions
 from consumer.kafka.worker_settings import WorkerSettings
 from schemas.codec import Decoder
@@ -37,7 +36,6 @@ class WorkerStatus:
 
     def __init__(self) -> None:
         self.state: State = "starting"
-        self.tasks: tuple[int, ...] = ()
         self.looped_at_s = 0.0  # on the loop's clock: a sign of life, each time around
 
     @property
@@ -60,7 +58,7 @@ class Worker:
         checkpoint: Checkpoint,
         restorer: Restorer,
         follower: KnowledgeFollower,
-        trainer: Learning | None,
+        trainer: Trainer | None,
         observer: Observer,
         status: WorkerStatus,
         *,
@@ -203,15 +201,11 @@ class Worker:
             task = kept  # nobody committed to it meanwhile: what it has decoded still holds
             task.resume()
         else:
-            settings = self._settings
-            modes = ModeSwitch(settings.mode, settings.catch_up_after_ms)
-            limit = DeadLetterLimit(settings.dead_letters)
-            task = TaskRunner(number, self._core, restored, modes, limit, settings.merge_wait_ms / 1000)
+            task = TaskRunner(number, self._core, restored, self._settings)
         self._assignment.unrestored.pop(0)
         self._tasks[number] = task
         self._fed_at_s[number] = self._clock_s()
         self._assignment.start(number, dict(task.next_to_take))
-        self._status.tasks = tuple(self._tasks)
         seconds = self._clock_s() - began_s
         self._observer.restored(number, restored.n_records, len(restored.state), seconds)
 
@@ -332,7 +326,6 @@ class Worker:
         self._tasks = {}
         self._paused.clear()
         self._uncommitted = 0
-        self._status.tasks = ()
         if self._status.state != "stopping":
             self._status.state = "joining"
 

@@ -32,7 +32,7 @@ class WorkerSettings(Section):
     state_dir: str | None = "state/{instance_id}"  # of this worker alone; empty: in memory, read from the changelog
     mode: WorkerMode = "auto"  # auto is live, and catch-up by lag
     batch_records: OneOrMore = 1_000  # read at a time
-    queued_records: OneOrMore = 20_000  # of one topic of one task; beyond it, fetching pauses
+    queued_records: OneOrMore = 20_000  # of one topic of one task; beyond it, fetching pauses (backpressure)
     merge_wait_ms: OneOrMore = 100  # after silence, the first records of one topic wait so long for those of the others
     commit_interval_ms: OneOrMore = 1_000  # at most so long between two commits while records come
     commit_records: OneOrMore = 20_000  # processed without a commit, by all tasks of the worker together

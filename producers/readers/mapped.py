@@ -80,7 +80,7 @@ def mapped_reader(mapper: RecordMapper | None, by_topic: Mapping[str, RecordMapp
         return _of_file(path, mapper)
 
     name = "container" if mapper is None else f"inputs.{mapper.name}"
-    return Reader(name, "a shop's own records", time_ordered=False, read=read, detect=lambda _head: False)
+    return Reader(name, time_ordered=False, read=read, detect=lambda _head: False)
 
 
 def what_becomes(path: Path, mapper: RecordMapper) -> Iterator[tuple[int, Any, Becomes] | BadRow]:

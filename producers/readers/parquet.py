@@ -112,4 +112,4 @@ def detect(head: bytes) -> bool:
     return head.startswith(PARQUET_MAGIC)
 
 
-READER = Reader("parquet", "Parquet, one event a row", time_ordered=False, read=read, detect=detect)
+READER = Reader("parquet", time_ordered=False, read=read, detect=detect)

@@ -27,7 +27,7 @@ def record(offset: int, topic: str = "clickstream", value: bytes = b"{}") -> Mer
 
 
 def commit_of(*records: MergeRecord, previous: TaskRecord | None = None) -> ClosedCommit:
-    commit = OpenCommit(new_task(), previous or TaskRecord(), build="test")
+    commit = OpenCommit(new_task(), previous or TaskRecord())
     for item in records:
         commit.process(item)
     return commit.close()
@@ -52,8 +52,7 @@ def test_offsets_of_topics_without_input_are_kept() -> None:
 
 def test_a_heartbeat_is_in_the_journal() -> None:
     """Stream time that moved without a record is a run of its own."""
-    commit = OpenCommit(new_task(), TaskRecord(), build="test")
-    assert not commit
+    commit = OpenCommit(new_task(), TaskRecord())
     commit.process(record(0))
     commit.advance_to(T0 + 99)
     commit.process(record(1))
@@ -63,7 +62,7 @@ def test_a_heartbeat_is_in_the_journal() -> None:
 
 def test_a_rejected_record_moves_the_offset_and_is_handed_back() -> None:
     """Nothing is skipped silently: the caller gets what to dead-letter."""
-    commit = OpenCommit(new_task(), TaskRecord(), build="test")
+    commit = OpenCommit(new_task(), TaskRecord())
     bad = Rejection("malformed_json", None, "not JSON")
     assert commit.process(replace(record(4), event=bad)) is bad
     closed = commit.close()

@@ -41,7 +41,7 @@ def mapper(text: str) -> Mapper:
 
 
 def rows_of(path: Path, text: str) -> list[Row | BadRow]:
-    return list(read_rows(path, mapped_reader(mapper(text), {}), memory_rows=10))
+    return list(read_rows(path, mapped_reader(mapper(text), {})))
 
 
 def good(found: list[Row | BadRow]) -> list[tuple[int, str, int]]:

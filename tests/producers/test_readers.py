@@ -8,7 +8,8 @@ import msgspec
 import orjson
 import pytest
 
-from producers.readers import READERS, BadRow, Row, UnreadableFile, detect_format, read_rows, sorted_rows
+from producers.readers import READERS, BadRow, Row, UnreadableFile, detect_format, read_rows
+from producers.readers.sorting import sorted_rows
 from schemas.container import Recorded
 from schemas.events import ClickEvent, PrivacyEvent, Product, PurchaseEvent
 from tests.containers import write_container

@@ -9,13 +9,15 @@ import orjson
 
 from consumer.core.catalogue import Catalogue
 from consumer.core.settings import DAY_MS, MINUTE_MS, CoreSettings, LearnerSettings
+from consumer.core.shared import Core
 from consumer.replay.directory import DirectoryRecording
 from consumer.replay.files import Source
 from consumer.replay.options import ReplayOptions, settings_for_recording, time_span_ms
-from consumer.replay.replay import replay
+from consumer.replay.replay import Stream, replay
 from consumer.replay.summary import Summary
 from consumer.replay.verify import Verdict, verify
 from consumer.store.memory import MemoryState
+from consumer.zones import load_zone
 from producers.readers import UnreadableFile, read_rows
 
 BUILD = "the build of the tests"
@@ -96,18 +98,23 @@ def run_replay(
     format_name: str = "jsonl",
 ) -> Summary:
     return replay(
-        read_rows(recording, format_name),
+        stream_of(recording, format_name),
         out,
-        settings or small_settings(recording, format_name),
-        default_catalogue(),
-        source=Source.of(recording, format_name),
-        build=BUILD,
-        new_state=MemoryState,
+        core_of(settings or small_settings(recording, format_name)),
+        MemoryState,
         options=options or ReplayOptions(commit_records=50),
-        unreadable=(UnreadableFile,),
     )
+
+
+def stream_of(recording: Path, format_name: str = "jsonl") -> Stream:
+    rows, source = read_rows(recording, format_name), Source.of(recording, format_name)
+    return Stream(rows, source, unreadable=(UnreadableFile,))
+
+
+def core_of(settings: CoreSettings, catalogue: Catalogue | None = None, build: str = BUILD) -> Core:
+    return Core.new(settings, catalogue or default_catalogue(), load_zone, build=build)
 
 
 def run_verify(out: Path, *, input_path: Path | None = None, build: str = BUILD) -> Verdict:
     recording = DirectoryRecording(out, read_rows, input_path)
-    return verify(recording, recording.settings, recording.catalogue, build, MemoryState)
+    return verify(recording, core_of(recording.settings, recording.catalogue, build), MemoryState)

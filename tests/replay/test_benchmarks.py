@@ -16,4 +16,4 @@ def test_the_benchmark_measures_every_budget_as_a_multiple_of_the_unit() -> None
     for name in BUDGETS:
         assert costs[name]["U"] > 0
         assert costs[name]["n"] > 0
-    assert len(bench.state) > 0
+    assert len(bench.task.state) > 0

@@ -138,21 +138,16 @@ def test_the_result_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
             raise RuntimeError("stopped by the test")
 
     recording = write_recording(tmp_path / "shop.jsonl")
-    from consumer.replay.files import Source
     from consumer.replay.replay import replay
     from consumer.store.memory import MemoryState
-    from producers.readers import read_rows
-    from tests.replay.recordings import BUILD, default_catalogue, small_settings
+    from tests.replay.recordings import core_of, small_settings, stream_of
 
     with pytest.raises(RuntimeError, match="stopped by the test"):
         replay(
-            read_rows(recording, "jsonl"),
+            stream_of(recording),
             tmp_path / "out",
-            small_settings(recording),
-            default_catalogue(),
-            source=Source.of(recording, "jsonl"),
-            build=BUILD,
-            new_state=MemoryState,
+            core_of(small_settings(recording)),
+            MemoryState,
             options=ReplayOptions(commit_records=50),
             progress=failing,
         )

@@ -163,7 +163,7 @@ RECORDS: dict[str, st.SearchStrategy[Any]] = {
 
 @pytest.mark.parametrize("encoder", [JSON, AVRO], ids=["json", "avro"])
 @pytest.mark.parametrize("topic", STRUCTS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_a_record_survives_encoding_and_decoding_to_the_last_bit(
     topic: str, encoder: Encoder, data: st.DataObject
@@ -176,7 +176,7 @@ def test_a_record_survives_encoding_and_decoding_to_the_last_bit(
     assert encoder.encode(topic, decoded) == value
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(topic=st.sampled_from(list(STRUCTS)), start=st.sampled_from([b"", b"{", b"\x00"]), rest=st.binary(max_size=60))
 def test_any_bytes_give_a_record_or_an_invalid_record(topic: str, start: bytes, rest: bytes) -> None:
     """No bytes on a topic can raise anything that the worker does not expect."""
@@ -186,7 +186,7 @@ def test_any_bytes_give_a_record_or_an_invalid_record(topic: str, start: bytes, 
     assert invalid is None or invalid.reason in get_args(RejectionReason)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data(), encoder=st.sampled_from([JSON, AVRO]), topic=st.sampled_from(list(STRUCTS)))
 def test_a_damaged_record_gives_a_record_or_an_invalid_record(
     data: st.DataObject, encoder: Encoder, topic: str
@@ -207,7 +207,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     topic=st.sampled_from(["clickstream", "purchases", "privacy", "products"]),
     changes=st.dictionaries(

@@ -60,7 +60,7 @@ class RetentionSettings(Section):
     training_examples_days: Positive = 400.0  # what models can be refolded from
     sessions_days: Positive = 180.0  # what the item index can be refolded from
     verify_horizon_days: Positive = 30.0  # journal and models: how far back decisions can be derived again
-    tombstones_days: Positive = 7.0  # a local store that is older than this is discarded
+    tombstones_days: Positive = 7.0  # a local store that is older than this is stale, and discarded
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from consumer.core.knowledge.snapshot import RefusedSnapshot, family_of
 from consumer.kafka.cluster.clients import log
 from consumer.kafka.cluster.log_reader import PARTITION_EOF, end_offsets, raise_or_log, read_to
 from consumer.kafka.cluster.settings import TopicSettings
-from consumer.kafka.models.records import LatestSnapshot, Promotion, UnreadableRecord, decode_promotion, kind_of
+from consumer.kafka.models.index import ModelIndex
+from consumer.kafka.models.records import ModelsRecord, UnreadableRecord, decode_promotion, kind_of
 from consumer.kafka.transactions import CannotGoOn
 from schemas.codec import Decoder
 from schemas.errors import InvalidRecord
@@ -22,45 +23,6 @@ from schemas.events import Product
 
 _TOPICS = ("models", "products", "sessions")
 _BATCH_RECORDS = 500
-
-
-class ModelsInTopic:
-    """What the models topic holds, as far as it was read: the latest snapshot of each model, and what is in force."""
-
-    def __init__(self) -> None:
-        self.latest: dict[str, LatestSnapshot] = {}  # by the name of the model
-        self._promotions: dict[str, tuple[Promotion, LatestSnapshot]] = {}  # by family, with the record
-
-    def note_snapshot(self, model: str, record: LatestSnapshot) -> None:
-        """Know a snapshot that can be used, if it is as new as the one known."""
-        known = self.latest.get(model)
-        if known is None or record.offset >= known.offset:
-            self.latest[model] = record
-
-    def note_promotion(self, promotion: Promotion, record: LatestSnapshot) -> bool:
-        """Know a promotion; return whether it changes what is in force. An older one, published again, does not."""
-        known = self.promotion(promotion.family)
-        if known is not None and promotion.at_ms < known.at_ms:
-            return False
-        self._promotions[promotion.family] = (promotion, record)
-        return known is None or promotion.model != known.model
-
-    def promotion(self, family: str) -> Promotion | None:
-        """Return the promotion that holds for a family, if there is one."""
-        return self._promotions[family][0] if family in self._promotions else None
-
-    def in_force(self, family: str) -> str:
-        """Return the name of the model in force: the family's own, unless another was promoted."""
-        promotion = self.promotion(family)
-        return family if promotion is None else promotion.model
-
-    def to_keep(self, family: str) -> list[LatestSnapshot]:
-        """Return the records of a family that must outlive retention: what is in force, and what may be again."""
-        if family not in self._promotions:
-            return [self.latest[family]] if family in self.latest else []
-        promotion, record = self._promotions[family]
-        models = dict.fromkeys((family, promotion.model, *promotion.behind))
-        return [record, *(self.latest[model] for model in models if model in self.latest)]
 
 
 class KnowledgeFollower:
@@ -72,6 +34,7 @@ class KnowledgeFollower:
         admin: AdminClient,
         topics: TopicSettings,
         decoder: Decoder,
+        *,
         knowledge: Knowledge,
         clock_s: Callable[[], float],
     ) -> None:
@@ -81,7 +44,7 @@ class KnowledgeFollower:
         self._decoder = decoder
         self._knowledge = knowledge
         self._clock_s = clock_s
-        self.models = ModelsInTopic()
+        self.index = ModelIndex()
         self._refused: dict[str, str] = {}  # model → why its latest snapshot that cannot be used was refused
 
     def load(self, timeout_s: float, stop: Callable[[], bool]) -> None:
@@ -93,7 +56,7 @@ class KnowledgeFollower:
         for message in read_to(self._reader, wanted, stop=stop, clock_s=self._clock_s, timeout_s=timeout_s):
             self._fold(message)
         for model, why in sorted(self._refused.items()):
-            if model == self.models.in_force(family_of(model)) and model not in self._knowledge.model_versions:
+            if model == self.index.in_force(family_of(model)) and model not in self._knowledge.model_versions:
                 raise CannotGoOn(why)
         log.info(
             "knowledge loaded: models %s, sessions up to %d",
@@ -121,20 +84,20 @@ class KnowledgeFollower:
         topic = self._topics.logical(message.topic() or "")
         offset, key, value = message.offset() or 0, message.key() or b"", message.value()
         if topic == "models":
-            self._fold_model(LatestSnapshot(key, value or b"", message.timestamp()[1]))
+            self._fold_model(ModelsRecord(key, value or b"", message.timestamp()[1]))
         elif topic == "sessions":
             self._knowledge.fold_session(offset, self._decoder.decode("sessions", value))
         else:
             self._fold_product(offset, key, value)
 
-    def _fold_model(self, record: LatestSnapshot) -> None:
+    def _fold_model(self, record: ModelsRecord) -> None:
         kind, name = kind_of(record.key)
         if kind == "promotion":
             self._promote(record)
         elif kind == "snapshot" and record.data:
             self._fold_snapshot(name, record)
 
-    def _fold_snapshot(self, model: str, record: LatestSnapshot) -> None:
+    def _fold_snapshot(self, model: str, record: ModelsRecord) -> None:
         try:
             self._knowledge.adopt(record.data)
         except RefusedSnapshot as refused:
@@ -142,20 +105,20 @@ class KnowledgeFollower:
             log.warning("model snapshot %s is not used: %s", record.key.decode(errors="replace"), refused)
             self._refused[model] = str(refused)
             return
-        self.models.note_snapshot(model, record)
+        self.index.note_snapshot(model, record)
 
-    def _promote(self, record: LatestSnapshot) -> None:
+    def _promote(self, record: ModelsRecord) -> None:
         try:
             promotion = decode_promotion(record.data)
         except UnreadableRecord as error:
             log.warning("passed over: %s", error)
             return
-        if not self.models.note_promotion(promotion, record):
+        if not self.index.note_promotion(promotion, record):
             return
         model = promotion.model
         log.info("%s: the model in force is %s from now on: %s", promotion.family, model, promotion.why)
         self._knowledge.promote(model)
-        latest = self.models.latest.get(model)
+        latest = self.index.latest.get(model)
         if latest is not None:  # else the one before goes on until a snapshot comes
             self._knowledge.adopt(latest.data)
 

@@ -6,26 +6,26 @@ nothing, so after a change of horizon a model begins with what is labelled from 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from consumer.core.catalogue import Catalogue
-from consumer.core.knowledge.challenger import learner_of, new_challenger, spec_of
+from consumer.core.knowledge.challenger import new_challenger, spec_of
 from consumer.core.knowledge.learner import Learner, new_learner
-from consumer.core.knowledge.snapshot import model_name
+from consumer.core.knowledge.snapshot import snapshot_key
 from consumer.core.settings import BUILT_IN, ChallengerSettings, CoreSettings
 from consumer.kafka.cluster import clients
 from consumer.kafka.cluster.clients import log
 from consumer.kafka.cluster.log_reader import end_offsets, read_to
 from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
-from consumer.kafka.models.promotion import STALLED_S, ModelsTopic, record_promotion
+from consumer.kafka.models.promotion import STALLED_S, ModelOverview, record_promotion
 from consumer.kafka.models.publisher import ModelPublisher
-from consumer.kafka.models.trainer import FamilyTrainer
 from schemas.codec import Decoder
-from schemas.records import FAMILIES
+from schemas.records import FAMILIES, TrainingExample
 
 _DELIVERY_S = 30.0
+Examples = Iterator[tuple[int, TrainingExample]]
 
 
 def rebuild_models(
@@ -33,8 +33,8 @@ def rebuild_models(
     topics: TopicSettings,
     settings: CoreSettings,
     catalogue: Catalogue,
-    decoder: Decoder,
     *,
+    decoder: Decoder,
     stop: Callable[[], bool],
     progress: Callable[[int], None] | None = None,
     challengers: Sequence[ChallengerSettings] = (),
@@ -45,21 +45,22 @@ def rebuild_models(
     be: then the family's own is put back in force. Run it while no worker runs. Raises CannotGoOn, UnknownModel and
     Stopping.
     """
-    rebuilt: dict[str, Learner] = {family: new_learner(family, settings, catalogue) for family in FAMILIES}
+    learners = [new_learner(family, settings, catalogue) for family in FAMILIES]
     for each in challengers:
         new_challenger(each, settings, catalogue)  # a mistake is told before anything is folded
         if each.model == BUILT_IN:
-            rebuilt[model_name(each.family, each.name)] = learner_of(spec_of(each), settings, catalogue)
+            learners.append(new_learner(each.family, settings, catalogue, spec_of(each)))
     publisher = ModelPublisher(clients.idempotent_producer(kafka), topics.name("models"))
-    folded = {
-        model: _rebuild(model, learner, kafka, topics, settings, decoder, publisher, stop, progress)
-        for model, learner in rebuilt.items()
-    }
+    folded = {}
+    for learner in learners:
+        log_of_family = TopicPartition(topics.name("training-examples"), FAMILIES.index(learner.family))
+        examples = _read(kafka, log_of_family, decoder, stop)
+        folded[learner.model] = _rebuild(learner, examples, publisher, progress)
     publisher.deliver(_DELIVERY_S)
-    known = ModelsTopic(kafka, topics, settings, catalogue, stop)
+    known = ModelOverview(kafka, topics, settings, catalogue, stop=stop)
     for family in FAMILIES:
-        model = known.models.in_force(family)
-        if model not in rebuilt:
+        model = known.index.in_force(family)
+        if model not in folded:
             why = f"{model} was in force and is not among the challengers, so it could not be rebuilt"
             log.warning("%s: %s; the family's own model is in force now", family, why)
             record_promotion(kafka, topics, known.promotion_of(family, why, _now_ms()))
@@ -67,35 +68,32 @@ def rebuild_models(
 
 
 def _rebuild(
-    model: str,
-    learner: Learner,
-    kafka: KafkaSettings,
-    topics: TopicSettings,
-    settings: CoreSettings,
-    decoder: Decoder,
-    publisher: ModelPublisher,
-    stop: Callable[[], bool],
-    progress: Callable[[int], None] | None,
+    learner: Learner, examples: Examples, publisher: ModelPublisher, progress: Callable[[int], None] | None
 ) -> int:
-    examples = TopicPartition(topics.name("training-examples"), FAMILIES.index(learner.family), OFFSET_BEGINNING)
-    end = end_offsets(clients.admin(kafka), [examples], STALLED_S)[0]
-    trainer = FamilyTrainer(learner, settings.learner.snapshot_examples)
+    """Fold all examples and publish the latest snapshot that was due, or the empty one; return how many there were."""
     snapshot, at, n = learner.snapshot(), learner.last_offset, 0
+    for offset, example in examples:
+        due = learner.fold(offset, example).snapshot
+        n += 1
+        if due is not None:
+            snapshot, at = due, offset
+        if progress is not None and n % 1_000 == 0:
+            progress(n)
+    publisher.publish(snapshot_key(learner.model, at), snapshot)
+    return n
+
+
+def _read(kafka: KafkaSettings, where: TopicPartition, decoder: Decoder, stop: Callable[[], bool]) -> Examples:
+    """Yield (offset, example) of a family's log from where it begins up to where it ends now."""
+    end = end_offsets(clients.admin(kafka), [where], STALLED_S)[0]
     reader = clients.reader(kafka, auto_offset_reset="earliest", partition_eof=True)
     try:
-        reader.assign([examples])
-        ends = {(examples.topic, examples.partition): end}
+        reader.assign([TopicPartition(where.topic, where.partition, OFFSET_BEGINNING)])
+        ends = {(where.topic, where.partition): end}
         for message in read_to(reader, ends, stop=stop, clock_s=time.monotonic, timeout_s=STALLED_S):
-            due = trainer.learn(message.offset() or 0, decoder.decode("training-examples", message.value()))
-            n += 1
-            if due is not None:
-                snapshot, at = due, learner.last_offset
-            if progress is not None and n % 1_000 == 0:
-                progress(n)
+            yield message.offset() or 0, decoder.decode("training-examples", message.value())
     finally:
         reader.close()
-    publisher.publish(f"{model}@{at}".encode(), snapshot)
-    return n
 
 
 def _now_ms() -> int:
