@@ -246,9 +246,11 @@ def _in_words(mapped: "MappedEvent") -> str:
 
 
 def _fault_in_words(invalid: "InvalidRecord") -> str:
+    from consumer.inputs.paths import Names
+
     found = getattr(invalid, "found", None)
-    shown = "" if found is None else f" (found: {repr(found)[:_SHOWN_CHARACTERS]})"
-    return f"WRONG, {invalid.reason}: {invalid.message}{shown}"
+    shown = f" ({found})" if isinstance(found, Names) else f" (found: {repr(found)[:_SHOWN_CHARACTERS]})"
+    return f"WRONG, {invalid.reason}: {invalid.message}{'' if found is None else shown}"
 
 
 def _show_counts(name: str, tally: Tally) -> None:

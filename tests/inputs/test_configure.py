@@ -1,12 +1,15 @@
 """Sections `[inputs.NAME]`: everything that is wrong with one is said at once, each with its key and what to write."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from consumer.config import ConfigError, load_config
-from consumer.inputs.configure import BadMapping, mapping_of
+from consumer.inputs.configure import _INPUT_KEYS, _RULE_KEYS, BadMapping, mapping_of
+from consumer.inputs.fields import _KEYS as FIELD_KEYS
+from consumer.inputs.shipped import shipped_names
 from tests.inputs.sections import HEAD, ORDER, VIEW, section
 
 
@@ -105,3 +108,25 @@ def test_inputs_may_come_from_the_environment_as_json() -> None:
     assert load_config(None, {"NEXTBEST_INPUTS": inputs}).inputs["shop"]["files"] == ["x"]
     with pytest.raises(ConfigError, match="is a section, not a single value"):
         load_config(None, {"NEXTBEST_INPUTS": "shop"})
+
+
+DOCS = (Path(__file__).parents[2] / "docs" / "inputs.md").read_text(encoding="utf-8")
+
+
+def test_the_reference_names_every_key() -> None:
+    """And those that come along."""
+    for key in (*_INPUT_KEYS, *_RULE_KEYS, *FIELD_KEYS):
+        assert f"`{key}`" in DOCS, key
+    for name in shipped_names():
+        assert f"`{name}`" in DOCS, name
+
+
+def test_the_examples_of_the_reference_are_mappings() -> None:
+    """But for the one that leaves out what is beside its point."""
+    examples = [
+        tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", DOCS, re.DOTALL) if "# …" not in block
+    ]
+    assert examples
+    for example in examples:
+        for name, each in example["inputs"].items():
+            mapping_of(name, each)
