@@ -2,9 +2,13 @@
 
 import re
 import tomllib
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from consumer.config import ConfigError, load_config
 from consumer.inputs.configure import _INPUT_KEYS, _RULE_KEYS, BadMapping, mapping_of
@@ -130,3 +134,20 @@ def test_the_examples_of_the_reference_are_mappings() -> None:
     for example in examples:
         for name, each in example["inputs"].items():
             mapping_of(name, each)
+
+
+WORDS = st.sampled_from(["a", "a.b", "item_view", "order", "", "%Y", "s", ",", "csv", "Europe/Berlin", "a ==", "*"])
+KEYS = st.sampled_from([*_INPUT_KEYS, *_RULE_KEYS, *FIELD_KEYS, "item_id", "occurred_at", "price", "lines", "context"])
+VALUES = st.recursive(
+    WORDS | st.integers() | st.booleans() | st.floats(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(written=st.dictionaries(KEYS, VALUES, max_size=6) | VALUES)
+@settings(max_examples=200)
+def test_a_section_is_a_mapping_or_all_that_is_wrong_with_it(written: Any) -> None:
+    """Whatever stands in the file, nobody sees a stack trace."""
+    with suppress(BadMapping):
+        assert mapping_of("shop", written).rules
