@@ -36,7 +36,6 @@ from consumer.core.catalogue import Catalogue
 from consumer.core.customer.customer import encode_customer
 from consumer.core.customer.working_set import WorkingSet
 from consumer.core.intake import Rejection
-from consumer.core.merge import INPUT_TOPICS
 from consumer.core.settings import DAY_MS, CoreSettings
 from consumer.core.shared import Core
 from consumer.core.step import ScoringTask
@@ -51,6 +50,7 @@ from producers.readers import Row, detect_format, read_rows
 from producers.simulate import Population
 from schemas.codec import JsonEncoder
 from schemas.records import TrainingExample
+from schemas.topics import EVENT_TOPICS
 
 ROUND_ROWS = 1_000
 WARM_UP_ROUNDS = 5
@@ -143,7 +143,7 @@ class Bench:
         started_s = seen()
         for record in records:
             task.take(record)
-        for topic in INPUT_TOPICS:
+        for topic in EVENT_TOPICS:
             task.end_reached(topic)
         commit = task.open("live")
         while (popped := task.next()) is not None:

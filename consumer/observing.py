@@ -121,7 +121,7 @@ class MetricsObserver(Observer):
         self._metrics.drifts.add(family, move.what)
         log.warning("%s drift: the mean of %s went from %.4g to %.4g", family, move.what, move.before, move.after)
 
-    def compared(self, model: str, head: str, label: float, own: float, in_force: float) -> None:
+    def compared(self, model: str, head: str, label: float, *, own: float, in_force: float) -> None:
         """Count how good a challenger was beside the model in force, on the same row."""
         self._metrics.observe_challenger(model, head, label, own=own, in_force=in_force)
 

@@ -8,13 +8,15 @@ from threading import Event as StopEvent
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from producers.clients import Properties, new_producer, reach
-from producers.pacing import DAY_MS, Pace
+from producers.connection import Connection
+from producers.pacing import Pace
 from producers.rows import NO_EVENT, BadRow, Row, UnreadableFile
 
 PROGRESS_EVERY_S = 0.5
 _SERVE_EVERY_ROWS = 1_000
 _LONGEST_NAP_S = 0.1
+_QUEUE_FULL_S = 60.0  # how long a full queue is waited for
+_FLUSH_S = 60.0
 
 
 class PublishFailed(Exception):
@@ -55,11 +57,10 @@ class PublishReport:
 class Publisher:
     """Sends rows and counts what became of them. Not for several threads."""
 
-    def __init__(self, producer: Producer, prefix: str = "", *, queue_full_s: float = 60.0) -> None:
-        """`prefix` stands before each logical topic name; `queue_full_s` is how long a full queue is waited for."""
+    def __init__(self, producer: Producer, prefix: str = "") -> None:
+        """`prefix` stands before each logical topic name."""
         self._producer = producer
         self._prefix = prefix
-        self._queue_full_s = queue_full_s
         self._callbacks: dict[str, Callable[[KafkaError | None, Message], None]] = {}
         self.kinds: Counter[str] = Counter()
         self.delivered: Counter[str] = Counter()
@@ -83,9 +84,9 @@ class Publisher:
                 return
             except BufferError:
                 now_s = time.monotonic()
-                deadline_s = now_s + self._queue_full_s if deadline_s is None else deadline_s
+                deadline_s = now_s + _QUEUE_FULL_S if deadline_s is None else deadline_s
                 if now_s >= deadline_s:
-                    waited = f"the broker took nothing from the full queue for {self._queue_full_s:.0f} s"
+                    waited = f"the broker took nothing from the full queue for {_QUEUE_FULL_S:.0f} s"
                     raise PublishFailed(waited) from None
                 self._producer.poll(_LONGEST_NAP_S)
             except KafkaException as error:
@@ -123,9 +124,9 @@ class Publisher:
         """Serve delivery reports, waiting for one at most `timeout_s`."""
         self._producer.poll(timeout_s)
 
-    def flush(self, timeout_s: float = 60.0) -> None:
-        """Wait until all is delivered or has failed; what is left after `timeout_s` has failed, as `_UNDELIVERED`."""
-        left = self._producer.flush(timeout_s)
+    def flush(self) -> None:
+        """Wait until all is delivered or has failed; what is left after a minute has failed, as `_UNDELIVERED`."""
+        left = self._producer.flush(_FLUSH_S)
         if left:
             self.failed["_UNDELIVERED"] += left
 
@@ -135,7 +136,6 @@ def publish_rows(
     publisher: Publisher,
     *,
     speed: float | None = None,
-    longest_gap_ms: int = DAY_MS,
     keep_partitions: bool = False,
     stop: StopEvent | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -146,7 +146,7 @@ def publish_rows(
     Bad rows are counted, never fatal. A file that breaks off ends the run with `unreadable` in the report. Raises
     `PublishFailed` where the producer can't go on.
     """
-    pace, started_s = Pace(speed, longest_gap_ms), clock()
+    pace, started_s = Pace(speed), clock()
     bad: Counter[str] = Counter()
     examples: dict[str, BadRow] = {}
     count, skipped, event_ms, told_s, unreadable = 0, 0, 0, started_s, None
@@ -202,26 +202,18 @@ def publish_rows(
 
 def publish_to_kafka(
     rows: Iterable[Row | BadRow],
+    connection: Connection,
     *,
-    bootstrap: str,
-    prefix: str = "",
-    properties: Properties | None = None,
     speed: float | None = None,
-    longest_gap_ms: int = DAY_MS,
     keep_partitions: bool = False,
     stop: StopEvent | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> PublishReport:
-    """Publish rows with a producer of its own; see `publish_rows`. Raises `BrokerAway` where no broker answers."""
-    producer = new_producer(bootstrap, properties)
-    reach(producer, bootstrap)
-    publisher = Publisher(producer, prefix)
-    return publish_rows(
-        rows,
-        publisher,
-        speed=speed,
-        longest_gap_ms=longest_gap_ms,
-        keep_partitions=keep_partitions,
-        stop=stop,
-        progress=progress,
-    )
+    """Publish rows with a producer of its own; see `publish_rows`. Raises `ClusterAway` where no broker answers.
+
+    `keep_partitions` is for recordings published to topics of as many partitions as the recorded ones had; otherwise
+    the key decides.
+    """
+    connection.reach()
+    publisher = Publisher(connection.producer(), connection.prefix)
+    return publish_rows(rows, publisher, speed=speed, keep_partitions=keep_partitions, stop=stop, progress=progress)

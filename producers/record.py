@@ -7,16 +7,24 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event as StopEvent
+from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka.admin._metadata import ClusterMetadata
 
-from producers.clients import Properties, new_admin, new_reader, reach
-from producers.offsets import REQUEST_S, Place, first_offsets, next_offsets
+from clients.errors import PARTITION_EOF, error_of
+from clients.messages import headers_of, poll_batch
+from clients.offsets import beginning_offsets, end_offsets
+from producers.connection import REQUEST_S, Connection
 from schemas.container import ContainerWriter, Recorded
+from schemas.units import Seconds
+
+Place = tuple[str, int]  # topic with its prefix, partition
 
 PROGRESS_EVERY_S = 0.5
+STALLED_S = 60.0
 _BATCH_MESSAGES = 2_000
+_POLL_S: Final = Seconds(0.2)
 
 
 class RecordFailed(Exception):
@@ -44,51 +52,47 @@ class RecordReport:
 
 
 def record(
-    *,
-    bootstrap: str,
+    connection: Connection,
     topics: Sequence[str],
     out: Path,
-    prefix: str = "",
+    *,
     follow: bool = False,
-    properties: Properties | None = None,
     stop: StopEvent | None = None,
     progress: Callable[[RecordProgress], None] | None = None,
-    stalled_s: float = 60.0,
-    clock: Callable[[], float] = time.monotonic,
 ) -> RecordReport:
     """Write all committed records of the topics (logical names) to `out`, up to the end of the log as it is now.
 
     With `follow` it goes on until `stop` is set. The file grows as ``out.part`` and gets its name at the end. Raises
-    `RecordFailed` for a topic that isn't there and where nothing comes for `stalled_s`, `BrokerAway` where no broker
+    `RecordFailed` for a topic that isn't there and where nothing comes for STALLED_S, `ClusterAway` where no broker
     answers.
     """
-    started_s = clock()
-    admin = new_admin(bootstrap, properties)
-    reach(admin, bootstrap)
-    places = places_of(admin, [prefix + topic for topic in topics])
+    started_s = time.monotonic()
+    partitions = partitions_of(connection.reach(), [connection.prefix + topic for topic in topics])
+    places = [(each.topic, each.partition) for each in partitions]
     try:
-        first, end = first_offsets(admin, places), next_offsets(admin, places)
+        first = dict(zip(places, beginning_offsets(connection.admin, partitions, REQUEST_S), strict=True))
+        end = dict(zip(places, end_offsets(connection.admin, partitions, REQUEST_S), strict=True))
     except KafkaException as error:
-        raise RecordFailed(f"the offsets can't be read: {error.args[0].str()}") from error
+        raise RecordFailed(f"the offsets can't be read: {error_of(error).str()}") from error
     part = out.with_name(out.name + ".part")
-    with closing(new_reader(bootstrap, properties)) as consumer, ContainerWriter(part) as writer:
+    with closing(connection.reader()) as consumer, ContainerWriter(part) as writer:
         consumer.assign([TopicPartition(*place, first[place]) for place in places])
-        run = _Recording(consumer, writer, prefix, {} if follow else end, first)
+        run = _Recording(consumer, writer, connection.prefix, end={} if follow else end, first=first)
         expected = sum(end[place] - first[place] for place in places)
         told_s = moved_s = started_s
         while (follow or run.left) and not (stop is not None and stop.is_set()):
-            now_s = clock()
-            if run.take(timeout_s=0.2):
+            now_s = time.monotonic()
+            if run.take():
                 moved_s = now_s
-            elif not follow and now_s - moved_s > stalled_s:
-                raise RecordFailed(f"nothing came for {stalled_s:.0f} s; still to be read: {run.missing()}")
+            elif not follow and now_s - moved_s > STALLED_S:
+                raise RecordFailed(f"nothing came for {STALLED_S:.0f} s; still to be read: {run.missing()}")
             if progress is not None and now_s - told_s >= PROGRESS_EVERY_S:
                 told_s = now_s
                 progress(RecordProgress(run.records.total(), expected, now_s - started_s))
     part.replace(out)
     if progress is not None:
-        progress(RecordProgress(run.records.total(), expected, clock() - started_s))
-    return RecordReport(out, dict(run.records), run.n_bytes, clock() - started_s, complete=not run.left)
+        progress(RecordProgress(run.records.total(), expected, time.monotonic() - started_s))
+    return RecordReport(out, dict(run.records), run.n_bytes, time.monotonic() - started_s, complete=not run.left)
 
 
 class _Recording:
@@ -99,6 +103,7 @@ class _Recording:
         consumer: Consumer,
         writer: ContainerWriter,
         prefix: str,
+        *,
         end: dict[Place, int],
         first: dict[Place, int],
     ) -> None:
@@ -111,20 +116,17 @@ class _Recording:
         self.records: Counter[str] = Counter()
         self.n_bytes = 0
 
-    def take(self, timeout_s: float) -> bool:
+    def take(self) -> bool:
         """Write what has come; return whether anything has."""
-        # Waiting for one message and then taking what is there: consume() alone waits until the batch is full.
-        message = self._consumer.poll(timeout_s)
-        if message is None:
-            return False
-        for each in (message, *self._consumer.consume(_BATCH_MESSAGES, 0)):
+        messages = poll_batch(self._consumer, _BATCH_MESSAGES, _POLL_S)
+        for each in messages:
             self._take_one(each)
-        return True
+        return bool(messages)
 
     def _take_one(self, message: Message) -> None:
         topic, partition, offset = message.topic(), message.partition(), message.offset()
         error = message.error()
-        if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - the client's public name
+        if error is not None and error.code() != PARTITION_EOF:
             raise RecordFailed(f"{topic or 'the broker'}: {error.str()}")
         if topic is None or partition is None or offset is None:
             return
@@ -140,7 +142,7 @@ class _Recording:
     def _write(self, message: Message, topic: str, partition: int, offset: int) -> None:
         name = topic.removeprefix(self._prefix)
         key, value, timestamp_ms = message.key(), message.value(), message.timestamp()[1]
-        self._writer.append(Recorded(name, partition, offset, timestamp_ms, key, value, _headers(message)))
+        self._writer.append(Recorded(name, partition, offset, timestamp_ms, key, value, headers_of(message)))
         self.records[name] += 1
         self.n_bytes += len(key or b"") + len(value or b"")
 
@@ -150,19 +152,9 @@ class _Recording:
         return ", ".join(f"{t}-{p} from {self._position[t, p]} to {self._end[t, p]}" for t, p in places)
 
 
-def _headers(message: Message) -> tuple[tuple[str, bytes | None], ...]:
-    headers = message.headers() or []
-    pairs = headers.items() if isinstance(headers, dict) else headers
-    return tuple((name, value.encode() if isinstance(value, str) else value) for name, value in pairs)
-
-
-def places_of(admin: AdminClient, names: Sequence[str]) -> list[Place]:
+def partitions_of(cluster: ClusterMetadata, names: Sequence[str]) -> list[TopicPartition]:
     """Return all partitions of the topics. Raises `RecordFailed` where one isn't there."""
-    try:
-        known = admin.list_topics(timeout=REQUEST_S).topics
-    except KafkaException as error:
-        raise RecordFailed(f"the broker doesn't answer: {error.args[0].str()}") from error
-    missing = [name for name in names if name not in known]
+    missing = [name for name in names if name not in cluster.topics]
     if missing:
         raise RecordFailed(f"no such topic: {', '.join(missing)}")
-    return [(name, partition) for name in names for partition in sorted(known[name].partitions)]
+    return [TopicPartition(name, partition) for name in names for partition in sorted(cluster.topics[name].partitions)]

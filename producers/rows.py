@@ -1,14 +1,14 @@
 """What a reader or the simulator hands on: one row of a recording, or the reason why a row could not be used."""
 
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-CLICKSTREAM = "clickstream"
-PURCHASES = "purchases"
-PRIVACY = "privacy"
-PRODUCTS = "products"
-INPUT_TOPICS = (CLICKSTREAM, PURCHASES, PRIVACY, PRODUCTS)
+CLICKSTREAM: Final = "clickstream"
+PURCHASES: Final = "purchases"
+PRIVACY: Final = "privacy"
+PRODUCTS: Final = "products"
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):

@@ -9,30 +9,29 @@ from typing import Final
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from producers.clients import Properties, new_admin, new_producer, new_reader, reach
-from producers.offsets import REQUEST_S, first_offsets, newest_ms, next_offsets
+from clients.errors import ClusterAway
+from clients.messages import poll_batch
+from clients.offsets import beginning_offsets, end_offsets, newest_ms
+from producers.connection import REQUEST_S, Connection
 from producers.publish import PROGRESS_EVERY_S, Progress, Publisher, PublishReport
-from producers.rows import CLICKSTREAM, Row
+from producers.rows import Row
 from producers.simulate import Population
 from schemas.codec import Decoder
 from schemas.errors import InvalidRecord
 from schemas.records import NextBestAction
+from schemas.units import Seconds
 
-DECISIONS: Final = "next-best-actions"
-_STEP_MS: Final = 3_600_000  # of event time, between two looks at the decisions, where there is no pace
 _LOOK_EVERY_ROWS: Final = 500
-_NAP_S: Final = 0.02
+_NAP_S: Final = Seconds(0.02)
 _FIND_EVERY_S: Final = 2.0
-
-Decode = Callable[[bytes | None], NextBestAction]
+_BATCH_MESSAGES: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class SimulationReport:
-    """What came of a simulation. `noise` holds the population's counts: late, duplicate, malformed and responses."""
+    """What came of a simulation."""
 
     published: PublishReport
-    noise: dict[str, int]
     decisions: dict[str, int]  # read, by action
     reacted: int  # decisions that something can follow from
     unreadable_decisions: int
@@ -47,30 +46,25 @@ def start_ms_for(now_ms: int, speed: float, duration_s: float) -> int:
     return now_ms - int(speed * duration_s * 1_000)
 
 
-def published_until_ms(bootstrap: str, prefix: str = "", properties: Properties | None = None) -> int | None:
+def published_until_ms(connection: Connection) -> int | None:
     """Return the broker's time of the newest clickstream record; None where there is none.
 
-    Raises `BrokerAway` where no broker answers and `KafkaException` where it refuses.
+    Raises `ClusterAway` where no broker answers and `KafkaException` where it refuses.
     """
-    admin = new_admin(bootstrap, properties)
-    reach(admin, bootstrap)
-    topic = admin.list_topics(timeout=REQUEST_S).topics.get(prefix + CLICKSTREAM)
+    name = connection.name("clickstream")
+    topic = connection.reach().topics.get(name)
     if topic is None or not topic.partitions:
         return None
-    return newest_ms(admin, [(prefix + CLICKSTREAM, partition) for partition in topic.partitions])
+    return newest_ms(connection.admin, [TopicPartition(name, partition) for partition in topic.partitions], REQUEST_S)
 
 
 class DecisionReader:
     """Reads decisions made from now on, from all partitions, as soon as the topic is there."""
 
-    def __init__(
-        self, bootstrap: str, prefix: str = "", properties: Properties | None = None, decode: Decode | None = None
-    ) -> None:
-        """`decode` turns a record's value into a decision, or raises `InvalidRecord`; by default it reads JSON."""
-        self._topic = prefix + DECISIONS
-        self._admin = new_admin(bootstrap, properties)
-        self._consumer = new_reader(bootstrap, properties)
-        self._decode = decode or _json_decoder()
+    def __init__(self, connection: Connection, decoder: Decoder) -> None:
+        self._connection = connection
+        self._consumer = connection.reader()
+        self._decoder = decoder
         self._found = False
         self.unreadable = 0
         self.find(from_now=True)
@@ -79,42 +73,37 @@ class DecisionReader:
         """Look for the topic; a topic that appears later is read from its beginning. Return whether it was found."""
         if self._found:
             return True
+        admin, name = self._connection.admin, self._connection.name("next-best-actions")
         try:
-            topic = self._admin.list_topics(timeout=REQUEST_S).topics.get(self._topic)
+            topic = admin.list_topics(timeout=REQUEST_S).topics.get(name)
             if topic is None or not topic.partitions:
                 return False
-            places = [(self._topic, partition) for partition in topic.partitions]
-            start = next_offsets(self._admin, places) if from_now else first_offsets(self._admin, places)
-        except KafkaException:
+            partitions = [TopicPartition(name, partition) for partition in topic.partitions]
+            start = (end_offsets if from_now else beginning_offsets)(admin, partitions, REQUEST_S)
+        except (KafkaException, ClusterAway):
             return False  # asked again later
-        self._consumer.assign([TopicPartition(*place, offset) for place, offset in start.items()])
+        self._consumer.assign(
+            [TopicPartition(name, each.partition, offset) for each, offset in zip(partitions, start, strict=True)]
+        )
         self._found = True
         return True
 
-    def take(self, timeout_s: float) -> Iterator[NextBestAction]:
+    def take(self, timeout_s: Seconds) -> Iterator[NextBestAction]:
         """Yield the decisions that have come, after waiting at most `timeout_s` for the first."""
         if not self._found:
             time.sleep(timeout_s)
             return
-        first = self._consumer.poll(timeout_s)
-        if first is None:
-            return
-        for message in (first, *self._consumer.consume(1_000, 0)):
+        for message in poll_batch(self._consumer, _BATCH_MESSAGES, timeout_s):
             if message.error() is not None:
                 continue  # an end of partition, or a passing fault that the client mends itself
             try:
-                yield self._decode(message.value())
+                yield self._decoder.decode("next-best-actions", message.value())
             except InvalidRecord:
                 self.unreadable += 1
 
     def close(self) -> None:
         """Leave the broker."""
         self._consumer.close()
-
-
-def _json_decoder() -> Decode:
-    decoder = Decoder()
-    return lambda value: decoder.decode("next-best-actions", value)
 
 
 class _Run:
@@ -125,10 +114,10 @@ class _Run:
         population: Population,
         publisher: Publisher,
         decisions: DecisionReader | None,
+        *,
         on_row: Callable[[Row], None] | None,
         progress: Callable[[Progress], None] | None,
         stop: StopEvent,
-        clock: Callable[[], float],
     ) -> None:
         self.population = population
         self.publisher = publisher
@@ -139,15 +128,24 @@ class _Run:
         self._on_row = on_row
         self._progress = progress
         self._stop = stop
-        self._clock = clock
-        self.started_s = self._told_s = self._found_s = clock()
+        self.started_s = self._told_s = self._found_s = time.monotonic()
+
+    def live(self, speed: float, duration_s: float | None) -> None:
+        """Advance event time step by step until the end is reached."""
+        origin_ms, started_s = self.population.now_ms, time.monotonic()
+        while not self._stop.is_set():
+            passed_s = time.monotonic() - started_s
+            self.advance(origin_ms + int(min(passed_s, duration_s or passed_s) * speed * 1_000))
+            if duration_s is not None and passed_s >= duration_s:
+                return
+            self.look(_NAP_S)
 
     def advance(self, until_ms: int) -> None:
         """Publish what arrives up to `until_ms`, and react to decisions in between."""
         for row in self.population.events_until(until_ms):
             self.publish(row)
             if self.rows % _LOOK_EVERY_ROWS == 0:
-                self.look(0.0)
+                self.look(Seconds(0.0))
                 if self._stop.is_set():
                     return
 
@@ -157,10 +155,10 @@ class _Run:
         if self._on_row is not None:
             self._on_row(row)
 
-    def look(self, timeout_s: float) -> None:
+    def look(self, timeout_s: Seconds) -> None:
         """Serve delivery reports, take decisions and react to them, and tell how far it is."""
         self.publisher.serve()
-        now_s = self._clock()
+        now_s = time.monotonic()
         if self.decisions is None:
             self.publisher.serve(timeout_s)
         else:
@@ -176,7 +174,7 @@ class _Run:
 
     def tell(self) -> None:
         if self._progress is not None:
-            publisher, seconds = self.publisher, self._clock() - self.started_s
+            publisher, seconds = self.publisher, time.monotonic() - self.started_s
             delivered, failed = publisher.delivered.total(), publisher.failed.total()
             self._progress(Progress(self.rows, delivered, failed, 0, self.population.now_ms, seconds))
 
@@ -189,9 +187,8 @@ class _Run:
                 kinds=dict(publisher.kinds),
                 bad={},
                 failed=dict(publisher.failed),
-                seconds=self._clock() - self.started_s,
+                seconds=time.monotonic() - self.started_s,
             ),
-            noise=dict(self.population.counts),
             decisions=dict(self.actions),
             reacted=self.reacted,
             unreadable_decisions=0 if self.decisions is None else self.decisions.unreadable,
@@ -201,70 +198,35 @@ class _Run:
 
 def simulate_to_kafka(
     population: Population,
+    connection: Connection,
     *,
-    bootstrap: str,
-    prefix: str = "",
-    properties: Properties | None = None,
-    reader_properties: Properties | None = None,
-    speed: float | None = 1.0,
-    until_ms: int | None = None,
+    speed: float = 1.0,
     duration_s: float | None = None,
-    products: bool = True,
-    react: bool = True,
-    decode: Decode | None = None,
+    react_to: Decoder | None = None,
     on_row: Callable[[Row], None] | None = None,
     stop: StopEvent | None = None,
     progress: Callable[[Progress], None] | None = None,
-    clock: Callable[[], float] = time.monotonic,
 ) -> SimulationReport:
-    """Let the population live, `speed` times as fast as the clock, or (None) as fast as it goes.
+    """Publish the shop's items, then let the population live, `speed` times as fast as the clock.
 
-    It ends at event time `until_ms`, after `duration_s`, or when `stop` is set, whichever comes first; without a pace
-    `until_ms` is needed. `products` publishes the shop's items first. `on_row` sees each row published. Raises
-    `PublishFailed` where the producer can't go on, `BrokerAway` where no broker answers.
+    It ends after `duration_s`, or when `stop` is set. Customers react to the decisions that `react_to` decodes; None
+    reads none. `on_row` sees each row published. Raises `PublishFailed` where the producer can't go on, `ClusterAway`
+    where no broker answers.
     """
-    if speed is None and until_ms is None:
-        raise ValueError("as fast as it goes has no end of its own: `until_ms` is needed")
-    if speed is not None and not speed > 0:
+    if not speed > 0:
         raise ValueError(f"the speed is {speed}: it must be more than 0")
     stop = stop or StopEvent()
-    producer = new_producer(bootstrap, properties)
-    reach(producer, bootstrap)
-    decisions = DecisionReader(bootstrap, prefix, reader_properties, decode) if react else None
-    run = _Run(population, Publisher(producer, prefix), decisions, on_row, progress, stop, clock)
+    connection.reach()
+    decisions = DecisionReader(connection, react_to) if react_to is not None else None
+    publisher = Publisher(connection.producer(), connection.prefix)
+    run = _Run(population, publisher, decisions, on_row=on_row, progress=progress, stop=stop)
     try:
-        if products:
-            for row in population.products():
-                run.publish(row)
-        _live(run, speed, until_ms, duration_s, stop, clock)
-        run.publisher.flush()
+        for row in population.products():
+            run.publish(row)
+        run.live(speed, duration_s)
+        publisher.flush()
     finally:
         if decisions is not None:
             decisions.close()
     run.tell()
     return run.report()
-
-
-def _live(
-    run: _Run,
-    speed: float | None,
-    until_ms: int | None,
-    duration_s: float | None,
-    stop: StopEvent,
-    clock: Callable[[], float],
-) -> None:
-    """Advance event time step by step until one of the ends is reached."""
-    origin_ms, started_s = run.population.now_ms, clock()
-    while not stop.is_set():
-        passed_s = clock() - started_s
-        over = duration_s is not None and passed_s >= duration_s
-        if speed is None:
-            target_ms = run.population.now_ms + _STEP_MS
-        else:
-            target_ms = origin_ms + int(min(passed_s, duration_s or passed_s) * speed * 1_000)
-        if until_ms is not None and target_ms >= until_ms:
-            target_ms, over = until_ms, True
-        run.advance(target_ms)
-        if over:
-            return
-        run.look(_NAP_S if speed is not None else 0.0)

@@ -167,10 +167,23 @@ class Run(msgspec.Struct, frozen=True):
     advance_to: int | None = None
 
 
-class JournalRecord(msgspec.Struct, frozen=True):
+MAX_REJECTED: Final = 1_000  # stretches of rejected records in one journal record
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """`count` records of one topic, one behind the other from `offset` on, that were rejected for the same reason."""
+
+    topic: str
+    reason: str
+    offset: int
+    count: int
+
+
+class JournalRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """One record of ``journal``: everything that a commit of one task depended on, and digests of what came of it.
 
-    The chain `previous_checksum` → `checksum` ties the records of one task together.
+    The chain `previous_checksum` → `checksum` ties the records of one task together. A field that came with a later
+    version is left out where it is at its default, so that checksums of older records hold.
     """
 
     task: int
@@ -193,3 +206,5 @@ class JournalRecord(msgspec.Struct, frozen=True):
     grants: dict[str, Finite]
     previous_checksum: str
     checksum: str
+    rejected: tuple[Rejected, ...] = ()  # in the order in which they were processed; at most MAX_REJECTED
+    rejected_left_out: int = 0  # records

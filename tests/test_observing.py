@@ -86,7 +86,7 @@ def test_drift_is_counted_by_what_moved_and_said_with_where_it_went(
 
 def test_a_challenger_is_counted_beside_the_model_in_force(metrics: Metrics) -> None:
     """The same rows in both sums."""
-    MetricsObserver(metrics).compared("churn.forest", "hazard", 1.0, 0.5, 0.8)
+    MetricsObserver(metrics).compared("churn.forest", "hazard", 1.0, own=0.5, in_force=0.8)
     value, labels = metrics.registry.get_sample_value, {"model": "churn.forest", "head": "hazard"}
     assert value("nextbest_challenger_matured_total", labels) == 1
     assert value("nextbest_challenger_log_loss_total", labels) == pytest.approx(-log(0.5))

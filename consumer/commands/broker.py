@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer.commands.common import ConfigOption, catalogue_of, configured, results, stopped_by_signals
+from consumer.commands.common import ConfigOption, catalogue_of, cluster_of, configured, results, stopped_by_signals
 from consumer.commands.errors import CommandError
 from consumer.commands.mapping import live_decoder
 
@@ -34,6 +34,7 @@ def run(config: ConfigOption = None) -> None:
     from prometheus_client import disable_created_metrics
 
     from consumer.build import build_fingerprint
+    from consumer.kafka.run import Job
     from consumer.kafka.run import run as work
     from consumer.kafka.worker import WorkerStatus
     from consumer.observing import MetricsObserver
@@ -69,20 +70,16 @@ def run(config: ConfigOption = None) -> None:
             ) from None
         with health:
             log.info("worker %s, build %s, http port %d", settings.kafka.instance_id, build_fingerprint(), health.port)
-            work(
+            job = Job(
                 settings.worker,
-                settings.kafka,
-                settings.topics,
                 settings.core_settings(),
                 catalogue,
                 decoder,
                 encoder,
                 build=build_fingerprint(),
-                stop=stop.is_set,
-                observer=MetricsObserver(metrics),
-                status=status,
                 challengers=settings.challengers,
             )
+            work(cluster_of(settings), job, stop=stop.is_set, observer=MetricsObserver(metrics), status=status)
 
 
 def codec_of(config: "Config") -> "tuple[Decoder, Encoder]":
@@ -97,12 +94,14 @@ def codec_of(config: "Config") -> "tuple[Decoder, Encoder]":
         return Decoder(max_value_bytes=largest), JsonEncoder()
     from consumer.kafka.cluster.registry import SchemaSource
     from schemas.registry import STRUCTS, avro_schema
+    from schemas.topics import TOPICS
 
     source = SchemaSource(kafka.schema_registry_url, kafka.schema_registry_properties)
     decoder = Decoder(source, max_value_bytes=largest)
     if config.format == "json":
         return decoder, JsonEncoder()
-    ids = {topic: source.register(f"{config.topics.name(topic)}-value", avro_schema(topic)) for topic in STRUCTS}
+    names: dict[str, str] = {topic: config.topics.name(topic) for topic in TOPICS}
+    ids = {topic: source.register(f"{names[topic]}-value", avro_schema(topic)) for topic in STRUCTS}
     return decoder, AvroEncoder(ids)
 
 
@@ -126,7 +125,7 @@ def check(
             findings.append(Finding("error", "challengers", str(error), "correct or remove its [[challengers]]"))
     if settings.kafka.instance_id is None:
         findings.append(Finding("warn", "instance id", "not set, and `nextbest run` needs it", INSTANCE_ID_ADVICE))
-    findings += look(settings.kafka, settings.topics, transactions=transactions)
+    findings += look(cluster_of(settings), transactions=transactions)
     for finding in findings:
         results.print(f"{finding.status:<5} {finding.what}: {finding.found}", markup=False)
         if finding.advice:
@@ -143,15 +142,12 @@ def create(
     """Create the topics that are missing, with everything set explicitly. What exists is never altered."""
     from dataclasses import replace
 
-    from consumer.kafka.cluster.check import reach
-    from consumer.kafka.cluster.clients import admin
-    from consumer.kafka.cluster.topics import create_topics, topic_plan
+    from consumer.kafka.cluster.cluster import Cluster
+    from consumer.kafka.cluster.topics import create_topics
 
     settings = configured(config)
-    plan = topic_plan(replace(settings.topics, partitions=partitions) if partitions else settings.topics)
-    asking = admin(settings.kafka)
-    reach(asking, settings.kafka)
-    report = create_topics(asking, plan, bootstrap=settings.kafka.bootstrap_servers)
+    topics = replace(settings.topics, partitions=partitions) if partitions else settings.topics
+    report = create_topics(Cluster(settings.kafka, topics))
     for name in report.created:
         results.print(f"created {name}")
     for name in report.existed:

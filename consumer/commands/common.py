@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from consumer.core.catalogue import Catalogue
     from consumer.core.settings import CoreSettings
     from consumer.core.shared import Core
+    from consumer.kafka.cluster.cluster import Cluster
 
 ConfigOption = Annotated[
     Path | None,
@@ -64,6 +65,13 @@ def catalogue_of(config: "Config") -> "Catalogue":
         raise CommandError(f"catalogue file {file} does not exist: check `catalogue` in the configuration") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CommandError(f"catalogue file {file} can't be read: {error}") from None
+
+
+def cluster_of(config: "Config") -> "Cluster":
+    """Return the cluster that the configuration names; nothing is asked of it yet."""
+    from consumer.kafka.cluster.cluster import Cluster
+
+    return Cluster(config.kafka, config.topics)
 
 
 def core_of(settings: "CoreSettings", catalogue: "Catalogue") -> "Core":

@@ -46,7 +46,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 @evaluate_app.command()
-def churn(  # noqa: PLR0913 - one for each option
+def churn(
     orders: Annotated[Path, typer.Argument(help="CSV with customer_id, occurred_at and amount.")],
     *,
     horizon: Annotated[
@@ -132,7 +132,7 @@ def churn(  # noqa: PLR0913 - one for each option
 
 
 @evaluate_app.command()
-def next_item(  # noqa: PLR0913 - one for each option
+def next_item(
     train: Annotated[Path, typer.Argument(help="CSV with session_id, item_id and occurred_at.")],
     test: Annotated[
         Path | None, typer.Argument(help="The sessions to predict; those of the first file where it is not given.")
@@ -176,7 +176,7 @@ def next_item(  # noqa: PLR0913 - one for each option
 
 
 @evaluate_app.command()
-def basket(  # noqa: PLR0913 - one for each option
+def basket(
     lines: Annotated[Path, typer.Argument(help="CSV with customer_id, occurred_at and item_id.")],
     *,
     top: TopOption = 20,
@@ -215,7 +215,7 @@ def basket(  # noqa: PLR0913 - one for each option
 
 
 @evaluate_app.command()
-def audience(  # noqa: PLR0913 - one for each option
+def audience(
     lines: Annotated[Path, typer.Argument(help="CSV with customer_id, occurred_at and category.")],
     *,
     within: Annotated[

@@ -208,11 +208,10 @@ def _of_file(file: Path, mapper: "Mapper") -> Iterator[Tried]:
 
 
 def _of_topic(topic: str, mapper: "Mapper", settings: "Config", n: int) -> Iterator[Tried]:
+    from consumer.commands.produce import connection_of
     from producers.latest import latest_records
 
-    kafka = settings.kafka
-    properties = {**kafka.properties, **kafka.consumer_properties}
-    for record in latest_records(kafka.bootstrap_servers, topic, n, properties):
+    for record in latest_records(connection_of(settings), topic, n):
         becomes = mapper.of_value(record.value, record.key, record.timestamp_ms)
         yield Tried(f"partition {record.partition} offset {record.offset}", becomes)
 

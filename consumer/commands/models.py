@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer.commands.common import ConfigOption, catalogue_of, configured, progress_bar, results, stopped_by_signals
+from consumer.commands.common import (
+    ConfigOption,
+    catalogue_of,
+    cluster_of,
+    configured,
+    progress_bar,
+    results,
+    stopped_by_signals,
+)
 
 if TYPE_CHECKING:
     from consumer.config import Config
@@ -81,7 +89,7 @@ def rebuild(config: ConfigOption = None) -> None:
     from consumer.commands.broker import codec_of
     from consumer.commands.errors import CommandError
     from consumer.core.knowledge.river_classifier import UnknownModel
-    from consumer.kafka.cluster.log_reader import Stopping
+    from consumer.kafka.failures import Stopping
     from consumer.kafka.models.rebuild import rebuild_models
 
     settings = configured(config)
@@ -89,8 +97,7 @@ def rebuild(config: ConfigOption = None) -> None:
         task = bar.add_task("examples", total=None)
         try:
             folded = rebuild_models(
-                settings.kafka,
-                settings.topics,
+                cluster_of(settings),
                 settings.core_settings(),
                 catalogue_of(settings),
                 decoder=codec_of(settings)[0],
@@ -107,13 +114,13 @@ def rebuild(config: ConfigOption = None) -> None:
 
 
 def _read(settings: "Config") -> "ModelOverview":
-    from consumer.kafka.cluster.log_reader import Stopping
+    from consumer.kafka.failures import Stopping
     from consumer.kafka.models.promotion import ModelOverview
 
     core, catalogue = settings.core_settings(), catalogue_of(settings)
     with stopped_by_signals() as stop:
         try:
-            return ModelOverview(settings.kafka, settings.topics, core, catalogue, stop=stop.is_set)
+            return ModelOverview(cluster_of(settings), core, catalogue, stop=stop.is_set)
         except Stopping:
             raise KeyboardInterrupt from None
 
@@ -122,7 +129,7 @@ def _record(settings: "Config", promotion: "Promotion") -> None:
     from consumer.commands.errors import CommandError
     from consumer.kafka.models.promotion import record_promotion
 
-    record_promotion(settings.kafka, settings.topics, promotion)
+    record_promotion(cluster_of(settings), promotion)
     held = _read(settings).index.promotion(promotion.family)
     if held != promotion and held is not None:
         raise CommandError(

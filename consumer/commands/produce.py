@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -10,9 +10,12 @@ from rich.table import Table
 from consumer.commands.common import ConfigOption, configured, progress_bar, results, stopped_by_signals, to_people
 from consumer.commands.errors import CommandError
 from consumer.commands.mapping import InputOption, form_of_file
+from schemas.topics import INPUT_TOPICS
+from schemas.units import DAY_MS, in_seconds
 
 if TYPE_CHECKING:
     from consumer.config import Config
+    from producers.connection import Connection
     from producers.publish import PublishReport
 
 produce_app = typer.Typer(help="Publish a simulated population or a recorded stream.", no_args_is_help=True)
@@ -20,8 +23,6 @@ produce_app = typer.Typer(help="Publish a simulated population or a recorded str
 FormatOption = Annotated[
     str | None, typer.Option("--format", help="Format of the file; recognised by its beginning when not given.")
 ]
-DAY_MS = 86_400_000
-INPUTS = ("clickstream", "purchases", "privacy", "products")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -56,9 +57,19 @@ def format_of(path: Path, name: str | None) -> str:
     return name
 
 
-def client_properties(config: "Config") -> dict[str, Any]:
-    """Return what every client gets passed through, and a producer on top."""
-    return {**config.kafka.properties, **config.kafka.producer_properties}
+def connection_of(config: "Config") -> "Connection":
+    """Return how the producers reach the cluster that the configuration names."""
+    from producers.connection import Connection
+
+    kafka = config.kafka
+    return Connection(
+        kafka.bootstrap_servers,
+        config.topics.prefix,
+        properties=kafka.properties,
+        consumer_properties=kafka.consumer_properties,
+        producer_properties=kafka.producer_properties,
+        connect_timeout_s=in_seconds(kafka.connect_timeout_ms),
+    )
 
 
 @produce_app.command()
@@ -80,6 +91,7 @@ def simulate(
     """
     import time
 
+    from consumer.commands.broker import codec_of
     from producers.simulate import Population
     from producers.simulation import published_until_ms, simulate_to_kafka, start_ms_for
 
@@ -88,27 +100,25 @@ def simulate(
     settings = configured(config)
     now_ms = int(time.time() * 1000)
     start_ms = start_ms_for(now_ms, speed, seconds) if seconds is not None else now_ms
-    reader_properties = {**settings.kafka.properties, **settings.kafka.consumer_properties}
+    connection = connection_of(settings)
     if not anyway:
-        newest_ms = published_until_ms(settings.kafka.bootstrap_servers, settings.topics.prefix, reader_properties)
-        _refuse_the_past(start_ms, newest_ms, settings.topics.name("clickstream"))
+        _refuse_the_past(start_ms, published_until_ms(connection), settings.topics.name("clickstream"))
     population = Population(seed=seed, n_customers=customers, start_ms=start_ms)
     with progress_bar() as bar, stopped_by_signals() as stop:
         task = bar.add_task("events published", total=None)
         report = simulate_to_kafka(
             population,
-            bootstrap=settings.kafka.bootstrap_servers,
-            prefix=settings.topics.prefix,
-            properties=client_properties(settings),
-            reader_properties=reader_properties,
+            connection,
             speed=speed,
             duration_s=seconds,
-            react=react,
+            react_to=codec_of(settings)[0] if react else None,
             stop=stop,
             progress=lambda at: bar.update(task, completed=at.rows),
         )
     _print_report(report.published)
     results.print(f"decisions read: {sum(report.decisions.values()):,}, reacted to {report.reacted:,}")
+    if report.unreadable_decisions:
+        to_people.print(f"{report.unreadable_decisions:,} decisions could not be read")
 
 
 def _refuse_the_past(start_ms: int, newest_ms: int | None, topic: str) -> None:
@@ -136,18 +146,16 @@ def replay(
     keep_partitions: Annotated[bool, typer.Option(help="Use the recorded partitions instead of the keys.")] = False,
 ) -> None:
     """Publish a recorded stream, or a shop's own records as what they become; bad rows are counted and reported."""
-    from producers.replay import replay_to_kafka
+    from producers.publish import publish_to_kafka
+    from producers.readers import read_rows
 
     settings = configured(config)
     form = form_of_file(file, format_name, input_name, settings)
     with progress_bar() as bar, stopped_by_signals() as stop:
         task = bar.add_task("rows published", total=None)
-        report = replay_to_kafka(
-            file,
-            form=form.reader,
-            bootstrap=settings.kafka.bootstrap_servers,
-            prefix=settings.topics.prefix,
-            properties=client_properties(settings),
+        report = publish_to_kafka(
+            read_rows(file, form.reader),
+            connection_of(settings),
             speed=speed,
             keep_partitions=keep_partitions,
             stop=stop,
@@ -172,12 +180,10 @@ def record(
     with progress_bar() as bar, stopped_by_signals() as stop:
         task = bar.add_task("records", total=None)
         report = record_topics(
-            bootstrap=settings.kafka.bootstrap_servers,
-            topics=topics or INPUTS,
-            out=out,
-            prefix=settings.topics.prefix,
+            connection_of(settings),
+            topics or INPUT_TOPICS,
+            out,
             follow=follow,
-            properties={**settings.kafka.properties, **settings.kafka.consumer_properties},
             stop=stop,
             progress=lambda at: bar.update(task, completed=at.records, total=at.expected),
         )

@@ -11,6 +11,7 @@ from rich.table import Table
 from consumer.commands.common import (
     ConfigOption,
     catalogue_of,
+    cluster_of,
     configured,
     core_of,
     progress_bar,
@@ -205,8 +206,7 @@ def _verify_topics(config: Path | None) -> "Verdict":
 
     from consumer.commands.broker import codec_of
     from consumer.kafka.cluster.check import require_topics
-    from consumer.kafka.cluster.clients import admin
-    from consumer.kafka.cluster.log_reader import Stopping
+    from consumer.kafka.failures import Stopping
     from consumer.kafka.recording import TopicRecording
     from consumer.replay.verify import verify as derive_again
     from consumer.store.memory import MemoryState
@@ -214,12 +214,12 @@ def _verify_topics(config: Path | None) -> "Verdict":
     settings = configured(config)
     core = core_of(settings.core_settings(), catalogue_of(settings))
     decoder = live_decoder(codec_of(settings)[0], settings)
-    max_ahead_ms = core.settings.time.max_ahead_ms
-    require_topics(admin(settings.kafka), settings.kafka, settings.topics)
+    cluster, max_ahead_ms = cluster_of(settings), core.settings.time.max_ahead_ms
+    require_topics(cluster)
     with progress_bar() as bar, stopped_by_signals() as stop:
         task = bar.add_task("records derived again", total=None)
         try:
-            with TopicRecording(settings.kafka, settings.topics, decoder, max_ahead_ms, stop=stop.is_set) as recording:
+            with TopicRecording(cluster, decoder, max_ahead_ms, stop=stop.is_set) as recording:
                 verdict = derive_again(recording, core, MemoryState, lambda n: bar.update(task, completed=n))
                 all_read = verdict.kind == "same" or verdict.task is None
                 if all_read and (beyond := recording.uncommitted_inputs()):

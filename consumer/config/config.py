@@ -21,7 +21,7 @@ from consumer.core.settings import (
     StateSettings,
     TimeSettings,
 )
-from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
+from consumer.kafka.cluster.cluster_settings import KafkaSettings, TopicSettings
 from consumer.kafka.worker_settings import WorkerSettings
 
 

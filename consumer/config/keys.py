@@ -43,8 +43,9 @@ def keys_of(section: type, before: KeyPath = ()) -> Iterator[Key]:
     """Yield each key of a section and of those in it, sections after the single values of the same level."""
     kinds, ranges = get_type_hints(section), ranges_of(section)
     for each in fields(section):
-        if not is_dataclass(kinds[each.name]):
-            yield Key((*before, each.name), each, kinds[each.name], ranges.get(each.name))
+        if not is_dataclass(kind := kinds[each.name]):
+            kind = getattr(kind, "__supertype__", kind)  # of a unit: the number that it is
+            yield Key((*before, each.name), each, kind, ranges.get(each.name))
     for each in fields(section):
         if is_dataclass(kinds[each.name]):
             yield from keys_of(kinds[each.name], (*before, each.name))

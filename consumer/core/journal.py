@@ -10,10 +10,10 @@ from struct import Struct
 import msgspec
 
 from consumer.core.decision.budget import Spending
-from consumer.core.intake import Rejection
+from consumer.core.intake import NO_EVENT, Rejection
 from consumer.core.merge import MergeRecord
 from consumer.core.step import Outputs, ScoringTask
-from schemas.records import JournalRecord, Run
+from schemas.records import MAX_REJECTED, JournalRecord, Rejected, Run
 
 TASK_RECORD_FORMAT = 1
 _INPUT_HEADER = Struct(">qqii")
@@ -84,6 +84,8 @@ class OpenCommit:
         self._first_offsets: dict[str, int] = {}
         self._next_offsets = dict(previous.next_offsets)
         self._inputs = blake2b(digest_size=16)
+        self._rejected: list[Rejected] = []
+        self._rejected_left_out = 0
 
     def process(self, record: MergeRecord) -> Rejection | None:
         """Take one record in the merge order; return why it was rejected, if it was."""
@@ -97,9 +99,19 @@ class OpenCommit:
             self._first_offsets[topic] = offset
         self._next_offsets[topic] = offset + 1
         self._inputs.update(digest_input(record))
-        if isinstance(event, Rejection):
-            return event
-        return self.scoring.step(topic, offset, event)
+        rejection = event if isinstance(event, Rejection) else self.scoring.step(topic, offset, event)
+        if rejection is not None and rejection.reason != NO_EVENT:
+            self._note_rejected(topic, rejection.reason, offset)
+        return rejection
+
+    def _note_rejected(self, topic: str, reason: str, offset: int) -> None:
+        last = self._rejected[-1] if self._rejected else None
+        if last is not None and (last.topic, last.reason, last.offset + last.count) == (topic, reason, offset):
+            self._rejected[-1] = msgspec.structs.replace(last, count=last.count + 1)
+        elif len(self._rejected) < MAX_REJECTED:
+            self._rejected.append(Rejected(topic, reason, offset, 1))
+        else:
+            self._rejected_left_out += 1
 
     def advance_to(self, stream_time_ms: int) -> None:
         """Move stream time without a record: a heartbeat of an idle partition."""
@@ -139,6 +151,8 @@ class OpenCommit:
             grants=task.budget.grants,
             previous_checksum=previous.journal_checksum,
             checksum="",
+            rejected=tuple(self._rejected),
+            rejected_left_out=self._rejected_left_out,
         )
         journal = msgspec.structs.replace(unsealed, checksum=checksum_of(unsealed))
         return ClosedCommit(

@@ -11,8 +11,7 @@ import msgspec
 
 from consumer.core.intake import Rejection
 from schemas.events import Event
-
-INPUT_TOPICS = ("privacy", "purchases", "clickstream")  # the order breaks ties: what is allowed before what is done
+from schemas.topics import EVENT_TOPICS
 
 
 class MergeRecord(msgspec.Struct, frozen=True, gc=False):
@@ -31,9 +30,9 @@ class EventTimeMerge:
     """Records of one task's topics in the order in which they are to be processed."""
 
     def __init__(self) -> None:
-        self._queues: dict[str, deque[tuple[int, MergeRecord]]] = {topic: deque() for topic in INPUT_TOPICS}
-        self._last_time_ms = dict.fromkeys(INPUT_TOPICS, 0)
-        self._end_reached = dict.fromkeys(INPUT_TOPICS, False)
+        self._queues: dict[str, deque[tuple[int, MergeRecord]]] = {topic: deque() for topic in EVENT_TOPICS}
+        self._last_time_ms: dict[str, int] = dict.fromkeys(EVENT_TOPICS, 0)
+        self._end_reached: dict[str, bool] = dict.fromkeys(EVENT_TOPICS, False)
 
     def push(self, record: MergeRecord) -> None:
         """Queue a record behind those of its topic.

@@ -8,18 +8,23 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
 from annotated_types import Interval
 
+from schemas.units import DAY_MS as DAY_MS  # noqa: PLC0414 - modules of the core import units from here
+from schemas.units import HOUR_MS as HOUR_MS  # noqa: PLC0414
+from schemas.units import MINUTE_MS as MINUTE_MS  # noqa: PLC0414
+from schemas.units import Ms
+
 Signal = Literal["purchase", "activity"]
 BUILT_IN = "built-in"  # of a challenger: the model that comes along, with other settings
 
-DAY_MS = 86_400_000
-HOUR_MS = 3_600_000
-MINUTE_MS = 60_000
-
 ZeroOrMore = Annotated[int, Interval(ge=0)]
 OneOrMore = Annotated[int, Interval(ge=1)]
+ZeroMsOrMore = Annotated[Ms, Interval(ge=0)]
+OneMsOrMore = Annotated[Ms, Interval(ge=1)]
 NotNegative = Annotated[float, Interval(ge=0)]
 Positive = Annotated[float, Interval(gt=0)]
 Share = Annotated[float, Interval(ge=0, le=1)]
+Chance = Annotated[float, Interval(ge=0, lt=1)]
+Divisor = Annotated[float, Interval(ge=1)]
 
 
 class Section:
@@ -122,9 +127,7 @@ class PreferenceSettings(Section):
     content_items: OneOrMore = 6  # recommended items in one action
     index_sessions: OneOrMore = 500_000  # most recent sessions kept in the index
     index_items: OneOrMore = 200_000  # distinct items in its sessions; beyond, the oldest sessions go
-    blocked_items: OneOrMore = (
-        500_000  # unavailable or restricted products remembered; beyond, only known offers are offered
-    )
+    blocked_items: OneOrMore = 500_000  # unavailable or restricted products remembered; beyond, only known offers count
     sessions_per_item: OneOrMore = 500  # most recent sessions kept for each item
     neighbours: OneOrMore = 100  # sessions most like the current one that a recommendation is made of
     sample_share: Share = 0.05  # share of item events at which the recommendation is tried and learned from
@@ -152,9 +155,7 @@ class PolicySettings(Section):
     outcome_days: Positive = 3.0  # outcome: a purchase within this time
     hold_out_share: Share = 0.05  # universal hold-out: always nothing
     hold_out_rotation_days: OneOrMore = 90  # then other customers are held out
-    nothing_floor: Annotated[float, Interval(ge=0.05, le=0.9)] = (
-        0.05  # *nothing* keeps at least this probability, for comparison
-    )
+    nothing_floor: Annotated[float, Interval(ge=0.05, le=0.9)] = 0.05  # *nothing* keeps at least so much, to compare
     propensity_floor: Share = 0.02  # each arm keeps at least this probability, or 0.1 / number of arms if that is less
     exploration: Positive = 20.0  # SquareCB's γ at the start
     exploration_growth: NotNegative = 0.5  # γ grows with (matured examples) ** this
@@ -181,15 +182,9 @@ class LearnerSettings(Section):
     snapshot_examples: OneOrMore = 200  # a snapshot after this many examples
     learning_rate: Positive = 0.05  # of the churn and preference models
     l2: NotNegative = 1e-5  # how strongly their weights are pulled to 0
-    prior_strength: Positive = (
-        300.0  # of churn: where AdaGrad's sums of squares start; larger means shorter first steps
-    )
-    drift_delta: Annotated[float, Interval(ge=0, lt=1)] = (
-        0.002  # chance of a false drift alarm at any one look over losses and features; 0: no looking
-    )
-    drift_loosening: Annotated[float, Interval(ge=1)] = (
-        2.0  # AdaGrad's sums are divided by this when losses have grown; 1: steps stay as they are
-    )
+    prior_strength: Positive = 300.0  # of churn: where AdaGrad's sums of squares start; larger: shorter first steps
+    drift_delta: Chance = 0.002  # of a false drift alarm at any one look over losses and features; 0: no looking
+    drift_loosening: Divisor = 2.0  # AdaGrad's sums are divided by it when losses have grown; 1: steps stay as they are
 
 
 @dataclass(frozen=True, slots=True)

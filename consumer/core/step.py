@@ -78,7 +78,9 @@ class ScoringTask:
             if _must_be_heeded(event):
                 at_ms = self.stream_time_ms
             else:
-                return self._too_late(at_ms)
+                self.counters["late"] += 1
+                behind_days = (self.stream_time_ms - at_ms) / DAY_MS
+                return Rejection("late", "occurred_at", f"`occurred_at` is {behind_days:.1f} days behind stream time")
         self._fire_due_timers()
 
         customer = self._customer_at(event.customer_id, at_ms)
@@ -101,11 +103,6 @@ class ScoringTask:
             self._reschedule(customer)
         self.state.put(customer)
         return None
-
-    def _too_late(self, at_ms: int) -> Rejection:
-        self.counters["late"] += 1
-        behind_days = (self.stream_time_ms - at_ms) / DAY_MS
-        return Rejection("late", "occurred_at", f"`occurred_at` is {behind_days:.1f} days behind stream time")
 
     def advance_to(self, stream_time_ms: int) -> None:
         """Move stream time without an event, so that timers of a silent partition fire. It never moves back."""
@@ -154,7 +151,9 @@ class ScoringTask:
             category = event.category
             category = remembered(category) if category else self.knowledge.items.category_of(event.item_id)
             if not customer.consent.objected:
-                tastes.note_click(customer, event, event.item_id, self.knowledge.items, self.settings.state.brands)
+                tastes.note_click(
+                    customer, event, event.item_id, self.knowledge.items, max_brands=self.settings.state.brands
+                )
         else:
             category = None
         updates.apply_click(customer, event, category, self.settings)
@@ -192,11 +191,7 @@ class ScoringTask:
         customer.last_seen_ms = max(customer.last_seen_ms, at_ms)
         if self.settings.churn.signal == "activity":
             churn.note_signal(customer, at_ms)
-        if not customer.due.tick_ms:
-            self._start_ticks(customer, at_ms)
-
-    def _start_ticks(self, customer: Customer, at_ms: int) -> None:
-        if not customer.consent.objected:
+        if not customer.due.tick_ms and not customer.consent.objected:
             customer.due.tick_ms = first_tick_ms(customer.customer_id, at_ms, self.settings.churn.tick_days)
 
     def _follow_session(self, customer: Customer, session_id: str | None, at_ms: int) -> bool:

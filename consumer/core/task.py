@@ -11,10 +11,11 @@ from collections.abc import Mapping
 
 from consumer.core.customer.working_set import WorkingSet
 from consumer.core.journal import ClosedCommit, OpenCommit, TaskRecord, encode_task_record
-from consumer.core.merge import INPUT_TOPICS, EventTimeMerge, MergeRecord
+from consumer.core.merge import EventTimeMerge, MergeRecord
 from consumer.core.shared import Core
 from consumer.core.step import ScoringTask
 from schemas.records import Mode
+from schemas.topics import EVENT_TOPICS
 
 
 class Task:
@@ -40,7 +41,7 @@ class Task:
         self._begin()
 
     def _begin(self) -> None:
-        self.next_to_take = dict.fromkeys(INPUT_TOPICS, 0) | self._start_offsets | self.record.next_offsets
+        self.next_to_take = dict.fromkeys(EVENT_TOPICS, 0) | self._start_offsets | self.record.next_offsets
         self.commit: OpenCommit | None = None
         self._merge = EventTimeMerge()
 

@@ -15,15 +15,17 @@ from rich.padding import Padding
 from rich.text import Text
 
 from consumer.demo.view import BROKER_WARNING, actions, figures, in_words, view
-from consumer.demo.watch import QUIET, Watch
+from consumer.demo.watch import Watch, connection_to
 from consumer.demo.workers import DemoWorker, WorkerFailed, environment_of_workers
+from consumer.kafka.cluster.cluster_settings import TopicSettings
 from consumer.kafka.cluster.mock_broker import MockBroker
-from consumer.kafka.cluster.settings import TopicSettings
 from consumer.kafka.cluster.topics import topic_plan
 from producers.publish import Progress
 from producers.rows import PRODUCTS, Row
 from producers.simulate import Population, PopulationSettings
 from producers.simulation import simulate_to_kafka, start_ms_for
+from schemas.codec import Decoder
+from schemas.units import DAY_MS, Seconds
 
 PARTITIONS = 4
 WORKERS = 2
@@ -46,7 +48,7 @@ class Shop:
         start_ms = start_ms_for(int(time.time() * 1000), _SPEED, seconds)
         self._bootstrap = bootstrap
         self._seconds = seconds
-        settings = PopulationSettings(join_days=20.0, expiry_slack_ms=3 * 86_400_000)  # a round trip takes days here
+        settings = PopulationSettings(join_days=20.0, expiry_slack_ms=3 * DAY_MS)  # a round trip takes days here
         self._population = Population(seed=7, n_customers=CUSTOMERS, start_ms=start_ms, settings=settings)
         self._thread = Thread(target=self._live, name="simulated shop", daemon=True)
         self._stop = StopEvent()
@@ -74,10 +76,9 @@ class Shop:
         try:
             simulate_to_kafka(
                 self._population,
-                bootstrap=self._bootstrap,
-                properties={"linger.ms": 50, "log_level": QUIET},
-                reader_properties={"log_level": QUIET},
+                connection_to(self._bootstrap),
                 speed=_SPEED,
+                react_to=Decoder(),
                 duration_s=self._seconds,
                 stop=self._stop,
                 on_row=self._count,
@@ -179,7 +180,7 @@ def _show(
         while ended_s is None or (watch.lag and time.monotonic() < ended_s + _DRAIN_WITHIN_S):
             for worker in workers:
                 worker.check()
-            watch.look(0.1)
+            watch.look(Seconds(0.1))
             if ended_s is None and not shop.is_open():
                 ended_s = time.monotonic()
             if display is not None and time.monotonic() - shown_s >= _REFRESH_S:
@@ -192,7 +193,7 @@ def _show(
         before = -1
         while watch.decisions != before:  # what the last commits hold
             before = watch.decisions
-            watch.look(0.5)
+            watch.look(Seconds(0.5))
     return all(well)
 
 

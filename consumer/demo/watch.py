@@ -4,23 +4,31 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from confluent_kafka import TopicPartition
 
+from clients.messages import poll_batch
 from consumer.core.catalogue import NOTHING
 from consumer.demo.workers import DemoWorker
 from consumer.replay.quality import Quality
-from producers.clients import new_reader
+from producers.connection import Connection
 from schemas.codec import Decoder, JsonEncoder
 from schemas.records import FAMILIES, NextBestAction
+from schemas.units import Seconds
 
-DECISIONS, EXAMPLES = "next-best-actions", "training-examples"
-QUIET = 3  # errors alone: that connections end with the broker is no news here
+DECISIONS: Final = "next-best-actions"
+EXAMPLES: Final = "training-examples"
+_QUIET = 3  # errors alone: that connections end with the broker is no news here
 _METRICS_EVERY_S = 1.0
 _BATCH = 2_000
 _LATEST = 4
 _ANOTHER_EVERY_S = 4.0  # time to read one
+
+
+def connection_to(bootstrap: str) -> Connection:
+    """Return how the demo reaches its broker, which writes its transaction markers without a checksum."""
+    return Connection(bootstrap, properties={"log_level": _QUIET}, consumer_properties={"check.crcs": False})
 
 
 class Showcase:
@@ -59,7 +67,7 @@ class Watch:
 
     def __init__(self, bootstrap: str, partitions: int, workers: Sequence[DemoWorker], file: Path) -> None:
         self._workers = workers
-        self._consumer = new_reader(bootstrap, {"log_level": QUIET})
+        self._consumer = connection_to(bootstrap).reader()
         self._consumer.assign(
             [
                 *(TopicPartition(DECISIONS, number, 0) for number in range(partitions)),
@@ -76,10 +84,9 @@ class Watch:
         self.quality = Quality()
         self.events = self.rejected = self.lag = self.customers = 0
 
-    def look(self, timeout_s: float) -> None:
+    def look(self, timeout_s: Seconds) -> None:
         """Take in what has come, waiting at most `timeout_s` for the first record."""
-        first = self._consumer.poll(timeout_s)
-        for message in [] if first is None else [first, *self._consumer.consume(_BATCH, 0)]:
+        for message in poll_batch(self._consumer, _BATCH, timeout_s):
             value = message.value()
             if message.error() is None and isinstance(value, bytes):
                 self._take(message.topic() or "", value)

@@ -12,8 +12,10 @@ from typing import Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from schemas.units import DAY_MS, HOUR_MS
+
 _HOST = "127.0.0.1"
-_TEN_YEARS_MS = 10 * 365 * 86_400_000
+_TEN_YEARS_MS = 10 * 365 * DAY_MS
 _LAST_LINES = 12  # of a failed worker's log
 
 
@@ -64,7 +66,7 @@ hazard_days = 3.0
 tick_days = 2.0
 
 [policy]
-decide_every_ms = {12 * 3_600_000}
+decide_every_ms = {12 * HOUR_MS}
 outcome_days = 3.0
 
 [learner]

@@ -4,32 +4,28 @@ The callbacks run inside a poll. They do the least: an assignment is noted and p
 one by one; a revocation commits and suspends at once, for afterwards the partitions are no longer ours.
 """
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
-from consumer.core.merge import INPUT_TOPICS
-from consumer.kafka.cluster.clients import error_of
-from consumer.kafka.cluster.settings import TopicSettings
-from consumer.kafka.transactions import CannotGoOn
+from clients.offsets import beginning_offsets
+from consumer.kafka.cluster.cluster import Cluster
+from consumer.kafka.cluster.log_reader import seek
+from consumer.kafka.failures import CannotGoOn
+from schemas.topics import EVENT_TOPICS, EventTopic
+from schemas.units import Seconds
 
-_NOT_YET = KafkaError._STATE  # noqa: SLF001 - the client's public name
-_SEEK_S = 5.0
+_TIMEOUT_S: Final = Seconds(10.0)
 
 
 class Assignment:
-    """The partitions of the input topics, by number: all topics of a number belong to one task.
+    """The partitions of the input topics, by number: all topics of a number belong to one task."""
 
-    `beginnings` asks the brokers where partitions begin.
-    """
-
-    def __init__(
-        self, consumer: Consumer, topics: TopicSettings, beginnings: Callable[[Sequence[TopicPartition]], list[int]]
-    ) -> None:
+    def __init__(self, consumer: Consumer, cluster: Cluster) -> None:
         self._consumer = consumer
-        self._topics = topics
-        self._beginnings = beginnings
+        self._cluster = cluster
+        self.topics = {cluster.topics.name(topic): topic for topic in EVENT_TOPICS}  # logical, by real name
         self.numbers: list[int] | None = None  # None: the group has not answered yet
         self.unrestored: list[int] = []
 
@@ -41,8 +37,9 @@ class Assignment:
             # Paused, and moved to the right offset once that is known. A fetch may go out before the pause, so it must
             # be one that does not fail. (The end will not do: where the answer to the question for it comes late, the
             # client forgets the offset that it was sent to meanwhile, and skips records.)
-            for each, begin in zip(partitions, self._beginnings(partitions), strict=True):
-                each.offset = begin
+            begin = beginning_offsets(self._cluster.admin, partitions, _TIMEOUT_S)
+            for each, offset in zip(partitions, begin, strict=True):
+                each.offset = offset
             consumer.assign(partitions)
             consumer.pause(partitions)
 
@@ -53,14 +50,15 @@ class Assignment:
 
             return callback
 
-        names = [self._topics.name(topic) for topic in INPUT_TOPICS]
-        self._consumer.subscribe(names, on_assign=assigned, on_revoke=gone(on_revoked), on_lost=gone(on_lost))
+        self._consumer.subscribe(
+            list(self.topics), on_assign=assigned, on_revoke=gone(on_revoked), on_lost=gone(on_lost)
+        )
 
     def _note(self, partitions: Iterable[TopicPartition]) -> None:
         given: dict[int, int] = {}
         for each in partitions:
             given[each.partition] = given.get(each.partition, 0) + 1
-        torn = [number for number, n_topics in given.items() if n_topics != len(INPUT_TOPICS)]
+        torn = [number for number, n_topics in given.items() if n_topics != len(EVENT_TOPICS)]
         if torn:
             raise CannotGoOn(
                 f"partition {torn[0]} of the input topics is split over workers: they need the same number of "
@@ -69,41 +67,25 @@ class Assignment:
         self.numbers = sorted(given)
         self.unrestored = list(self.numbers)
 
-    def start(self, number: int, offsets: dict[str, int]) -> None:
+    def start(self, number: int, offsets: Mapping[str, int]) -> None:
         """Let the client fetch the partitions of one number from `offsets` (by logical topic) on."""
         self.seek(number, offsets)
-        self._consumer.resume([self._partition(topic, number) for topic in offsets])
+        self._consumer.resume([self._cluster.place(topic, number) for topic in EVENT_TOPICS])
 
-    def seek(self, number: int, offsets: dict[str, int]) -> None:
+    def seek(self, number: int, offsets: Mapping[str, int]) -> None:
         """Go back to `offsets` in partitions that are being fetched."""
-        for topic, offset in offsets.items():
-            seek(self._consumer, TopicPartition(self._topics.name(topic), number, offset))
+        for topic in EVENT_TOPICS:
+            seek(self._consumer, self._cluster.place(topic, number, offsets[topic]))
 
-    def pause(self, number: int, topic: str) -> None:
+    def pause(self, number: int, topic: EventTopic) -> None:
         """Fetch no more of one partition for now."""
-        self._consumer.pause([self._partition(topic, number)])
+        self._consumer.pause([self._cluster.place(topic, number)])
 
-    def resume(self, number: int, topic: str) -> None:
+    def resume(self, number: int, topic: EventTopic) -> None:
         """Fetch one partition again."""
-        self._consumer.resume([self._partition(topic, number)])
+        self._consumer.resume([self._cluster.place(topic, number)])
 
-    def lag(self, number: int, topic: str, next_to_read: int) -> int | None:
+    def lag(self, number: int, topic: EventTopic, next_to_read: int) -> int | None:
         """Return how many records lie beyond `next_to_read`, as of the latest fetch; None where none is known."""
-        _, end = self._consumer.get_watermark_offsets(self._partition(topic, number), cached=True)
+        _, end = self._consumer.get_watermark_offsets(self._cluster.place(topic, number), cached=True)
         return None if end < 0 else max(end - next_to_read, 0)
-
-    def _partition(self, topic: str, number: int) -> TopicPartition:
-        return TopicPartition(self._topics.name(topic), number)
-
-
-def seek(consumer: Consumer, where: TopicPartition) -> None:
-    """Send the consumer to an offset of an assigned partition, once it has taken the assignment in."""
-    until_s = time.monotonic() + _SEEK_S
-    while True:
-        try:
-            consumer.seek(where)
-            return
-        except KafkaException as raised:
-            if error_of(raised).code() != _NOT_YET or time.monotonic() > until_s:
-                raise
-            time.sleep(0.005)

@@ -9,7 +9,7 @@ from typing import Any
 from confluent_kafka import KafkaError, Message, TopicPartition
 
 from consumer.core.journal import ClosedCommit, encode_task_record
-from consumer.kafka.cluster.settings import TopicSettings
+from consumer.kafka.cluster.cluster import Cluster
 from consumer.kafka.dead_letters import dead_letter
 from consumer.kafka.observer import CommittedTask
 from consumer.kafka.state.changelog import changelog_records
@@ -17,6 +17,8 @@ from consumer.kafka.task_runner import TaskRunner
 from consumer.kafka.transactions import TransactionAborted, Transactions
 from schemas.codec import Encoder
 from schemas.records import FAMILIES
+from schemas.topics import EVENT_TOPICS, Topic
+from schemas.units import Seconds
 
 _FAMILY_PARTITION = {family: partition for partition, family in enumerate(FAMILIES)}
 
@@ -28,18 +30,19 @@ class Checkpoint:
         self,
         transactions: Transactions,
         encoder: Encoder,
-        topics: TopicSettings,
+        cluster: Cluster,
+        *,
         group_metadata: Callable[[], Any],
         max_dead_value_bytes: int,
     ) -> None:
         self._transactions = transactions
         self._encode = encoder.encode
-        self._names = topics
+        self._cluster = cluster
         self._group_metadata = group_metadata
         self._max_dead_value_bytes = max_dead_value_bytes
         self._changelog_offsets: dict[int, int] = {}  # partition → next to read after the latest delivered record
 
-    def commit(self, runners: Sequence[TaskRunner], budget_s: float | None = None) -> list[CommittedTask]:
+    def commit(self, runners: Sequence[TaskRunner], budget_s: Seconds | None = None) -> list[CommittedTask]:
         """Commit the work of `runners`, within `budget_s` where that is given; return what was committed of each.
 
         1. Close the open commits: outputs, changed customers, journal record.
@@ -76,15 +79,15 @@ class Checkpoint:
             write("dead-letters", letter, letter.key, task)
         write("journal", commit.journal, str(task).encode(), task)
 
-        changelog, produce = self._names.name("customer-state"), self._transactions.produce
+        changelog, produce = self._cluster.topics.name("customer-state"), self._transactions.produce
         self._changelog_offsets.pop(task, None)
         *customers, last = changelog_records(commit.changes, encode_task_record(commit.task_record))
         for key, value in customers:
             produce(changelog, value, key, task)
-        produce(changelog, last[1], last[0], task, self._delivered)
+        produce(changelog, last[1], last[0], task, delivered=self._delivered)
 
-    def _write(self, topic: str, record: Any, key: bytes | None, partition: int) -> None:
-        self._transactions.produce(self._names.name(topic), self._encode(topic, record), key, partition)
+    def _write(self, topic: Topic, record: Any, key: bytes | None, partition: int) -> None:
+        self._transactions.produce(self._cluster.topics.name(topic), self._encode(topic, record), key, partition)
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         """Note where the task's record went: the last one of its commit in that partition."""
@@ -99,7 +102,8 @@ class Checkpoint:
 
     def _input_offsets(self, closed: Sequence[tuple[TaskRunner, ClosedCommit]]) -> list[TopicPartition]:
         return [
-            TopicPartition(self._names.name(topic), runner.partition, offset)
+            self._cluster.place(topic, runner.partition, offsets[topic])
             for runner, commit in closed
-            for topic, offset in sorted(runner.offsets_to_commit(commit).items())
+            for offsets in (runner.offsets_to_commit(commit),)
+            for topic in EVENT_TOPICS
         ]

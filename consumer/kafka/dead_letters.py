@@ -11,8 +11,9 @@ from consumer.core.intake import Rejection
 from consumer.core.merge import MergeRecord
 from consumer.kafka.worker_settings import DeadLetterSettings
 from schemas.records import Coordinates, DeadLetter
+from schemas.units import MIB
 
-_MAX_EXTRA_BYTES = 1 << 20  # of a key, and of all headers together
+_MAX_EXTRA_BYTES = MIB  # of a key, and of all headers together
 _HEADER_BYTES = 16  # that each header takes besides its name and content, at most
 
 

@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 from confluent_kafka import Message
 
+from clients import log
+from clients.messages import headers_of
 from consumer.core.intake import Rejection, read
 from consumer.core.merge import MergeRecord
-from consumer.kafka.cluster.clients import log
-from consumer.kafka.failures import RegistryUnavailable
-from consumer.kafka.transactions import CannotGoOn
+from consumer.kafka.failures import CannotGoOn, RegistryUnavailable
 from schemas.codec import Decoder
 from schemas.events import Event
+from schemas.topics import EventTopic
 
 _ASK_AGAIN_S = 1.0
 _ASK_TIMES = 60
@@ -26,36 +27,33 @@ class InputReader:
         self._max_ahead_ms = max_ahead_ms
         self._stop = stop
 
-    def record(self, topic: str, message: Message) -> MergeRecord:
+    def record(self, topic: EventTopic, message: Message) -> MergeRecord:
         """Return the record in `message`; `topic` is the logical name. Never raises for bad bytes.
 
         A schema registry that does not answer is waited for: that is not the record's fault. Raises CannotGoOn where
         it stays silent, or the worker is asked to stop meanwhile.
         """
-        key, value, timestamp_ms = message.key(), message.value(), message.timestamp()[1]
         return MergeRecord(
             topic=topic,
             offset=message.offset() or 0,
-            timestamp_ms=timestamp_ms,
-            key=key,
-            value=value,
-            event=self._event(topic, message.partition() or 0, key, value, timestamp_ms),
-            headers=_headers(message),
+            timestamp_ms=message.timestamp()[1],
+            key=message.key(),
+            value=message.value(),
+            event=self._event(topic, message),
+            headers=headers_of(message),
         )
 
-    def _event(
-        self, topic: str, partition: int, key: bytes | None, value: bytes | None, timestamp_ms: int
-    ) -> Event | Rejection:
+    def _event(self, topic: EventTopic, message: Message) -> Event | Rejection:
         for asked in range(1, _ASK_TIMES + 1):
             try:
                 return read(
                     self._decoder,
                     topic,
-                    key,
-                    value,
-                    partition=partition,
+                    message.key(),
+                    message.value(),
+                    partition=message.partition() or 0,
                     partitions=self._partitions,
-                    timestamp_ms=timestamp_ms,
+                    timestamp_ms=message.timestamp()[1],
                     max_ahead_ms=self._max_ahead_ms,
                 )
             except RegistryUnavailable as unavailable:
@@ -64,11 +62,3 @@ class InputReader:
                 log.warning("waiting: %s", unavailable)
                 time.sleep(_ASK_AGAIN_S)
         raise AssertionError  # the loop returns or raises
-
-
-def _headers(message: Message) -> tuple[tuple[str, bytes | None], ...]:
-    headers = message.headers()
-    if not headers:
-        return ()
-    pairs = headers.items() if isinstance(headers, dict) else headers
-    return tuple((name, value.encode() if isinstance(value, str) else value) for name, value in pairs)

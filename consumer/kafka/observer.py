@@ -56,7 +56,7 @@ class Observer:
     def drifted(self, family: Family, move: Drift) -> None:
         """Hear of something that has moved: the losses of the model in force, or a feature."""
 
-    def compared(self, model: str, head: str, label: float, own: float, in_force: float) -> None:
+    def compared(self, model: str, head: str, label: float, *, own: float, in_force: float) -> None:
         """Hear what a challenger would have said of a row, and what the model in force said."""
 
     def published(self, model: str, offset: int) -> None:

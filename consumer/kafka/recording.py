@@ -1,24 +1,27 @@
 """What a live run left behind in its topics, as `verify` reads it."""
 
-import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, Message
 
+from clients.offsets import beginning_offsets, end_offsets
 from consumer.core.knowledge.snapshot import snapshot_key
 from consumer.core.merge import MergeRecord
-from consumer.kafka.cluster import clients
-from consumer.kafka.cluster.log_reader import beginning_offsets, end_offsets, read_to
-from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
-from consumer.kafka.cluster.topics import INPUTS
+from consumer.kafka.clocks import monotonic_s
+from consumer.kafka.cluster.cluster import Cluster
+from consumer.kafka.cluster.log_reader import read_to
 from consumer.kafka.input_reader import InputReader
 from consumer.kafka.models.follower import read_product
 from consumer.replay.recording import NotVerifiable
 from schemas.codec import Decoder
 from schemas.events import Product
 from schemas.records import FAMILIES, Family, JournalRecord, NextBestAction, Session, TrainingExample
+from schemas.topics import EVENT_TOPICS, Topic
+from schemas.units import Seconds
+
+_TIMEOUT_S: Final = Seconds(60.0)  # without an answer, or without progress
 
 _Row = TypeVar("_Row", bound=tuple[Any, ...])
 
@@ -32,22 +35,17 @@ class TopicRecording:
 
     def __init__(
         self,
-        kafka: KafkaSettings,
-        topics: TopicSettings,
+        cluster: Cluster,
         decoder: Decoder,
         max_ahead_ms: int,
         *,
-        timeout_s: float = 60.0,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._kafka = kafka
-        self._topics = topics
+        self._cluster = cluster
         self._decoder = decoder
-        self._inputs = InputReader(decoder, topics.partitions, max_ahead_ms, stop)
-        self._timeout_s = timeout_s
+        self._inputs = InputReader(decoder, cluster.topics.partitions, max_ahead_ms, stop)
         self._stop = stop
-        self._admin = clients.admin(kafka)
-        self._readers: dict[tuple[str, int], Consumer] = {}
+        self._readers: dict[tuple[Topic, int], Consumer] = {}
         self._next_offsets: dict[tuple[str, int], int] = {}  # by the journal as far as it was read
         self._snapshots: dict[bytes, bytes] | None = None
         self._sessions: list[tuple[int, Session]] | None = None
@@ -65,17 +63,19 @@ class TopicRecording:
         Raises NotVerifiable after the last record where workers have committed more meanwhile: what they published
         with that, and what their later commits refer to, was perhaps read in part.
         """
-        tasks = range(self._topics.partitions)
-        ends = end_offsets(self._admin, [self._partition("journal", task) for task in tasks], self._timeout_s)
+        tasks = range(self._cluster.topics.partitions)
+        places = [self._cluster.place("journal", task) for task in tasks]
+        ends = end_offsets(self._cluster.admin, places, _TIMEOUT_S)
         for task in tasks:
             for message in self._read("journal", task, end=ends[task]):
                 record: JournalRecord = self._decoder.decode("journal", message.value())
                 for topic, offset in record.next_offsets.items():
                     self._next_offsets[topic, task] = offset
                 yield record
-            for topic in (*INPUTS, "journal"):
+            for topic in EVENT_TOPICS:
                 self._close(topic, task)
-        if end_offsets(self._admin, [self._partition("journal", task) for task in tasks], self._timeout_s) != ends:
+            self._close("journal", task)
+        if end_offsets(self._cluster.admin, places, _TIMEOUT_S) != ends:
             raise NotVerifiable(
                 "workers went on committing; every commit up to where this began is the same, what came after was "
                 "not looked at: stop them, or wait until they are idle, and verify again"
@@ -83,10 +83,10 @@ class TopicRecording:
 
     def uncommitted_inputs(self) -> int:
         """Return how many input records lie beyond the last commit of each task, once the journal was read."""
-        places = [(topic, task) for topic in INPUTS for task in range(self._topics.partitions)]
-        names = [self._partition(topic, task) for topic, task in places]
-        begins = beginning_offsets(self._admin, names, self._timeout_s)
-        ends = end_offsets(self._admin, names, self._timeout_s)
+        places = [(topic, task) for topic in EVENT_TOPICS for task in range(self._cluster.topics.partitions)]
+        names = [self._cluster.place(topic, task) for topic, task in places]
+        begins = beginning_offsets(self._cluster.admin, names, _TIMEOUT_S)
+        ends = end_offsets(self._cluster.admin, names, _TIMEOUT_S)
         return sum(
             end - max(begin, self._next_offsets.get(place, 0))
             for place, begin, end in zip(places, begins, ends, strict=True)
@@ -94,13 +94,14 @@ class TopicRecording:
 
     def inputs(self, task: int, topic: str, from_offset: int) -> Iterator[MergeRecord]:
         """Yield the records of one input partition, judged as the worker judged them."""
-        begin = beginning_offsets(self._admin, [self._partition(topic, task)], self._timeout_s)[0]
+        known = EVENT_TOPICS[EVENT_TOPICS.index(topic)]  # the journal names no other
+        begin = self._beginning(known, task)
         if begin > from_offset:
             raise NotVerifiable(
                 f"{topic}[{task}] begins at {begin}; what was processed from {from_offset} on has expired"
             )
-        for message in self._read(topic, task, from_offset):
-            yield self._inputs.record(topic, message)
+        for message in self._read(known, task, from_offset):
+            yield self._inputs.record(known, message)
 
     def snapshot(self, model: str, offset: int) -> bytes | None:
         """Return a snapshot from the models topic."""
@@ -126,7 +127,7 @@ class TopicRecording:
 
     def decisions(self, task: int) -> Iterator[NextBestAction]:
         """Yield the decisions of one partition."""
-        begin = beginning_offsets(self._admin, [self._partition("next-best-actions", task)], self._timeout_s)[0]
+        begin = self._beginning("next-best-actions", task)
         if begin > 0:
             raise NotVerifiable(f"decisions of task {task} before offset {begin} have expired")
         for message in self._read("next-best-actions", task):
@@ -149,30 +150,30 @@ class TopicRecording:
             if read is not None:
                 yield offset, *read
 
-    def _require_beginning(self, topic: str) -> None:
-        begin = beginning_offsets(self._admin, [self._partition(topic, 0)], self._timeout_s)[0]
+    def _require_beginning(self, topic: Topic) -> None:
+        begin = self._beginning(topic, 0)
         if begin > 0:
             raise NotVerifiable(f"{topic} before offset {begin} have expired")
 
-    def _read(self, topic: str, partition: int, from_offset: int = 0, end: int | None = None) -> Iterator[Message]:
-        where = self._partition(topic, partition)
+    def _read(self, topic: Topic, partition: int, from_offset: int = 0, end: int | None = None) -> Iterator[Message]:
+        where = self._cluster.place(topic, partition, from_offset)
         if end is None:
-            end = end_offsets(self._admin, [where], self._timeout_s)[0]
+            end = end_offsets(self._cluster.admin, [where], _TIMEOUT_S)[0]
         if end <= from_offset:
             return
-        reader = clients.reader(self._kafka, auto_offset_reset="earliest", partition_eof=True)
+        reader = self._cluster.reader()
         self._readers[topic, partition] = reader
-        reader.assign([TopicPartition(where.topic, partition, from_offset)])
+        reader.assign([where])
         ends = {(where.topic, partition): end}
-        for message in read_to(reader, ends, stop=self._stop, clock_s=time.monotonic, timeout_s=self._timeout_s):
+        for message in read_to(reader, ends, stop=self._stop, clock_s=monotonic_s, timeout_s=_TIMEOUT_S):
             if (message.offset() or 0) < end:
                 yield message
         self._close(topic, partition)
 
-    def _partition(self, topic: str, partition: int) -> TopicPartition:
-        return TopicPartition(self._topics.name(topic), partition)
+    def _beginning(self, topic: Topic, partition: int) -> int:
+        return beginning_offsets(self._cluster.admin, [self._cluster.place(topic, partition)], _TIMEOUT_S)[0]
 
-    def _close(self, topic: str, partition: int) -> None:
+    def _close(self, topic: Topic, partition: int) -> None:
         reader = self._readers.pop((topic, partition), None)
         if reader is not None:
             reader.close()

@@ -7,7 +7,7 @@ from typing import Literal
 from consumer.core.customer.working_set import WorkingSet
 from consumer.core.intake import NO_EVENT, Rejection
 from consumer.core.journal import ClosedCommit
-from consumer.core.merge import INPUT_TOPICS, MergeRecord
+from consumer.core.merge import MergeRecord
 from consumer.core.shared import Core
 from consumer.core.task import Task
 from consumer.kafka.dead_letters import DeadLetterLimit
@@ -15,6 +15,8 @@ from consumer.kafka.modes import ModeSwitch
 from consumer.kafka.observer import CommittedTask
 from consumer.kafka.state.restore import Restored
 from consumer.kafka.worker_settings import WorkerSettings
+from schemas.topics import EVENT_TOPICS
+from schemas.units import in_seconds
 
 Phase = Literal["running", "committing", "suspended", "closed"]
 Event = Literal["process", "close_commit", "committed", "roll_back", "suspend", "resume", "close"]
@@ -52,7 +54,7 @@ class TaskRunner:
         self.offsets_to_commit = self._task.offsets_to_commit
         self._modes = ModeSwitch(settings.mode, settings.catch_up_after_ms)
         self._limit = DeadLetterLimit(settings.dead_letters)
-        self._merge_wait_s = settings.merge_wait_ms / 1000
+        self._merge_wait_s = in_seconds(settings.merge_wait_ms)
         self._phase: Phase = "running"
         self._begin()
 
@@ -124,7 +126,7 @@ class TaskRunner:
             return True
         if self._waiting_since_s is None:
             self._waiting_since_s = now_s
-        return now_s - self._waiting_since_s < self._merge_wait_s and not all(map(task.queued, INPUT_TOPICS))
+        return now_s - self._waiting_since_s < self._merge_wait_s and not all(map(task.queued, EVENT_TOPICS))
 
     def heartbeat(self, stream_time_ms: int) -> bool:
         """Move the stream time of an idle task, so that timers fire in silence; return whether it moved."""

@@ -5,29 +5,25 @@ aborted; the caller drops what is uncommitted. Anything else: `CannotGoOn`, and 
 continues from the last commit.
 """
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from consumer.kafka.cluster.clients import call_again, error_kind, error_of
-
-log = logging.getLogger("nextbest.kafka")
+from clients import log
+from clients.errors import call_again, error_kind, error_of
+from consumer.kafka.failures import CannotGoOn
+from schemas.units import Seconds
 
 _FENCED = (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH)  # noqa: SLF001
-_LEAST_S = 0.1  # a call is tried for so long even where the time is used up
+_LEAST_S: Final = Seconds(0.1)  # a call is tried for so long even where the time is used up
 _DECIDE_S = 3.0  # one call to commit or abort; it resumes where the one before stopped
 _PATIENCE_S = 60.0
 _OVERDUE_S = 2.0  # how long after its own timeout a call is given up that should have returned
 _LOOK_S = 0.1
 
 Delivered = Callable[[KafkaError | None, Message], None]
-
-
-class CannotGoOn(Exception):
-    """This process can do no more; the message says why and what to do. Nothing uncommitted was published."""
 
 
 class TransactionAborted(Exception):
@@ -44,8 +40,8 @@ class Transactions:
     def __init__(
         self,
         new_producer: Callable[[], Producer],
-        timeout_s: float,
-        clock_s: Callable[[], float],
+        timeout_s: Seconds,
+        clock_s: Callable[[], Seconds],
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._stop = stop
@@ -59,11 +55,11 @@ class Transactions:
         """Fence the predecessor of this slot and abort what it left open. Raises CannotGoOn."""
         try:
             # Waits for the predecessor's transaction to be aborted, so it may take longer than one of our own.
-            call_again(lambda: self._producer.init_transactions(self._timeout_s), 3 * self._timeout_s)
+            call_again(lambda: self._producer.init_transactions(self._timeout_s), Seconds(3 * self._timeout_s))
         except KafkaException as raised:
             raise CannotGoOn(f"transactions cannot be started: {error_of(raised).str()}") from raised
 
-    def begin(self, budget_s: float | None = None) -> None:
+    def begin(self, budget_s: Seconds | None = None) -> None:
         """Open a transaction, to be committed within `budget_s`, and before the coordinator's timeout at any rate.
 
         What is not done by three quarters of that is aborted while it still can be: afterwards we would be fenced.
@@ -72,32 +68,27 @@ class Transactions:
         self._deadline_s = self._clock_s() + min(budget_s or ours_s, ours_s)
         self._call(self._producer.begin_transaction)
 
-    def _left_s(self) -> float:
-        return max(self._deadline_s - self._clock_s(), _LEAST_S)
+    def _left_s(self) -> Seconds:
+        return Seconds(max(self._deadline_s - self._clock_s(), _LEAST_S))
 
     def produce(
-        self, topic: str, value: bytes | None, key: bytes | None, partition: int, delivered: Delivered | None = None
+        self, topic: str, value: bytes | None, key: bytes | None, partition: int, *, delivered: Delivered | None = None
     ) -> None:
         """Hand one record to the client; waits while its queue is full."""
+        options: dict[str, Any] = {} if delivered is None else {"on_delivery": delivered}
         try:
-            self._enqueue(topic, value, key, partition, delivered)
+            while True:
+                try:
+                    self._producer.produce(topic, value, key, partition, **options)
+                    return
+                except BufferError:
+                    self._producer.poll(0.05)  # ends: a delivery gives up before the transaction does
         except KafkaException as raised:
             error = error_of(raised)
             if error.fatal():
                 raise CannotGoOn(f"a record for {topic} was refused: {error.str()}") from raised
             # What made the transaction fail before is reported here as a plain refusal.
             self._abort_because(f"a record for {topic} was refused: {error.str()}")
-
-    def _enqueue(
-        self, topic: str, value: bytes | None, key: bytes | None, partition: int, delivered: Delivered | None
-    ) -> None:
-        options: dict[str, Any] = {} if delivered is None else {"on_delivery": delivered}
-        while True:
-            try:
-                self._producer.produce(topic, value, key, partition, **options)
-                return
-            except BufferError:
-                self._producer.poll(0.05)  # ends: a delivery gives up before the transaction does
 
     def flush(self) -> None:
         """Wait until every record is on the broker and its delivery was reported."""
@@ -122,7 +113,7 @@ class Transactions:
                 raise CannotGoOn(f"the outcome of a commit is unknown: {error.str()}; start again") from raised
             self._abort_because(error.str())
 
-    def _send_offsets(self, offsets: list[TopicPartition], group_metadata: Any, timeout_s: float) -> None:
+    def _send_offsets(self, offsets: list[TopicPartition], group_metadata: Any, timeout_s: Seconds) -> None:
         """Send the offsets from a thread of its own; where that does not come back, go on with another client.
 
         The client ignores the timeout of this call, and waits for ever, where the broker that it knows as the group's

@@ -2,33 +2,38 @@
 
 import time
 from collections.abc import Callable, Collection
-from typing import Literal
+from dataclasses import dataclass
+from typing import Final, Literal
 
 from confluent_kafka import Consumer, Message
 
-from consumer.core.merge import INPUT_TOPICS
+from clients import log
+from clients.errors import PARTITION_EOF
+from clients.messages import poll_batch
 from consumer.core.shared import Core
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.checkpoint import Checkpoint
-from consumer.kafka.cluster.clients import log
-from consumer.kafka.cluster.log_reader import PARTITION_EOF, Stopping, raise_or_log
-from consumer.kafka.cluster.settings import TopicSettings
+from consumer.kafka.clocks import Clocks
+from consumer.kafka.cluster.log_reader import raise_or_log
+from consumer.kafka.failures import CannotGoOn, Stopping
 from consumer.kafka.input_reader import InputReader
 from consumer.kafka.models.follower import KnowledgeFollower
 from consumer.kafka.models.trainer import Trainer
 from consumer.kafka.observer import Observer
 from consumer.kafka.state.restore import Restorer
 from consumer.kafka.task_runner import TaskRunner
-from consumer.kafka.transactions import CannotGoOn, TransactionAborted, Transactions
+from consumer.kafka.transactions import TransactionAborted, Transactions
 from consumer.kafka.worker_settings import WorkerSettings
-from schemas.codec import Decoder
+from schemas.topics import EVENT_TOPICS, EventTopic
+from schemas.units import Seconds, in_seconds
 
 State = Literal["starting", "loading knowledge", "joining", "restoring", "running", "stopping", "stopped"]
 
-_IDLE_POLL_S = 0.1
-_WAITING_POLL_S = 0.01  # records wait for those of another topic
+_IDLE_POLL_S: Final = Seconds(0.1)
+_WAITING_POLL_S: Final = Seconds(0.01)  # records wait for those of another topic
 _LAG_EVERY_S = 2.0
 _ABORT_PAUSE_S = 0.2
+_TRAINER_CLOSE_S: Final = Seconds(2.0)
 
 
 class WorkerStatus:
@@ -44,52 +49,57 @@ class WorkerStatus:
         return self.state == "running"
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the loop turns, put together by `run.py`."""
+
+    consumer: Consumer
+    assignment: Assignment
+    inputs: InputReader
+    transactions: Transactions
+    checkpoint: Checkpoint
+    restorer: Restorer
+    follower: KnowledgeFollower
+    trainer: Trainer | None
+
+
 class Worker:
-    """Everything the loop needs, put together by `run.py`. `run` returns when `stop` says so, after a last commit."""
+    """One worker. `run` returns when `stop` says so, after a last commit."""
 
     def __init__(
         self,
         settings: WorkerSettings,
-        topics: TopicSettings,
         core: Core,
-        decoder: Decoder,
-        consumer: Consumer,
-        transactions: Transactions,
-        checkpoint: Checkpoint,
-        restorer: Restorer,
-        follower: KnowledgeFollower,
-        trainer: Trainer | None,
+        parts: Parts,
+        *,
         observer: Observer,
         status: WorkerStatus,
-        *,
-        clock_ms: Callable[[], int],
-        clock_s: Callable[[], float],
+        clocks: Clocks,
         stop: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self._core = core
-        self._inputs = InputReader(decoder, topics.partitions, core.settings.time.max_ahead_ms, stop)
-        self._consumer = consumer
-        self._transactions = transactions
-        self._checkpoint = checkpoint
-        self._restorer = restorer
-        self._follower = follower
-        self._trainer = trainer
+        self._consumer = parts.consumer
+        self._assignment = parts.assignment
+        self._inputs = parts.inputs
+        self._transactions = parts.transactions
+        self._checkpoint = parts.checkpoint
+        self._restorer = parts.restorer
+        self._follower = parts.follower
+        self._trainer = parts.trainer
         self._observer = observer
         self._status = status
-        self._clock_ms = clock_ms
-        self._clock_s = clock_s
+        self._clock_ms = clocks.ms
+        self._clock_s = clocks.s
         self._stop = stop
 
-        self._last_budget_s = settings.last_commit_budget_ms / 1000
-        self._logical = {topics.name(topic): topic for topic in INPUT_TOPICS}
-        self._assignment = Assignment(consumer, topics, restorer.beginnings)
+        self._last_budget_s = in_seconds(settings.last_commit_budget_ms)
         self._tasks: dict[int, TaskRunner] = {}
         self._suspended: dict[int, TaskRunner] = {}
-        self._paused: set[tuple[int, str]] = set()
+        self._paused: set[tuple[int, EventTopic]] = set()
         self._uncommitted = 0
         self._more_to_process = False
-        self._committed_at_s = clock_s()
+        self._committed_at_s = self._clock_s()
         self._aborts_in_a_row = 0
         self._fed_at_s: dict[int, float] = {}  # when each task last had something to do
         self._lag_at_s = 0.0
@@ -122,7 +132,7 @@ class Worker:
     def _start(self) -> None:
         self._transactions.start()
         self._status.state = "loading knowledge"
-        self._follower.load(self._settings.restore_timeout_ms / 1000, self._stop)
+        self._follower.load(in_seconds(self._settings.restore_timeout_ms), self._stop)
         self._observer.adopted(self._core.knowledge.versions())
         self._status.state = "joining"
         self._assignment.subscribe(self._on_revoked, self._on_lost)
@@ -133,10 +143,8 @@ class Worker:
 
     def _read(self) -> None:
         """Poll once; queue what came."""
-        first = self._consumer.poll(self._poll_timeout_s())
-        if first is None:
-            return
-        for message in [first, *self._consumer.consume(self._settings.batch_records - 1, 0)]:
+        messages = poll_batch(self._consumer, self._settings.batch_records, self._poll_timeout_s())
+        for message in messages:
             error = message.error()
             if error is None:
                 self._take(message)
@@ -144,34 +152,35 @@ class Worker:
                 self._note_end(message)
             else:
                 raise_or_log(error)
-        self._pause_full_queues()
+        if messages:
+            self._pause_full_queues()
 
-    def _poll_timeout_s(self) -> float:
+    def _poll_timeout_s(self) -> Seconds:
         if self._assignment.unrestored or self._more_to_process:
-            return 0.0
+            return Seconds(0.0)
         if any(task.waits for task in self._tasks.values()):
             return _WAITING_POLL_S
         if not self._uncommitted:
             return _IDLE_POLL_S
-        due_s = self._committed_at_s + self._settings.commit_interval_ms / 1000 - self._clock_s()
-        return min(max(due_s, 0.0), _IDLE_POLL_S)
+        due_s = self._committed_at_s + in_seconds(self._settings.commit_interval_ms) - self._clock_s()
+        return Seconds(min(max(due_s, 0.0), _IDLE_POLL_S))
 
     def _take(self, message: Message) -> None:
         task = self._tasks.get(message.partition() or 0)
         if task is None:
             return  # fetched before the partition went to another worker, or before its task is restored
-        topic = self._logical[message.topic() or ""]
+        topic = self._assignment.topics[message.topic() or ""]
         task.take(self._inputs.record(topic, message))
 
     def _note_end(self, message: Message) -> None:
         task = self._tasks.get(message.partition() or 0)
         if task is not None:
-            task.end_reached(self._logical[message.topic() or ""])
+            task.end_reached(self._assignment.topics[message.topic() or ""])
 
     def _pause_full_queues(self) -> None:
         limit = self._settings.queued_records
         for number, task in self._tasks.items():
-            for topic in INPUT_TOPICS:
+            for topic in EVENT_TOPICS:
                 if task.queued(topic) > limit and (number, topic) not in self._paused:
                     self._assignment.pause(number, topic)
                     self._paused.add((number, topic))
@@ -205,7 +214,7 @@ class Worker:
         self._assignment.unrestored.pop(0)
         self._tasks[number] = task
         self._fed_at_s[number] = self._clock_s()
-        self._assignment.start(number, dict(task.next_to_take))
+        self._assignment.start(number, task.next_to_take)
         seconds = self._clock_s() - began_s
         self._observer.restored(number, restored.n_records, len(restored.state), seconds)
 
@@ -243,7 +252,7 @@ class Worker:
         # An event may be stamped up to max_ahead before the clock that stamped it: stay behind by as much.
         stream_time_ms = self._clock_ms() - self._core.settings.time.max_ahead_ms
         for number, task in self._tasks.items():
-            silent = now_s - self._fed_at_s[number] >= self._settings.heartbeat_ms / 1000
+            silent = now_s - self._fed_at_s[number] >= in_seconds(self._settings.heartbeat_ms)
             if silent and task.heartbeat(stream_time_ms):
                 self._fed_at_s[number] = now_s
 
@@ -252,7 +261,7 @@ class Worker:
     def _commit_is_due(self) -> bool:
         if self._uncommitted >= self._settings.commit_records:
             return True
-        return self._clock_s() - self._committed_at_s >= self._settings.commit_interval_ms / 1000
+        return self._clock_s() - self._committed_at_s >= in_seconds(self._settings.commit_interval_ms)
 
     def _commit(self, tasks: Collection[TaskRunner], *, last: bool = False) -> None:
         """Commit all work of `tasks`; where that is aborted, go back to the commit before.
@@ -282,24 +291,24 @@ class Worker:
         for task in tasks:
             offsets = task.roll_back()
             if read_on:
-                self._assignment.seek(task.partition, dict(offsets))
+                self._assignment.seek(task.partition, offsets)
         time.sleep(_ABORT_PAUSE_S)
 
     def _adopt(self) -> None:
         """Take up new knowledge: no commit is open now."""
-        if self._settings.mode != "frozen" and self._follower.adopt(self._settings.learn_budget_ms / 1000):
+        if self._settings.mode != "frozen" and self._follower.adopt(in_seconds(self._settings.learn_budget_ms)):
             self._observer.adopted(self._core.knowledge.versions())
 
     def _learn(self) -> None:
         if self._trainer is not None:
-            self._trainer.learn(self._settings.learn_budget_ms / 1000)
+            self._trainer.learn(in_seconds(self._settings.learn_budget_ms))
 
     def _tell_lag(self) -> None:
         if self._clock_s() - self._lag_at_s < _LAG_EVERY_S:
             return
         self._lag_at_s = self._clock_s()
         for number, task in self._tasks.items():
-            for topic in INPUT_TOPICS:
+            for topic in EVENT_TOPICS:
                 lag = self._assignment.lag(number, topic, task.next_to_take[topic] - task.queued(topic))
                 if lag is not None:
                     self._observer.lag(topic, number, lag)
@@ -337,7 +346,7 @@ class Worker:
         self._drop_uncommitted()
         self._consumer.close()
         if self._trainer is not None:
-            self._trainer.close(2.0)
+            self._trainer.close(_TRAINER_CLOSE_S)
         for task in (*self._tasks.values(), *self._suspended.values()):
             task.close()
         self._tasks, self._suspended = {}, {}

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from consumer.core.settings import OneOrMore, Positive, Section, ZeroOrMore
+from consumer.core.settings import OneMsOrMore, OneOrMore, Positive, Section, ZeroMsOrMore
+from schemas.units import MIB, MINUTE_MS, Ms
 
 WorkerMode = Literal["auto", "history", "frozen"]
 
@@ -18,7 +19,7 @@ class DeadLetterSettings(Section):
     max_share: Annotated[float, Interval(gt=0, le=1)] = 0.1  # of the latest `window_records` records of a task
     window_records: OneOrMore = 10_000  # the records that `max_share` is of
     max_run_records: OneOrMore = 500  # one after the other
-    max_value_bytes: OneOrMore = 1_048_576  # of a larger value only the digest and the coordinates are kept
+    max_value_bytes: OneOrMore = MIB  # of a larger value only the digest and the coordinates are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +34,16 @@ class WorkerSettings(Section):
     mode: WorkerMode = "auto"  # auto is live, and catch-up by lag
     batch_records: OneOrMore = 1_000  # read at a time
     queued_records: OneOrMore = 20_000  # of one topic of one task; beyond it, fetching pauses (backpressure)
-    merge_wait_ms: OneOrMore = 100  # after silence, the first records of one topic wait so long for those of the others
-    commit_interval_ms: OneOrMore = 1_000  # at most so long between two commits while records come
+    merge_wait_ms: OneMsOrMore = Ms(100)  # after silence, records of one topic wait so long for those of the others
+    commit_interval_ms: OneMsOrMore = Ms(1_000)  # at most so long between two commits while records come
     commit_records: OneOrMore = 20_000  # processed without a commit, by all tasks of the worker together
     max_aborts: OneOrMore = 5  # aborted commits in a row before the worker stops
-    last_commit_budget_ms: OneOrMore = 4_000  # for the last commit of tasks taken away, or of a worker that stops
-    restore_timeout_ms: OneOrMore = 120_000  # without progress; an open transaction of a dead worker ends before
-    catch_up_after_ms: OneOrMore = 15 * 60_000  # behind by more: learn, decide nothing; live again at half of it
-    heartbeat_ms: ZeroOrMore = (
-        0  # silence after which stream time follows the clock; 0: never (simulated time runs ahead)
-    )
+    last_commit_budget_ms: OneMsOrMore = Ms(4_000)  # for the last commit of tasks taken away, or of a worker that stops
+    restore_timeout_ms: OneMsOrMore = Ms(120_000)  # without progress; an open transaction of a dead worker ends before
+    catch_up_after_ms: OneMsOrMore = Ms(15 * MINUTE_MS)  # behind by more: learn, decide nothing; live again at half
+    heartbeat_ms: ZeroMsOrMore = Ms(0)  # after so long a silence stream time follows the clock; 0: never
     cache_customers: OneOrMore = 100_000  # decoded, for each task
-    learn_budget_ms: OneOrMore = 200  # at a time, for reading knowledge and for folding examples
+    learn_budget_ms: OneMsOrMore = Ms(200)  # at a time, for reading knowledge and for folding examples
     republish_hours: Positive = 24.0  # how often the latest snapshots are published again: retention spares them
     trainer: bool = True  # take part in learning; a frozen worker never does
     check_group_offsets: bool = True  # only a broker that forgets transactional offsets (for trying out) needs False

@@ -27,6 +27,7 @@ def compare_commits(journal: JournalRecord, closed: ClosedCommit) -> None:
         ("next_offsets", "it ended at other offsets"),
         ("runs", "its inputs were taken in another order"),
         ("inputs_digest", "its inputs are not those that were processed"),
+        ("rejected", "it rejected other records"),
         ("stream_time", "its stream time differs"),
         ("outputs_digest", "its decisions differ"),
         ("examples_digest", "its training examples or sessions differ"),

@@ -11,12 +11,13 @@ from typing import Protocol, TypeAlias, cast
 import msgspec
 
 from consumer.core.intake import Rejection, read
-from consumer.core.merge import INPUT_TOPICS, MergeRecord
+from consumer.core.merge import MergeRecord
 from consumer.replay.recording import Damaged
 from schemas.codec import Decoder
 from schemas.errors import InvalidRecord
 from schemas.events import Product
 from schemas.partitioning import partition_of
+from schemas.topics import EVENT_TOPICS, INPUT_TOPICS
 
 PRODUCTS = "products"
 MAX_WAITING_RECORDS = 2_000_000  # of other topics, while one is looked for: more than that, and it will not come
@@ -55,7 +56,7 @@ AnyRow: TypeAlias = UsableRow | UnusableRow
 
 def is_input(record: UsableRow) -> bool:
     """Return whether the record is of a topic that is read: a recording may hold others, decisions for example."""
-    return record.topic == PRODUCTS or record.topic in INPUT_TOPICS
+    return record.topic in INPUT_TOPICS
 
 
 def usable(row: AnyRow) -> UsableRow | None:
@@ -67,7 +68,7 @@ def recorded_partitions(row: AnyRow) -> int:
     """Return how many partitions there must have been where this row was recorded; 0 where it says nothing of them."""
     record = usable(row)
     partition: int | None = getattr(row, "partition", None)
-    return 0 if record is None or partition is None or record.topic not in INPUT_TOPICS else partition + 1
+    return 0 if record is None or partition is None or record.topic not in EVENT_TOPICS else partition + 1
 
 
 class ProductRecord(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from consumer.core.decision.budget import equal_share
 from consumer.core.intake import NO_EVENT, Rejection
 from consumer.core.journal import ClosedCommit, OpenCommit
 from consumer.core.knowledge.snapshot import snapshot_key
-from consumer.core.merge import INPUT_TOPICS, MergeRecord
+from consumer.core.merge import MergeRecord
 from consumer.core.shared import Core
 from consumer.core.step import Outputs
 from consumer.core.task import Task
@@ -35,12 +35,12 @@ from consumer.replay.files import (
 )
 from consumer.replay.inlet import PRODUCTS, AnyRow, Inlet, ProductRecord, UnusableRow, UsableRow, is_input, usable
 from consumer.replay.options import ReplayOptions
-from consumer.replay.summary import Summary
-from consumer.replay.tally import Tally
+from consumer.replay.summary import Counts, Summary
 from consumer.replay.training import Trainers
 from schemas.codec import Decoder, JsonEncoder
 from schemas.container import Recorded
 from schemas.records import Session, TrainingExample
+from schemas.topics import EVENT_TOPICS
 
 OTHER_TOPIC = "other_topic"
 
@@ -83,16 +83,16 @@ def replay(
         try:
             for row in stream.rows:
                 run.take(row)
-                if run.tally.n_rows % options.commit_records == 0:
+                if run.counts.n_rows % options.commit_records == 0:
                     run.commit()
-                    progress(run.tally.n_rows)
+                    progress(run.counts.n_rows)
         except stream.unreadable as error:
-            if run.tally.n_rows == 0:
+            if run.counts.n_rows == 0:
                 raise
             unreadable_after = str(error)
         run.commit()
-        progress(run.tally.n_rows)
-        summary = run.tally.summary(
+        progress(run.counts.n_rows)
+        summary = run.counts.summary(
             core,
             options,
             stream.source,
@@ -135,7 +135,7 @@ class _Replay:
         self._products: list[ProductRecord] = []
         self._next_snapshot = 0
         self.trainers = Trainers(core.settings, core.catalogue)
-        self.tally = Tally()
+        self.counts = Counts()
 
     @property
     def customers(self) -> int:
@@ -149,7 +149,7 @@ class _Replay:
 
     def take(self, row: AnyRow) -> None:
         """Take one row: to its task, or to the dead letters."""
-        self.tally.n_rows += 1
+        self.counts.n_rows += 1
         record = usable(row)
         if record is None:
             unusable: UnusableRow = row  # type: ignore[assignment]  # it is what `usable` says it is not
@@ -179,7 +179,7 @@ class _Replay:
         self._output.flush()
 
     def _commit_task(self, task: Task) -> Outputs | None:
-        for topic in INPUT_TOPICS:
+        for topic in EVENT_TOPICS:
             task.end_reached(topic)  # rows come in order, so no topic has to hold the others back
         commit: OpenCommit | None = None
         while (record := task.next()) is not None:
@@ -200,9 +200,9 @@ class _Replay:
             line = self._lines[record.topic, partition, record.offset]
             self._reject(line, rejection, {"topic": record.topic, "partition": partition, "offset": record.offset})
         elif counters["duplicates"] > duplicates:
-            self.tally.n_duplicates += 1
+            self.counts.n_duplicates += 1
         elif not isinstance(record.event, Rejection):
-            self.tally.processed(record.event)
+            self.counts.processed(record.event)
 
     def _publish(self, closed: ClosedCommit) -> None:
         journal, encode = closed.journal, self._encoder.encode
@@ -211,7 +211,7 @@ class _Replay:
         self._output.append(
             JOURNAL, Recorded("journal", journal.task, journal.sequence, journal.stream_time, key, value)
         )
-        self.tally.committed(closed)
+        self.counts.committed(closed)
 
     def _learn(self, examples: list[TrainingExample]) -> None:
         for snapshot in self.trainers.fold(examples):
@@ -231,12 +231,12 @@ class _Replay:
         if isinstance(product.product, Rejection):
             self._reject(row.line, product.product, {"topic": PRODUCTS, "partition": 0, "offset": product.offset})
         else:
-            self.tally.n_products += 1
+            self.counts.n_products += 1
         self._products.append(product)
 
     def _reject(self, line: int, why: Rejection, origin: dict[str, object] | None) -> None:
         """Count a row that came to nothing and put it with the dead letters, with where it would have stood."""
-        self.tally.rejected(why.reason)
+        self.counts.rejected(why.reason)
         if why.reason == NO_EVENT:
             return  # as its mapping wants it
         letter = {"line": line, "reason": why.reason, "field": why.field, "message": why.message, "origin": origin}

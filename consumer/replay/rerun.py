@@ -11,6 +11,7 @@ from consumer.core.merge import MergeRecord
 from consumer.core.shared import Core
 from consumer.core.task import Task
 from consumer.replay.differences import Different, place
+from consumer.replay.judged import Judged
 from consumer.replay.recording import NotVerifiable, Recording
 from schemas.records import JournalRecord
 
@@ -23,6 +24,7 @@ class Rerun:
         self.published = recording.decisions(number)
         self._recording = recording
         self._inputs: dict[str, Iterator[MergeRecord]] = {}
+        self.judged: Judged  # of the commit that was run last
 
     def close(self, journal: JournalRecord) -> ClosedCommit:
         """Run one commit again; nothing is committed yet."""
@@ -31,6 +33,7 @@ class Rerun:
         if task.core.grants != journal.grants:
             task.core = replace(task.core, grants=journal.grants)
         commit = task.open(journal.mode)
+        self.judged = Judged(journal)
         for run in journal.runs:
             if run.advance_to is not None:
                 commit.advance_to(run.advance_to)
@@ -45,7 +48,7 @@ class Rerun:
             record = next(self._inputs[topic], None)
             if record is None:
                 raise Different(f"the inputs of {topic} end before those that were processed", journal)
-            commit.process(record)
+            commit.process(self.judged.as_in_the_run(record))
 
     def _learn_up_to(self, journal: JournalRecord) -> None:
         """Bring knowledge to where it was in this commit: exactly there, also where that is back."""

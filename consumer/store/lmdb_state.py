@@ -1,15 +1,9 @@
 """Committed customer state on disk, in LMDB.
 
 Kafka is the truth and this store a copy of it that saves reading the changelog again, so it is written without
-waiting for the disk (``sync=False``). What that can cost:
-
-- The process dies (SIGKILL, out of memory): nothing. Finished transactions are in the kernel's page cache, an
-  unfinished one never became visible.
-- The machine dies: pages may have reached the disk in any order, and LMDB can't tell. So a small marker file beside
-  the data says whether the store was closed cleanly (after a real sync) and in which boot of the machine it was last
-  open. Neither closed nor the same boot: the store is discarded, and the changelog is read from the start.
-
-The marker is read before LMDB is opened, for a torn LMDB file must not be mapped at all.
+waiting for the disk (``sync=False``). When the machine dies, the store is discarded and the changelog is read from the
+start: see `marker`, which is read before LMDB is opened, for a torn LMDB file must not be mapped at all. When the
+process dies (SIGKILL, out of memory), nothing is lost: an unfinished transaction never became visible.
 
 LMDB writes through its memory map (``writemap=True``): measured, a commit takes a third of the time it takes with
 written pages. A write to a mapped page for which the disk has no room would end the process with SIGBUS and no word,
@@ -17,8 +11,6 @@ so the file is allocated in full before the map covers it; a full disk is an OSE
 """
 
 import errno
-import fcntl
-import json
 import os
 import shutil
 import time
@@ -32,6 +24,9 @@ from typing import TypeVar
 import lmdb
 
 from consumer.core.customer.customer import scheduled_ms_of
+from consumer.store.folder_lock import FolderLock
+from consumer.store.marker import Marker
+from schemas.units import DAY_MS, Ms
 
 FORMAT = 1
 
@@ -41,22 +36,16 @@ _TIME = Struct(">Q")
 _PREFIX = _LONGEST_KEY - _TIME.size - _DIGEST  # longer ids are kept as this many bytes and a digest
 _BULK_RECORDS = 50_000  # records of one transaction while restoring
 _BULK_BYTES = 64 << 20
+_FIRST_MAP_BYTES = 64 << 20
 _GROW_AT_MOST_BYTES = 1 << 30  # at a time; smaller files double
 _DUE_ROWS = 1_000  # timers read at a time
 _TASK_RECORD = b"task_record"
 _CHANGELOG_OFFSET = b"changelog_offset"
 _WRITTEN_MS = b"written_ms"
 _RESTORING = b"restoring"
-_DAY_MS = 86_400_000
-_MARKER = "marker.json"
 _DATA = "data"
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 Result = TypeVar("Result")
-
-
-class StoreInUse(Exception):
-    """Another process, or another object of this one, has the store open."""
 
 
 class LmdbState:
@@ -65,7 +54,7 @@ class LmdbState:
     `path` is a folder that belongs to this store alone. `identity` names what the store is a copy of (group, topic id,
     partition): content under another identity, of another format, last written more than `max_age_ms` ago (the
     changelog's tombstone retention), or not to be trusted after a crash of the machine is thrown away at opening, and
-    `discarded` says why. The file has `map_size_bytes` at first and grows when it is full.
+    `discarded` says why. The file grows when it is full.
     Not thread-safe: one task owns one store. Raises StoreInUse where the store is open already, OSError (at opening and
     in every call that writes) where the disk is full.
     """
@@ -73,26 +62,26 @@ class LmdbState:
     def __init__(
         self,
         path: Path | str,
-        map_size_bytes: int = 64 << 20,
         identity: str = "",
         *,
-        max_age_ms: int | None = None,
-        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        max_age_ms: Ms | None = None,
+        clock_ms: Callable[[], Ms] = lambda: Ms(time.time_ns() // 1_000_000),
     ) -> None:
         self._path = Path(path)
-        self._identity = identity
         self._clock_ms = clock_ms
-        self._path.mkdir(parents=True, exist_ok=True)
-        self._lock_fd = _lock(self._path / "lock")
+        self._lock = FolderLock(self._path)
+        self._marker = Marker(self._path, identity, FORMAT)
+        self._closed = False
         try:
-            self.discarded: str | None = self._why_not_trusted()
-            self._open(map_size_bytes)
+            found = (self._path / _DATA).exists()
+            self.discarded: str | None = self._marker.why_not_trusted() if found else None
+            self._open()
             if (unusable := self._why_not_usable(max_age_ms)) is not None:
                 self.discarded = unusable
                 self._shut()
-                self._open(map_size_bytes)
+                self._open()
         except BaseException:
-            os.close(self._lock_fd)
+            self._lock.close()
             raise
 
     def get(self, customer_id: str) -> bytes | None:
@@ -154,28 +143,28 @@ class LmdbState:
 
     def close(self) -> None:
         """Write everything to disk and say so in the marker. Closing twice does nothing."""
-        if self._lock_fd < 0:
+        if self._closed:
             return
+        self._closed = True
         try:
             self._read.abort()
             self._env.sync(True)
             self._env.close()
-            self._mark(closed=True)
+            self._marker.write(closed=True)
         finally:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+            self._lock.close()
 
     # Opening and trusting
 
-    def _open(self, map_size_bytes: int) -> None:
+    def _open(self) -> None:
         """Open the environment and its databases, emptied first where it is discarded."""
         data = self._path / _DATA
         if self.discarded is not None:
             shutil.rmtree(data, ignore_errors=True)
-        self._mark(closed=False)
+        self._marker.write(closed=False)
         data.mkdir(exist_ok=True)
         self._file = data / "data.mdb"
-        size = max(map_size_bytes, self._file.stat().st_size if self._file.exists() else 0)
+        size = max(_FIRST_MAP_BYTES, self._file.stat().st_size if self._file.exists() else 0)
         self._env = lmdb.open(
             str(data), map_size=size, max_dbs=4, writemap=True, sync=False, metasync=False, readahead=False
         )
@@ -191,25 +180,7 @@ class LmdbState:
         self._read.abort()
         self._env.close()
 
-    def _why_not_trusted(self) -> str | None:
-        """Return why what is on disk can't be used, or None where it can (or nothing is there)."""
-        if not (self._path / _DATA).exists():
-            return None
-        try:
-            marker = json.loads((self._path / _MARKER).read_bytes())
-            found, identity = marker["format"], marker["identity"]
-            closed, boot = marker["closed"], marker["boot"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return "its marker file is missing or can't be read"
-        if found != FORMAT:
-            return f"it has format {found}; this build writes format {FORMAT}"
-        if identity != self._identity:
-            return f"it belongs to {identity!r}, not to {self._identity!r}"
-        if not closed and (boot == "" or boot != _boot_id()):
-            return "the machine went down while it was open"
-        return None
-
-    def _why_not_usable(self, max_age_ms: int | None) -> str | None:
+    def _why_not_usable(self, max_age_ms: Ms | None) -> str | None:
         """Return why the content can't be used although it is whole, or None."""
         if self._meta(_RESTORING) is not None:
             return "the process ended in the middle of a restore"
@@ -219,22 +190,7 @@ class LmdbState:
         age_ms = self._clock_ms() - written_ms
         if age_ms <= max_age_ms:
             return None
-        return f"it was last written {age_ms / _DAY_MS:.1f} days ago; {max_age_ms / _DAY_MS:.1f} are allowed"
-
-    def _mark(self, closed: bool) -> None:
-        """Write the marker so that it is on disk, whole, before this returns."""
-        marker = {"format": FORMAT, "identity": self._identity, "closed": closed, "boot": _boot_id()}
-        fresh = self._path / (_MARKER + ".new")
-        with fresh.open("w", encoding="utf-8") as file:
-            json.dump(marker, file)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._path / _MARKER)
-        folder = os.open(self._path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        return f"it was last written {age_ms / DAY_MS:.1f} days ago; {max_age_ms / DAY_MS:.1f} are allowed"
 
     def _allocate(self, size: int) -> None:
         """Have the disk hold `size` bytes of the file; raise OSError where it is full."""
@@ -393,37 +349,3 @@ def _chunks(records: Iterable[tuple[str, bytes | None]]) -> Iterator[tuple[int, 
         count += 1
         size += len(record) if record is not None else 0
     yield count, chunk, True
-
-
-class FolderLock:
-    """Holds a folder of stores for one worker, until it is closed or the process ends. Raises StoreInUse."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = os.fdopen(_lock(folder / "lock"))
-
-    def close(self) -> None:
-        """Let the folder go; harmless when done before."""
-        self._file.close()
-
-
-def _lock(path: Path) -> int:
-    """Return a file descriptor that holds the lock at `path` until it is closed (or the process ends)."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(fd)
-        raise StoreInUse(
-            f"the store in {path.parent} is open already: is another worker running on it? Each needs a "
-            "worker.state_dir of its own; by default it has one for each kafka.instance_id"
-        ) from error
-    return fd
-
-
-def _boot_id() -> str:
-    """Return what names this boot of the machine; empty where that can't be known (then nothing unclean is trusted)."""
-    try:
-        return _BOOT_ID.read_text().strip()
-    except OSError:
-        return ""

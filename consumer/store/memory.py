@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from consumer.core.customer.customer import scheduled_ms_of
+from schemas.units import HOUR_MS
 
-_BUCKET_MS = 3_600_000  # timers are kept in buckets of an hour, so that a range is found without sorting all of them
+_BUCKET_MS = HOUR_MS  # timers are kept in buckets, so that a range is found without sorting all of them
 
 
 class MemoryState:

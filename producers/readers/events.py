@@ -6,7 +6,15 @@ from producers.rows import CLICKSTREAM, PURCHASES, Row
 
 
 def click_row(
-    line: int, prefix: str, kind: str, customer: str, item: str, category: str | None, session: str | None, at_ms: int
+    line: int,
+    prefix: str,
+    at_ms: int,
+    kind: str,
+    *,
+    customer: str,
+    item: str,
+    category: str | None,
+    session: str | None = None,
 ) -> Row:
     """Return a click event about one item. Its id is made of the format's prefix and the line."""
     event: dict[str, object] = {
@@ -24,7 +32,14 @@ def click_row(
 
 
 def order_row(
-    line: int, prefix: str, order: str | None, customer: str, item: str, category: str | None, at_ms: int
+    line: int,
+    prefix: str,
+    at_ms: int,
+    *,
+    customer: str,
+    item: str,
+    category: str | None,
+    order: str | None = None,
 ) -> Row:
     """Return an order of one item, quantity 1. Without an order id of its own it gets one made of the line."""
     bought: dict[str, object] = {"item_id": item, "quantity": 1}

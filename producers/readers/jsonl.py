@@ -18,7 +18,6 @@ from producers.readers.times import other_unit
 from producers.rows import (
     BAD_NUMBER,
     CLICKSTREAM,
-    INPUT_TOPICS,
     MALFORMED_ROW,
     MISSING_FIELD,
     OUT_OF_RANGE,
@@ -30,6 +29,7 @@ from producers.rows import (
     Row,
 )
 from schemas.events import ClickKind, PrivacyKind, PurchaseKind
+from schemas.topics import INPUT_TOPICS
 
 _TOO_LARGE_MS = 1 << 63  # times of records are signed 64-bit numbers
 _TOPIC_OF_KIND = {
@@ -59,11 +59,11 @@ def _row(line: Line, latest_ms: int) -> Row | BadRow:
         return BadRow(line.number, MALFORMED_ROW, f"no JSON: {error}")
     if not isinstance(event, dict):
         return BadRow(line.number, MALFORMED_ROW, "the line is JSON, but no object")
-    return row_of(line.number, event, f"jsonl-{line.number}", latest_ms, line.data)
+    return row_of(line.number, event, f"jsonl-{line.number}", latest_ms=latest_ms, data=line.data)
 
 
 def row_of(
-    number: int, event: dict[str, object], new_id: str, latest_ms: int = 0, data: bytes | None = None
+    number: int, event: dict[str, object], new_id: str, *, latest_ms: int = 0, data: bytes | None = None
 ) -> Row | BadRow:
     """Return the row of one event: on the topic of its kind, with `new_id` where it has no id of its own.
 

@@ -45,14 +45,15 @@ def _original(line: int, fields: list[str]) -> Row | BadRow:
     if len(fields) != len(ORIGINAL):
         return _wrong_columns(line, fields, ORIGINAL)
     time_ms, visitor, kind, item, transaction = fields
-    return _row(line, "retailrocket", 1, (time_ms, visitor, kind, item), transaction or None, None, None)
+    return _row(line, "retailrocket", 1, (time_ms, visitor, kind, item), transaction=transaction or None)
 
 
 def _with_sessions(line: int, fields: list[str]) -> Row | BadRow:
     if len(fields) != len(SESSIONS):
         return _wrong_columns(line, fields, SESSIONS)
     time_s, user, session, kind, item, category = fields
-    return _row(line, "retailrocket-s", 1000, (time_s, user, kind, item), None, category or None, session or None)
+    known = (time_s, user, kind, item)
+    return _row(line, "retailrocket-s", 1000, known, category=category or None, session=session or None)
 
 
 def _wrong_columns(line: int, fields: list[str], expected: list[str]) -> BadRow:
@@ -64,9 +65,10 @@ def _row(
     prefix: str,
     unit_ms: int,
     fields: tuple[str, str, str, str],
-    transaction: str | None,
-    category: str | None,
-    session: str | None,
+    *,
+    transaction: str | None = None,
+    category: str | None = None,
+    session: str | None = None,
 ) -> Row | BadRow:
     time, customer, event, item = fields
     kind = _KINDS.get(event)
@@ -81,8 +83,8 @@ def _row(
     if not 0 <= at_ms <= _MAX_MS:
         return BadRow(line, BAD_NUMBER, f"time {time[:40]} is out of range")
     if kind == "order":
-        return order_row(line, prefix, transaction, customer, item, category, at_ms)
-    return click_row(line, prefix, kind, customer, item, category, session, at_ms)
+        return order_row(line, prefix, at_ms, customer=customer, item=item, category=category, order=transaction)
+    return click_row(line, prefix, at_ms, kind, customer=customer, item=item, category=category, session=session)
 
 
 def detect(head: bytes) -> bool:

@@ -82,7 +82,7 @@ def read_table(
     """
     wanted = (*ids, TIME, *numbers)
     try:
-        reading = _Reading(_opened(path), wanted, len(ids), names or {}, where or {}, times or TimeFormat())
+        reading = _Reading(_opened(path), wanted, len(ids), names or {}, where=where or {}, times=times or TimeFormat())
         return reading.read(progress)
     except NoHeader as error:
         needed = _listed((names or {}).get(column, column) for column in wanted)
@@ -122,6 +122,7 @@ class _Reading:
         wanted: tuple[str, ...],
         n_ids: int,
         names: Mapping[str, str],
+        *,
         where: Mapping[str, Sequence[str]],
         times: TimeFormat,
     ) -> None:

@@ -39,8 +39,8 @@ def _row(line: int, fields: list[str]) -> Row | BadRow:
     if not WINDOW_START_S <= at_s < WINDOW_END_S:
         return BadRow(line, OUT_OF_WINDOW, f"{at_s} is outside of the published nine days")
     if kind == "order":
-        return order_row(line, "taobao", None, user, item, category or None, at_s * 1000)
-    return click_row(line, "taobao", kind, user, item, category or None, None, at_s * 1000)
+        return order_row(line, "taobao", at_s * 1000, customer=user, item=item, category=category or None)
+    return click_row(line, "taobao", at_s * 1000, kind, customer=user, item=item, category=category or None)
 
 
 def detect(head: bytes) -> bool:

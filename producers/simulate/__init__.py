@@ -4,8 +4,8 @@ from producers.simulate.catalogue import Item, Shop
 from producers.simulate.customers import Temperament, Truth
 from producers.simulate.noise import MALFORMED_KINDS
 from producers.simulate.population import Population
+from producers.simulate.population_settings import PopulationSettings
 from producers.simulate.response import purchase_probability
-from producers.simulate.settings import PopulationSettings
 
 __all__ = [
     "MALFORMED_KINDS",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from producers.simulate.chance import Chance
-from producers.simulate.settings import PopulationSettings
+from producers.simulate.population_settings import PopulationSettings
 
 SUCCESSORS = 6  # items that an item leads to
 BRANDS_PER_CATEGORY = 5

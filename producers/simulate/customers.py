@@ -6,7 +6,8 @@ from typing import Literal
 
 from producers.simulate.catalogue import BRANDS_PER_CATEGORY, Shop
 from producers.simulate.chance import Chance
-from producers.simulate.settings import DAY_MS, PopulationSettings
+from producers.simulate.population_settings import PopulationSettings
+from schemas.units import DAY_MS, HOUR_MS
 
 Temperament = Literal["eager", "ordinary", "indifferent", "irritable"]
 LeftBecause = Literal["time", "trouble", "annoyed", "erasure"]
@@ -88,7 +89,7 @@ class SimulatedCustomer:
         "visit_gap_days",
     )
 
-    def __init__(self, index: int, chance: Chance, shop: Shop, settings: PopulationSettings, start_ms: int) -> None:
+    def __init__(self, index: int, chance: Chance, shop: Shop, settings: PopulationSettings, *, start_ms: int) -> None:
         """Draw the customer's traits from `chance`, which is set for this customer."""
         self.index = index
         self.customer_id = f"c{index:07d}"
@@ -114,7 +115,7 @@ class SimulatedCustomer:
         self.hour = chance.gauss(17, 3)
         self.opens = tuple(round(chance.betavariate(2, 2), 3) for _ in CHANNELS)
         self.time_zone, offset_hours, country, region = _PLACES[chance.randrange(len(_PLACES))]
-        self.offset_ms = offset_hours * 3_600_000
+        self.offset_ms = offset_hours * HOUR_MS
         self.contexts = tuple(
             {
                 "device": _DEVICES[chance.randrange(len(_DEVICES))],

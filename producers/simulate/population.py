@@ -13,6 +13,7 @@ from producers.simulate.catalogue import Shop
 from producers.simulate.chance import Chance
 from producers.simulate.customers import VISIT_SHAPE, SimulatedCustomer, Truth
 from producers.simulate.noise import MALFORMED_KINDS, broken
+from producers.simulate.population_settings import PopulationSettings
 from producers.simulate.response import (
     ANNOYED_LEAVE_SHARE,
     DISMISSAL_SHARE,
@@ -21,9 +22,9 @@ from producers.simulate.response import (
     purchase_probability,
     seen_probability,
 )
-from producers.simulate.settings import DAY_MS, HOUR_MS, MINUTE_MS, PopulationSettings
-from producers.simulate.visits import Errand, Event, Visit
+from producers.simulate.visits import Errand, Event, Happening, Visit
 from schemas.records import NextBestAction
+from schemas.units import DAY_MS, HOUR_MS, MINUTE_MS
 
 DEFAULT_START_MS: Final = 1_735_689_600_000  # 2025-01-01
 REMEMBERED_DECISIONS: Final = 100_000  # reacting is idempotent by decision id, as far back as this
@@ -74,7 +75,7 @@ class Population:
 
     def _new_customer(self, index: int) -> SimulatedCustomer:
         chance = self._chance.for_customer(index, _TRAITS, 0)
-        customer = SimulatedCustomer(index, chance, self.shop, self.settings, self.start_ms)
+        customer = SimulatedCustomer(index, chance, self.shop, self.settings, start_ms=self.start_ms)
         first_visit_ms = customer.joined_ms + int(chance.random() * customer.visit_gap_days * DAY_MS)
         self._plan(first_visit_ms, index, "consent")
         self._plan(first_visit_ms, index, None)
@@ -180,7 +181,7 @@ class Population:
             self._see(at_ms, customer, what)
         elif isinstance(what, _Refund):
             self._chance.for_customer(customer.index, _REFUND, customer.events)
-            self._emit(PURCHASES, at_ms, "refund", customer, what.order)
+            self._emit(customer, Happening(PURCHASES, at_ms, "refund", what.order))
         else:
             self._speak_of_privacy(at_ms, customer, what)
 
@@ -192,9 +193,9 @@ class Population:
         chance = self._chance.for_customer(customer.index, purpose, at_ms)
         if errand is None:
             self._plan(self._next_visit_ms(customer, at_ms), customer.index, None)
-        visit = Visit(customer, self.shop, self.settings, chance, at_ms, errand)
+        visit = Visit(customer, self.shop, self.settings, chance, start_ms=at_ms, errand=errand)
         for happening in visit.happenings():
-            self._emit(happening.topic, happening.occurred_at, happening.kind, customer, happening.fields)
+            self._emit(customer, happening)
         for _ in range(visit.troubles):
             share = self.settings.trouble_leave_share * (2 if customer.temperament == "irritable" else 1)
             if chance.random() < share:
@@ -259,26 +260,29 @@ class Population:
     def _tell(self, at_ms: int, kind: str, customer: SimulatedCustomer, decision: NextBestAction) -> None:
         self.counts[kind] += 1
         context = customer.contexts[0] | {"channel": decision.channel}
-        self._emit(CLICKSTREAM, at_ms, kind, customer, {"decision_id": decision.decision_id, "context": context})
+        self._emit(
+            customer, Happening(CLICKSTREAM, at_ms, kind, {"decision_id": decision.decision_id, "context": context})
+        )
 
     def _speak_of_privacy(self, at_ms: int, customer: SimulatedCustomer, what: str) -> None:
         self._chance.for_customer(customer.index, _PRIVACY_CHANGE, at_ms)
         if what == "consent":
             granted = customer.consent == "all"
-            self._emit(PRIVACY, at_ms, "consent", customer, {"granted": granted})
+            self._emit(customer, Happening(PRIVACY, at_ms, "consent", {"granted": granted}))
             if customer.consent == "email":
-                self._emit(PRIVACY, at_ms + 1, "consent", customer, {"channel": "email", "granted": True})
+                self._emit(customer, Happening(PRIVACY, at_ms + 1, "consent", {"channel": "email", "granted": True}))
         elif what == "consent_change":
-            self._emit(PRIVACY, at_ms, "consent", customer, {"granted": customer.consent != "all"})
+            self._emit(customer, Happening(PRIVACY, at_ms, "consent", {"granted": customer.consent != "all"}))
         else:
-            self._emit(PRIVACY, at_ms, what, customer, {})
+            self._emit(customer, Happening(PRIVACY, at_ms, what, {}))
             if what == "erasure":
                 customer.leave(at_ms, "erasure")
 
     # How it arrives
 
-    def _emit(self, topic: str, at_ms: int, kind: str, customer: SimulatedCustomer, fields: Event) -> None:
+    def _emit(self, customer: SimulatedCustomer, happening: Happening) -> None:
         """Send one event on its way, now and then late, twice, or followed by a broken record."""
+        topic, at_ms, kind, fields = happening
         customer.events += 1
         event: Event = {
             "event_id": f"{customer.customer_id}-{customer.events}",

@@ -7,7 +7,8 @@ from producers.rows import CLICKSTREAM, PURCHASES
 from producers.simulate.catalogue import Shop
 from producers.simulate.chance import Chance
 from producers.simulate.customers import PURCHASE_SHAPE, SimulatedCustomer
-from producers.simulate.settings import DAY_MS, PopulationSettings
+from producers.simulate.population_settings import PopulationSettings
+from schemas.units import DAY_MS
 
 # How the next item is found: it follows from the current one, is one of the customer's own, or is found by taste.
 FOLLOW_SHARE = 0.6
@@ -49,6 +50,7 @@ class Visit:
         shop: Shop,
         settings: PopulationSettings,
         chance: Chance,
+        *,
         start_ms: int,
         errand: Errand | None,
     ) -> None:

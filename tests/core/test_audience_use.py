@@ -7,7 +7,7 @@ import pytest
 from consumer.core.catalogue import Catalogue, CatalogueError
 from consumer.core.decision.budget import Budget
 from consumer.core.decision.decide import Moment, decide_for
-from consumer.core.decision.gates import ContactHistory, allowed_arms
+from consumer.core.decision.gates import pass_gates
 from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.learner import new_learner, restore_learner
 from consumer.core.preference.audience import HEAD
@@ -26,9 +26,7 @@ WITHIN_10 = replace(STREAM, audience=AudienceSettings(within_days=10, sample_sha
 
 
 def gates_of(catalogue: Catalogue, request: DecisionRequest) -> dict[str, str]:
-    history = ContactHistory(request.customer.contacts, request.now_ms, catalogue)
-    _, gated = allowed_arms(request, catalogue, history, default_consent=True, limit=10)
-    return dict(gated)
+    return dict(pass_gates(request, catalogue, SETTINGS).gated)
 
 
 def examples_of_a_shop(n_days: int = 60) -> list[TrainingExample]:

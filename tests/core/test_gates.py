@@ -15,14 +15,14 @@ from consumer.core.decision.gates import (
     Allowed,
     ContactHistory,
     Gated,
-    allowed_arms,
     delivery_span,
     has_consent,
+    pass_gates,
     remember_contact,
 )
 from consumer.core.local_time import wall_clock
 from consumer.core.reward.request import DecisionRequest
-from consumer.core.settings import DAY_MS, HOUR_MS
+from consumer.core.settings import DAY_MS, HOUR_MS, CoreSettings, PolicySettings, PrivacySettings
 from tests.core.decisions import NOON_MS, a_customer, a_request, changed, small_mapping
 
 ALL = ["offer|email", "offer|push", "call|phone"]
@@ -32,9 +32,11 @@ def gates(
     request: DecisionRequest, catalogue: Catalogue | None = None, *, consent: bool = True, limit: int = 32
 ) -> tuple[list[Allowed], list[Gated]]:
     """Return what the gates let through for `request`, and what they don't."""
-    catalogue = catalogue or changed()
-    history = ContactHistory(request.customer.contacts, request.now_ms, catalogue)
-    return allowed_arms(request, catalogue, history, default_consent=consent, limit=limit)
+    settings = CoreSettings(
+        policy=PolicySettings(eligible_limit=limit), privacy=PrivacySettings(default_consent=consent)
+    )
+    _, allowed, gated = pass_gates(request, catalogue or changed(), settings)
+    return allowed, gated
 
 
 def passed(request: DecisionRequest, catalogue: Catalogue | None = None, **told: Any) -> list[str]:

@@ -18,6 +18,7 @@ from consumer.core.journal import (
 )
 from consumer.core.merge import MergeRecord
 from schemas.events import ClickEvent
+from schemas.records import MAX_REJECTED, Rejected
 from tests.core.streams import T0, new_task
 
 
@@ -70,6 +71,31 @@ def test_a_rejected_record_moves_the_offset_and_is_handed_back() -> None:
     assert closed.changes == {}
 
 
+def test_rejected_records_are_named_by_stretch_and_reason() -> None:
+    """Those of one topic and one reason that follow each other are one entry."""
+    late, bad = Rejection("late", None, "too late"), Rejection("malformed_json", None, "not JSON")
+    commit = OpenCommit(new_task(), TaskRecord())
+    for offset, rejection in ((4, bad), (5, bad), (7, bad), (8, late)):
+        commit.process(replace(record(offset), event=rejection))
+    commit.process(record(9))
+    commit.process(replace(record(10), event=late))
+    journal = commit.close().journal
+    assert [(each.reason, each.offset, each.count) for each in journal.rejected] == [
+        ("malformed_json", 4, 2), ("malformed_json", 7, 1), ("late", 8, 1), ("late", 10, 1),
+    ]  # fmt: skip
+    assert journal.rejected_left_out == 0
+
+
+def test_a_journal_record_does_not_grow_with_what_is_rejected() -> None:
+    """Beyond the limit, records are counted."""
+    bad = Rejection("malformed_json", None, "not JSON")
+    commit = OpenCommit(new_task(), TaskRecord())
+    for number in range(MAX_REJECTED + 3):
+        commit.process(replace(record(2 * number), event=bad))
+    journal = commit.close().journal
+    assert (len(journal.rejected), journal.rejected_left_out) == (MAX_REJECTED, 3)
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -95,7 +121,7 @@ def test_the_checksum_covers_every_field_and_ties_records_together() -> None:
     others: dict[type, Callable[[Any], object]] = {
         int: lambda n: n + 1,
         str: lambda s: s + "x",
-        tuple: lambda _: (),
+        tuple: lambda each: each[1:] or (Rejected("clickstream", "invalid", 0, 1),),
         dict: lambda _: {"x": 1},
     }
     for name in journal.__struct_fields__:

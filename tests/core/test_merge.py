@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.core.intake import Rejection
-from consumer.core.merge import INPUT_TOPICS, EventTimeMerge, MergeRecord
+from consumer.core.merge import EventTimeMerge, MergeRecord
 from schemas.events import ClickEvent
+from schemas.topics import EVENT_TOPICS
 
 
 def record(topic: str, offset: int, occurred_at: int | None) -> MergeRecord:
@@ -37,7 +38,7 @@ def test_an_empty_topic_holds_the_merge_back_until_it_is_caught_up() -> None:
 def test_at_the_same_moment_consent_comes_before_behaviour() -> None:
     """Ties are broken by topic: privacy, purchases, clickstream."""
     merge = EventTimeMerge()
-    for topic in reversed(INPUT_TOPICS):
+    for topic in reversed(EVENT_TOPICS):
         merge.push(record(topic, 0, 5))
         merge.end_reached(topic)
     assert drain(merge) == [("privacy", 0), ("purchases", 0), ("clickstream", 0)]
@@ -50,7 +51,7 @@ def test_a_rejected_record_keeps_its_place_and_moves_no_time() -> None:
     merge.push(record("clickstream", 1, None))
     merge.push(record("clickstream", 2, 9))
     merge.push(record("purchases", 0, 4))
-    for topic in INPUT_TOPICS:
+    for topic in EVENT_TOPICS:
         merge.end_reached(topic)
     assert drain(merge) == [("clickstream", 0), ("clickstream", 1), ("purchases", 0), ("clickstream", 2)]
 
@@ -65,26 +66,26 @@ def test_the_order_does_not_depend_on_how_batches_arrive(
     """Any interleaving of the fetches, with merges tried in between, gives the order of one big fetch."""
     records = [
         [record(topic, offset, at) for offset, at in enumerate(column)]
-        for topic, column in zip(INPUT_TOPICS, (privacy, purchases, clicks), strict=True)
+        for topic, column in zip(EVENT_TOPICS, (privacy, purchases, clicks), strict=True)
     ]
     whole = EventTimeMerge()
     for column in records:
         for item in column:
             whole.push(item)
-    for topic in INPUT_TOPICS:
+    for topic in EVENT_TOPICS:
         whole.end_reached(topic)
     expected = drain(whole)
 
     pieces, taken = EventTimeMerge(), []
-    waiting = {topic: list(column) for topic, column in zip(INPUT_TOPICS, records, strict=True)}
+    waiting = {topic: list(column) for topic, column in zip(EVENT_TOPICS, records, strict=True)}
     while any(waiting.values()):
         topic = chance.choice([name for name, column in waiting.items() if column])  # type: ignore[attr-defined]
         pieces.push(waiting[topic].pop(0))
-        for name in INPUT_TOPICS:
+        for name in EVENT_TOPICS:
             if not waiting[name]:
                 pieces.end_reached(name)
         taken += drain(pieces)
-    for name in INPUT_TOPICS:
+    for name in EVENT_TOPICS:
         pieces.end_reached(name)
     assert taken + drain(pieces) == expected
     assert [o for t, o in expected if t == "clickstream"] == list(range(len(clicks)))

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 from consumer.core.customer.working_set import WorkingSet
 from consumer.core.journal import ClosedCommit, TaskRecord, decode_task_record
-from consumer.core.merge import INPUT_TOPICS, MergeRecord
+from consumer.core.merge import MergeRecord
 from consumer.core.task import Task
 from consumer.store.memory import MemoryState
 from schemas.events import ClickEvent
+from schemas.topics import EVENT_TOPICS
 from tests.core.streams import T0, new_core
 
 
@@ -27,7 +28,7 @@ def run(task: Task, *offsets: int) -> None:
     """Take these clicks in and process what may be."""
     for offset in offsets:
         task.take(click(offset))
-    for topic in INPUT_TOPICS:
+    for topic in EVENT_TOPICS:
         task.end_reached(topic)
     while (record := task.next()) is not None:
         (task.commit or task.open("live")).process(record)
@@ -93,7 +94,7 @@ def test_it_begins_where_it_is_told_and_takes_nothing_twice() -> None:
 
 def test_offsets_of_all_topics_that_it_began_with_are_committed() -> None:
     """Also of those in which nothing came."""
-    task = Task(0, new_core(), WorkingSet(MemoryState()), start_offsets=dict.fromkeys(INPUT_TOPICS, 2))
+    task = Task(0, new_core(), WorkingSet(MemoryState()), start_offsets=dict.fromkeys(EVENT_TOPICS, 2))
     run(task, 3)
     assert task.offsets_to_commit(close(task)) == {"privacy": 2, "purchases": 2, "clickstream": 4}
 

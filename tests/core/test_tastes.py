@@ -18,12 +18,12 @@ from consumer.core.customer.tastes import (
     taste_words,
     tastes_of,
 )
-from consumer.core.decision.gates import ContactHistory, allowed_arms
+from consumer.core.decision.gates import pass_gates
 from consumer.core.settings import DAY_MS, HOUR_MS
 from schemas.codec import JsonEncoder
 from schemas.events import Context, OrderLine, Product, PurchaseEvent
 from schemas.records import Tastes
-from tests.core.decisions import NOON_MS, a_customer, a_request, changed
+from tests.core.decisions import SETTINGS, a_customer, a_request, changed
 from tests.core.streams import T0, Stream, new_task
 
 BANDS = PriceBands(10.0, 100.0)
@@ -103,9 +103,9 @@ def test_a_new_taste_overtakes_an_old_one() -> None:
     """Counts fade by halving, so a brand of long ago does not rule for ever."""
     customer = Customer("ann")
     for _ in range(1_000):
-        note_item(customer, "old", None, 1, 8)
+        note_item(customer, "old", None, 1, max_brands=8)
     for _ in range(70):
-        note_item(customer, "new", None, 1, 8)
+        note_item(customer, "new", None, 1, max_brands=8)
     tastes = tastes_of(customer, BANDS)
     assert tastes is not None
     assert tastes.brands == ("new", "old")
@@ -115,10 +115,10 @@ def test_the_price_band_is_a_third_of_the_shops_customers() -> None:
     """Bands are unknown until prices were sampled; a price at the bound belongs to the upper band."""
     customer = Customer("ann")
     assert price_band_of(customer, BANDS) is None
-    note_item(customer, None, 9.0, 1, 8)
+    note_item(customer, None, 9.0, 1, max_brands=8)
     assert (price_band_of(customer, UNKNOWN_BANDS), price_band_of(customer, BANDS)) == (None, "low")
     for _ in range(200):
-        note_item(customer, None, 5_000.0, 1, 8)
+        note_item(customer, None, 5_000.0, 1, max_brands=8)
     assert price_band_of(customer, BANDS) == "high"
 
 
@@ -166,8 +166,7 @@ def test_what_is_not_known_matches_no_taste() -> None:
 def reasons(who: dict[str, Any], request: Any) -> set[str]:
     """Return why the arms of the offer are ruled out at noon, UTC."""
     catalogue = changed("offer", eligibility=who)
-    history = ContactHistory((), NOON_MS, catalogue)
-    _, gated = allowed_arms(request, catalogue, history, default_consent=True, limit=32)
+    gated = pass_gates(request, catalogue, SETTINGS).gated
     return {why for arm, why in gated if arm.startswith("offer")}
 
 
@@ -181,7 +180,7 @@ def test_whatever_comes_tastes_stay_small(events: list[tuple[str, float, int, st
     """Hostile brands, devices and prices leave bounded counts that survive being stored."""
     customer = Customer("ann")
     for brand, price, weight, device, hour in events:
-        note_item(customer, brand, price, weight, 8)
+        note_item(customer, brand, price, weight, max_brands=8)
         note_visit(customer, hour, device, 4)
     assert len(customer.tastes.brands) <= 8
     assert len(customer.tastes.devices) <= 4

@@ -1,16 +1,14 @@
 """Joining the group, on a real broker."""
 
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from confluent_kafka import TopicPartition
 
+from clients.errors import PARTITION_EOF
 from consumer.kafka.assignment import Assignment
-from consumer.kafka.cluster import clients
-from consumer.kafka.cluster.log_reader import beginning_offsets
-from consumer.kafka.cluster.topics import INPUTS
+from schemas.topics import EVENT_TOPICS
 from tests.kafka.harness.cluster import Cluster
 from tests.kafka.harness.stream import InputRecord
 
@@ -23,9 +21,11 @@ def test_a_worker_joins_where_retention_has_taken_the_beginning(
     """Nothing is asked of offsets that are gone, however the pause and the first fetch follow each other."""
     cluster = Cluster(kafka_bootstrap, unique_prefix, tmp_path, partitions=4)
     cluster.create()
-    cluster.produce(InputRecord(topic, number % 4, b"k", b"v") for topic in sorted(INPUTS) for number in range(400))
-    admin = clients.admin(cluster.kafka())
-    gone = [TopicPartition(cluster.topics.name(topic), number, 50) for topic in INPUTS for number in range(4)]
+    cluster.produce(
+        InputRecord(topic, number % 4, b"k", b"v") for topic in sorted(EVENT_TOPICS) for number in range(400)
+    )
+    admin = cluster.reached().admin
+    gone = [TopicPartition(cluster.topics.name(topic), number, 50) for topic in EVENT_TOPICS for number in range(4)]
     for future in admin.delete_records(gone).values():
         future.result(10)
 
@@ -34,10 +34,9 @@ def test_a_worker_joins_where_retention_has_taken_the_beginning(
 
 
 def _join_and_read_from(cluster: Cluster, group_id: str, offset: int, wait_s: float) -> None:
-    kafka = replace(cluster.kafka(), group_id=cluster.prefix + group_id)
-    consumer = clients.member(kafka, "error", partition_eof=True)
-    admin = clients.admin(kafka)
-    assignment = Assignment(consumer, cluster.topics, lambda places: beginning_offsets(admin, places, 10.0))
+    reached = cluster.reached()
+    consumer = reached.member(f"-{group_id}")
+    assignment = Assignment(consumer, reached)
     assignment.subscribe(lambda: None, lambda: None)
     first: dict[tuple[str | None, int | None], int | None] = {}
     until_s = time.monotonic() + 20
@@ -47,10 +46,12 @@ def _join_and_read_from(cluster: Cluster, group_id: str, offset: int, wait_s: fl
             assert time.monotonic() < until_s
         time.sleep(wait_s)  # time for a fetch to go wrong
         for number in assignment.numbers:
-            assignment.start(number, dict.fromkeys(INPUTS, offset))
+            assignment.start(number, dict.fromkeys(EVENT_TOPICS, offset))
         while len(first) < 12:
             message = consumer.poll(0.1)
-            if message is not None and not clients._reported(message):
+            if message is not None and (error := message.error()) is not None:
+                assert error.code() == PARTITION_EOF
+            elif message is not None:
                 first.setdefault((message.topic(), message.partition()), message.offset())
             assert time.monotonic() < until_s
     finally:

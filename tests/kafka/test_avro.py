@@ -55,7 +55,7 @@ def test_a_worker_reads_and_writes_avro_and_verifies(kafka_bootstrap: str, uniqu
     assert values
     assert all(value.startswith(AVRO_MAGIC) for value in values)
     assert not cluster.read("dead-letters")
-    with TopicRecording(cluster.kafka(), cluster.topics, decoder, cluster.core.time.max_ahead_ms) as recording:
+    with TopicRecording(cluster.reached(), decoder, cluster.core.time.max_ahead_ms) as recording:
         verdict = verify(recording, Core.new(cluster.core, catalogue(), load_zone, build=BUILD), MemoryState)
     assert verdict.kind == "same", verdict
     decision = decoder.decode("next-best-actions", values[0])

@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,19 @@ from confluent_kafka import TopicPartition
 
 from consumer.core.knowledge.challenger import new_challenger
 from consumer.core.settings import BUILT_IN, ChallengerSettings
-from consumer.kafka.cluster import clients
+from consumer.kafka.cluster.cluster import Cluster as Reached
+from consumer.kafka.cluster.cluster_settings import KafkaSettings, TopicSettings
 from consumer.kafka.cluster.mock_broker import MockBroker
-from consumer.kafka.cluster.settings import KafkaSettings
+from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.models import trainer as trainers
 from consumer.kafka.models.group import ElectedReader
 from consumer.kafka.models.index import ModelIndex
 from consumer.kafka.models.records import Score, decode_score
 from consumer.kafka.models.trainer import SCORE_EVERY_S, ChallengingModel, OwnModel, Trainer, Training
 from consumer.kafka.observer import Observer
-from consumer.kafka.transactions import CannotGoOn
 from schemas.codec import Decoder, JsonEncoder
 from schemas.records import FAMILIES, Family
+from schemas.units import Ms
 from tests.core.test_challenger import CATALOGUE, CORE, FASTER, TREE, example
 from tests.kafka.harness.cluster import Cluster, wait_until
 from tests.kafka.harness.training import (
@@ -44,7 +46,7 @@ class Told(Observer):
     def __init__(self) -> None:
         self.own: list[float] = []
 
-    def compared(self, model: str, head: str, label: float, own: float, in_force: float) -> None:  # noqa: ARG002
+    def compared(self, model: str, head: str, label: float, *, own: float, in_force: float) -> None:  # noqa: ARG002
         self.own.append(own)
 
 
@@ -205,9 +207,9 @@ def test_a_trainer_slower_than_retention_goes_on_with_what_is_left(
     """A challenger begins with the oldest example there is; that may expire under it, and the worker must not stop."""
     cluster = Cluster(kafka_bootstrap, unique_prefix, tmp_path)
     cluster.create()
-    kafka, topic = cluster.kafka(), cluster.topics.name("training-examples")
-    admin = clients.admin(kafka)
-    producer = clients.idempotent_producer(kafka)
+    reached, topic = cluster.reached(), cluster.topics.name("training-examples")
+    admin = reached.admin
+    producer = reached.idempotent_producer()
     for number in range(30):
         for partition in (0, 1):
             producer.produce(topic, _JSON.encode("training-examples", example(number)), b"", partition)
@@ -217,6 +219,7 @@ def test_a_trainer_slower_than_retention_goes_on_with_what_is_left(
         """Retention takes 20 examples right after a trainer has asked where the log begins, when it starts."""
 
         asked = 0
+        list_topics = admin.list_topics
 
         def list_offsets(self, *arguments: Any, **options: Any) -> Any:
             found = admin.list_offsets(*arguments, **options)
@@ -229,7 +232,7 @@ def test_a_trainer_slower_than_retention_goes_on_with_what_is_left(
             return found
 
     folded: defaultdict[Family, list[int]] = defaultdict(list)
-    member = clients.member(kafka, "error", group_id=kafka.group_id + "-challenger-slow")
+    member = reached.member("-challenger-slow")
     reader = ElectedReader(
         member, ExpiresMeanwhile(), topic, Decoder(), clock_s=lambda: 0.0, batch_records=10  # type: ignore[arg-type]
     )  # fmt: skip
@@ -258,41 +261,42 @@ def test_the_kinds_that_can_be_promoted_are_told_by_their_trainers() -> None:
 def test_of_several_workers_exactly_one_is_elected_for_a_challenger() -> None:
     """Also where there are more of them than families; when it leaves, another one goes on."""
     with MockBroker({"training-examples": len(FAMILIES)}) as broker:
-        kafka = KafkaSettings(broker.bootstrap, group_id="shop", session_timeout_ms=1_500)
-        producer = clients.idempotent_producer(kafka)
+        kafka = KafkaSettings(broker.bootstrap, group_id="shop", session_timeout_ms=Ms(1_500))
+        workers = [Reached(replace(kafka, instance_id=f"worker-{n}"), TopicSettings()) for n in range(4)]
+        producer = workers[0].idempotent_producer()
         for number in range(40):
             producer.produce("training-examples", _JSON.encode("training-examples", example(number)), b"", 0)
         assert producer.flush(30.0) == 0
-        admin, now_s = clients.admin(kafka), [0.0]
+        now_s = [0.0]
 
-        def worker(number: int, written: Written) -> Trainer:
-            member = clients.member(kafka, "error", group_id="shop-challenger-faster", instance_id=f"worker-{number}")
+        def trainer_at(worker: Reached, written: Written) -> Trainer:
+            member = worker.member("-challenger-faster")
             elected = ElectedReader(
-                member, admin, "training-examples", Decoder(), clock_s=lambda: 0.0, batch_records=10
+                member, worker.admin, "training-examples", Decoder(), clock_s=lambda: 0.0, batch_records=10
             )
             return Trainer(
                 reader_of(Member(0)), [(FASTER, elected)], training(), written,
                 clock_s=lambda: now_s[0], clock_ms=lambda: 0, republish_s=1e9,
             )  # fmt: skip
 
-        boards = [Written() for _ in range(4)]
-        workers = [(worker(number, written), written) for number, written in enumerate(boards)]
-        for trainer, _ in workers:
+        boards = [Written() for _ in workers]
+        candidates = [(trainer_at(*each), each[1]) for each in zip(workers, boards, strict=True)]
+        for trainer, _ in candidates:
             trainer.start()
 
         def told() -> list[tuple[Trainer, Written]]:
             """Let all of them learn, and return those that tell of all examples."""
             now_s[0] += SCORE_EVERY_S
-            for trainer, _ in workers:
+            for trainer, _ in candidates:
                 trainer.learn(1.0)
-            scores = [(each, each[1].score("churn.faster")) for each in workers]
+            scores = [(each, each[1].score("churn.faster")) for each in candidates]
             return [each for each, score in scores if score is not None and score.examples == 40]
 
         wait_until(lambda: bool(told()), "an elected trainer")
         (first,) = told()
-        workers.remove(first)
+        candidates.remove(first)
         first[0].close(0.0)
         wait_until(lambda: bool(told()), "its successor")
         assert len(told()) == 1
-        for trainer, _ in workers:
+        for trainer, _ in candidates:
             trainer.close(0.0)

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from confluent_kafka import Producer
 
-from consumer.store.lmdb_state import FolderLock
+from consumer.store.folder_lock import FolderLock
 from tests.test_cli import nextbest
 
 DEADLINE_S = 60.0

@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
-from consumer.kafka.cluster.log_reader import PARTITION_EOF, read_to
-from consumer.kafka.transactions import CannotGoOn
+from clients.errors import PARTITION_EOF
+from consumer.kafka.cluster.log_reader import read_to
+from consumer.kafka.failures import CannotGoOn
+from schemas.units import Seconds
+
+TEN_SECONDS = Seconds(10.0)
 
 
 class Fake:
@@ -48,7 +52,9 @@ class FakeConsumer:
 def reading(messages: list[Fake], clock: Iterator[float]) -> Iterator[Any]:
     """Read up to offset 2, with patience for ten seconds."""
     consumer: Any = FakeConsumer(messages)
-    return read_to(consumer, {("t", 0): 2}, stop=lambda: False, clock_s=lambda: next(clock), timeout_s=10.0)
+    return read_to(
+        consumer, {("t", 0): 2}, stop=lambda: False, clock_s=lambda: Seconds(next(clock)), timeout_s=TEN_SECONDS
+    )
 
 
 def test_a_log_that_gives_nothing_is_given_up() -> None:
@@ -61,7 +67,9 @@ def test_time_that_the_caller_takes_with_a_record_is_not_held_against_the_log() 
     """Verify may leave a quiet topic for as long as the busy ones of the same task take."""
     now_s = [0.0]
     messages: Any = FakeConsumer([Fake(0), Fake(1), Fake(2, PARTITION_EOF)])
-    read = read_to(messages, {("t", 0): 2}, stop=lambda: False, clock_s=lambda: now_s[0], timeout_s=10.0)
+    read = read_to(
+        messages, {("t", 0): 2}, stop=lambda: False, clock_s=lambda: Seconds(now_s[0]), timeout_s=TEN_SECONDS
+    )
     offsets = []
     for message in read:
         offsets.append(message.offset())

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import Message, TopicPartition
 
-from consumer.kafka.cluster import clients
+from clients.messages import poll_batch
+from consumer.kafka.cluster.cluster import Cluster
+from consumer.kafka.cluster.cluster_settings import KafkaSettings, TopicSettings
 from consumer.kafka.cluster.mock_broker import MockBroker
-from consumer.kafka.cluster.settings import KafkaSettings
+from schemas.units import Seconds
 
 TOPICS = {"clickstream": 3, "purchases": 3, "models": 1}
 
@@ -28,31 +30,31 @@ def broker() -> Iterator[MockBroker]:
         yield broker
 
 
-def settings(broker: MockBroker) -> KafkaSettings:
-    """Return settings for a mock broker."""
-    return KafkaSettings(broker.bootstrap, producer_properties={"linger.ms": 50})
+def reached(broker: MockBroker) -> Cluster:
+    """Return a mock broker as a cluster."""
+    return Cluster(KafkaSettings(broker.bootstrap, producer_properties={"linger.ms": 50}), TopicSettings())
 
 
 def test_topics_have_the_chosen_number_of_partitions(broker: MockBroker) -> None:
     """Each topic is there from the start, with its partitions."""
-    topics = clients.admin(settings(broker)).list_topics(timeout=10).topics
+    topics = reached(broker).admin.list_topics(timeout=10).topics
     assert {name: len(topics[name].partitions) for name in TOPICS} == TOPICS
 
 
 def test_what_is_produced_is_consumed(broker: MockBroker) -> None:
     """Records go to the partition of their key, and come back as they went."""
-    producer = clients.idempotent_producer(settings(broker))
+    producer = reached(broker).idempotent_producer()
     sent = {(topic, b"key %d" % n, b"value %d" % n) for topic in TOPICS for n in range(20)}
     for topic, key, value in sorted(sent):
         producer.produce(topic, key=key, value=value)
     assert producer.flush(20) == 0
 
-    consumer = clients.reader(settings(broker))
+    consumer = reached(broker).reader()
     consumer.assign([TopicPartition(topic, p, 0) for topic, n in TOPICS.items() for p in range(n)])
     received: list[Message] = []
     deadline = time.monotonic() + 20
     while len(received) < len(sent) and time.monotonic() < deadline:
-        received += clients.poll_batch(consumer, 100, 0.2)
+        received += [each for each in poll_batch(consumer, 100, Seconds(0.2)) if each.error() is None]
     consumer.close()
     assert {(message.topic(), message.key(), message.value()) for message in received} == sent
     assert len(received) == len(sent)

@@ -15,9 +15,8 @@ from consumer.core.knowledge.learner import new_learner
 from consumer.core.knowledge.snapshot import ChallengerSpec, snapshot_key
 from consumer.core.settings import ChallengerSettings, ChurnSettings, CoreSettings, LearnerSettings
 from consumer.core.shared import Core
-from consumer.kafka.cluster import clients
-from consumer.kafka.cluster.log_reader import Stopping
 from consumer.kafka.cluster.topics import TopicsError
+from consumer.kafka.failures import Stopping
 from consumer.kafka.models import promotion as models_topic
 from consumer.kafka.models.index import ModelIndex
 from consumer.kafka.models.promotion import CannotPromote, ModelOverview, ModelRow, record_promotion
@@ -55,7 +54,7 @@ TREE = ChallengerSettings("tree", model="tree.HoeffdingTreeClassifier", scaled=F
 
 
 def read(cluster: Cluster) -> ModelOverview:
-    return ModelOverview(cluster.kafka(), cluster.topics, cluster.core, catalogue(), stop=lambda: False)
+    return ModelOverview(cluster.reached(), cluster.core, catalogue(), stop=lambda: False)
 
 
 def rows(cluster: Cluster) -> dict[str, ModelRow]:
@@ -102,7 +101,7 @@ def test_a_challenger_learns_is_promoted_followed_by_the_workers_and_rolled_back
         while seen.records < produced:
             yield False
         promotion = read(cluster).promotion_of("faster", "it was better", NOW_MS)
-        record_promotion(cluster.kafka(), cluster.topics, promotion)
+        record_promotion(cluster.reached(), promotion)
         while "churn.faster" not in seen.versions:
             yield False
         produce(2)
@@ -128,7 +127,7 @@ def test_a_challenger_learns_is_promoted_followed_by_the_workers_and_rolled_back
 
     back = topic.rollback_of("churn", "it was not", NOW_MS)
     assert (back.model, back.behind) == ("churn", ())
-    record_promotion(cluster.kafka(), cluster.topics, back)
+    record_promotion(cluster.reached(), back)
 
     def after_the_rollback(seen: Watcher) -> Iterator[bool]:
         produce(3)
@@ -147,7 +146,7 @@ def test_a_challenger_learns_is_promoted_followed_by_the_workers_and_rolled_back
     with pytest.raises(CannotPromote, match="nothing to roll back to"):
         read(cluster).rollback_of("churn", "", NOW_MS)
     assert models_used(cluster) == ["churn", "churn.faster", "churn"]
-    with TopicRecording(cluster.kafka(), cluster.topics, Decoder(), cluster.core.time.max_ahead_ms) as recording:
+    with TopicRecording(cluster.reached(), Decoder(), cluster.core.time.max_ahead_ms) as recording:
         verdict = verify(recording, Core.new(cluster.core, catalogue(), load_zone, build=BUILD), MemoryState)
     assert verdict.kind == "same", verdict
     assert_rebuilt(cluster)
@@ -158,7 +157,7 @@ def assert_rebuilt(cluster: Cluster) -> None:
 
     def rebuild(challengers: tuple[ChallengerSettings, ...]) -> dict[str, int]:
         return rebuild_models(
-            cluster.kafka(), cluster.topics, cluster.core, catalogue(),
+            cluster.reached(), cluster.core, catalogue(),
             decoder=Decoder(), stop=lambda: False, challengers=challengers,
         )  # fmt: skip
 
@@ -205,7 +204,7 @@ def run(cluster: Cluster, story: Callable[[Watcher], Iterator[bool]]) -> None:
 
 def publish(cluster: Cluster, *records: tuple[bytes, bytes]) -> None:
     """Write to the models topic."""
-    publisher = ModelPublisher(clients.idempotent_producer(cluster.kafka()), cluster.topics.name("models"))
+    publisher = ModelPublisher(cluster.reached().idempotent_producer(), cluster.topics.name("models"))
     for key, data in records:
         publisher.publish(key, data)
     publisher.deliver(30.0)

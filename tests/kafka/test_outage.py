@@ -10,7 +10,8 @@ import pytest
 from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from consumer.kafka.cluster.clients import call_again
+from clients.errors import call_again
+from schemas.units import Ms, Seconds
 from tests.kafka.broker import Broker, running_broker
 from tests.kafka.harness.cluster import Cluster, wait_until
 from tests.kafka.harness.stream import InputRecord, shop_stream
@@ -43,8 +44,8 @@ def busy_cluster(broker: Broker, folder: Path, transaction_timeout_ms: int) -> t
         f"test-{uuid.uuid4().hex[:8]}-",
         folder,
         worker=SMALL_COMMITS,
-        transaction_timeout_ms=transaction_timeout_ms,
-        session_timeout_ms=30_000,  # the group outlives the outage
+        transaction_timeout_ms=Ms(transaction_timeout_ms),
+        session_timeout_ms=Ms(30_000),  # the group outlives the outage
     )
     cluster.create()
     stream = shop_stream(customers=80, sessions=800, partitions=cluster.partitions)
@@ -75,7 +76,7 @@ def transaction_is_open(cluster: Cluster) -> bool:
         def ask() -> list[int]:
             return [each.result(10).offset for each in admin.list_offsets(places, isolation_level=level).values()]
 
-        return call_again(ask, 10.0)
+        return call_again(ask, Seconds(10.0))
 
     return ends(IsolationLevel.READ_COMMITTED) != ends(IsolationLevel.READ_UNCOMMITTED)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from consumer.kafka.cluster import clients
+from producers.connection import Connection
 from producers.record import RecordFailed, record
 from schemas.container import read_container
 from tests.kafka.harness.cluster import Cluster
@@ -26,7 +26,7 @@ def cluster(kafka_bootstrap: str, unique_prefix: str, tmp_path: Path) -> Cluster
 @pytest.fixture
 def transactional(cluster: Cluster) -> Iterator[Producer]:
     """Return a producer of transactions, none of which outlives the test."""
-    producer = clients.transactional_producer(cluster.kafka(), cluster.prefix + "test")
+    producer = cluster.reached().transactional_producer("test")
     producer.init_transactions(20)
     yield producer
     producer.abort_transaction(20)
@@ -40,12 +40,11 @@ def send(producer: Producer, cluster: Cluster, n_records: int, value: bytes) -> 
     assert producer.flush(20) == 0
 
 
-def recorded(cluster: Cluster, stalled_s: float = 20.0) -> list[bytes | None]:
+def recorded(cluster: Cluster) -> list[bytes | None]:
     """Record two topics and return the values."""
     out = cluster.folder / "out.avro"
     report = record(
-        bootstrap=cluster.bootstrap, topics=["clickstream", "purchases"], out=out, prefix=cluster.prefix,
-        stalled_s=stalled_s,
+        Connection(cluster.bootstrap, cluster.prefix), ["clickstream", "purchases"], out,
     )  # fmt: skip
     assert report.complete
     return [each.value for each in read_container(out)]
@@ -74,13 +73,14 @@ def test_an_open_transaction_is_waited_for(cluster: Cluster, transactional: Prod
 
 
 def test_a_transaction_that_stays_open_is_named_and_what_was_read_is_kept(
-    cluster: Cluster, transactional: Producer
+    cluster: Cluster, transactional: Producer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the ``.part`` file: the recording does not get its name."""
+    monkeypatch.setattr("producers.record.STALLED_S", 1.0)
     send(transactional, cluster, 5, b"committed")
     transactional.commit_transaction(20)
     send(transactional, cluster, 5, b"open")
     with pytest.raises(RecordFailed, match="clickstream"):
-        recorded(cluster, stalled_s=1.0)
+        recorded(cluster)
     assert not (cluster.folder / "out.avro").exists()
     assert [each.value for each in read_container(cluster.folder / "out.avro.part")] == [b"committed"] * 5

@@ -3,7 +3,9 @@
 import pytest
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
-from consumer.kafka.cluster.registry import RegistryUnavailable, SchemaSource
+from consumer.kafka.cluster.registry import SchemaSource
+from consumer.kafka.failures import RegistryUnavailable
+from schemas.units import Seconds
 
 SCHEMA = {"type": "record", "name": "r", "fields": [{"name": "a", "type": "long"}]}
 
@@ -15,6 +17,7 @@ class Counting:
         self.inner = SchemaRegistryClient.new_client({"url": "mock://"})
         self.asked: list[int] = []
         self.down: Exception | None = None
+        self.now_s = 0.0
 
     def get_schema(self, schema_id: int) -> Schema:
         """Count, then answer."""
@@ -39,7 +42,11 @@ def client() -> Counting:
 @pytest.fixture
 def source(client: Counting) -> SchemaSource:
     """Return a source over it."""
-    return SchemaSource("mock://", client=client, max_unknown_ids=2)  # type: ignore[arg-type]
+    return SchemaSource(
+        "mock://",
+        client=client,  # type: ignore[arg-type]
+        clock_s=lambda: Seconds(client.now_s),
+    )
 
 
 def test_a_registered_schema_is_found_by_its_id() -> None:
@@ -61,24 +68,40 @@ def test_each_id_is_asked_for_once(source: SchemaSource, client: Counting) -> No
     assert client.asked == [known, 99]
 
 
-def test_an_unknown_id_can_be_asked_for_anew(source: SchemaSource) -> None:
-    """A schema that was registered after its first record came is found once told to look again."""
+def test_an_unknown_id_is_asked_for_again_after_a_while(source: SchemaSource, client: Counting) -> None:
+    """A schema that was registered after its first record came is found; not at once, and without further ado."""
     with pytest.raises(KeyError):
         source.schema_by_id(1)
     assert source.register("a-value", SCHEMA) == 1
+    client.now_s = 9.9
     with pytest.raises(KeyError):
         source.schema_by_id(1)
-    source.forget_unknown()
+    client.now_s = 10.0
     assert source.schema_by_id(1) == SCHEMA
+    assert client.asked == [1, 1]
 
 
-def test_the_memory_of_unknown_ids_is_bounded(source: SchemaSource, client: Counting) -> None:
-    """Made-up ids don't grow the process."""
-    for schema_id in range(100, 110):
+def test_an_id_that_stays_unknown_is_asked_for_once_in_a_while(source: SchemaSource, client: Counting) -> None:
+    """However often its records come."""
+    for now_s in (0.0, 5.0, 10.0, 15.0, 20.0):
+        client.now_s = now_s
+        with pytest.raises(KeyError):
+            source.schema_by_id(99)
+    assert client.asked == [99, 99, 99]
+
+
+def test_the_memory_of_unknown_ids_is_bounded(
+    source: SchemaSource, client: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made-up ids don't grow the process: of many, the latest are remembered."""
+    monkeypatch.setattr("consumer.kafka.cluster.registry.MAX_UNKNOWN_IDS", 2)
+    for schema_id in (*range(100, 110), 109, 108):
         with pytest.raises(KeyError):
             source.schema_by_id(schema_id)
-    assert len(source._unknown) <= 2
-    assert len(client.asked) == 10
+    assert client.asked == list(range(100, 110))
+    with pytest.raises(KeyError):
+        source.schema_by_id(107)
+    assert client.asked[-1] == 107
 
 
 @pytest.mark.parametrize("error", [SchemaRegistryError(503, 50300, "busy"), ConnectionError("refused")])
@@ -104,10 +127,12 @@ def test_a_refused_schema_names_its_subject(source: SchemaSource, client: Counti
 
 
 def test_schemas_of_other_kinds_are_unknown(source: SchemaSource, client: Counting) -> None:
-    """Records are Avro; a JSON schema's id can't be read."""
+    """Records are Avro; a JSON schema's id can't be read, and that is asked once."""
     schema_id = client.inner.register_schema("a-value", Schema("{}", "JSON"))
-    with pytest.raises(KeyError):
-        source.schema_by_id(schema_id)
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            source.schema_by_id(schema_id)
+    assert client.asked == [schema_id]
 
 
 def test_a_registry_that_nobody_serves_is_unavailable() -> None:

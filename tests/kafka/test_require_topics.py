@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from consumer.kafka.cluster import clients
-from consumer.kafka.cluster.check import ClusterAway, require_topics
+from clients.errors import ClusterAway
+from consumer.kafka.cluster.check import require_topics
+from consumer.kafka.cluster.cluster import Cluster
+from consumer.kafka.cluster.cluster_settings import KafkaSettings, TopicSettings
 from consumer.kafka.cluster.mock_broker import MockBroker
-from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
 from consumer.kafka.cluster.topics import TopicsError, topic_plan
 from consumer.kafka.worker_settings import WorkerSettings
+from schemas.units import Ms
 
 TOPICS = TopicSettings(prefix="shop-", partitions=3, replication_factor=1, min_insync_replicas=1)
 
@@ -17,8 +19,7 @@ TOPICS = TopicSettings(prefix="shop-", partitions=3, replication_factor=1, min_i
 def look(on_broker: dict[str, int], topics: TopicSettings = TOPICS) -> None:
     """Require `topics` of a broker that has others."""
     with MockBroker(on_broker) as broker:
-        kafka = KafkaSettings(bootstrap_servers=broker.bootstrap)
-        require_topics(clients.admin(kafka), kafka, topics)
+        require_topics(Cluster(KafkaSettings(bootstrap_servers=broker.bootstrap), topics))
 
 
 def planned() -> dict[str, int]:
@@ -35,7 +36,7 @@ def test_missing_topics_are_named_with_the_command_that_makes_them() -> None:
     """One message for all of them."""
     with pytest.raises(TopicsError, match=r"^shop-privacy is not there: run `nextbest topics create`"):
         look({name: n for name, n in planned().items() if name != "shop-privacy"})
-    with pytest.raises(TopicsError, match=r"shop-clickstream, shop-purchases, .* are not there"):
+    with pytest.raises(TopicsError, match=r"shop-privacy, shop-purchases, .* are not there"):
         look({})
 
 
@@ -44,9 +45,7 @@ def test_another_number_of_partitions_says_what_to_set() -> None:
     found = {
         name: 5 if n == TOPICS.partitions and name != "shop-training-examples" else n for name, n in planned().items()
     }
-    with pytest.raises(
-        TopicsError, match=r"shop-clickstream has 5 partitions, not 3; .*: set topics\.partitions to 5, or"
-    ):
+    with pytest.raises(TopicsError, match=r"shop-privacy has 5 partitions, not 3; .*: set topics\.partitions to 5, or"):
         look(found)
 
 
@@ -59,9 +58,9 @@ def test_one_topic_of_another_size_is_refused(topic: str) -> None:
 
 def test_a_cluster_that_is_away_is_said_to_be() -> None:
     """Within the connect timeout."""
-    kafka = KafkaSettings(bootstrap_servers="127.0.0.1:1", connect_timeout_ms=300)
+    kafka = KafkaSettings(bootstrap_servers="127.0.0.1:1", connect_timeout_ms=Ms(300))
     with pytest.raises(ClusterAway, match=r"connection to 127\.0\.0\.1:1: .*is the broker running"):
-        require_topics(clients.admin(kafka), kafka, TOPICS)
+        require_topics(Cluster(kafka, TOPICS))
 
 
 def test_each_worker_has_a_state_folder_of_its_own_unless_told_otherwise() -> None:

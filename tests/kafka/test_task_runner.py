@@ -14,6 +14,7 @@ from consumer.kafka.worker_settings import WorkerSettings
 from consumer.store.memory import MemoryState
 from consumer.zones import load_zone
 from schemas.events import ClickEvent
+from schemas.units import MINUTE_MS, Ms
 from tests.kafka.harness.shop import catalogue
 
 NOW_MS = 1_700_000_000_000
@@ -26,12 +27,10 @@ def runner() -> TaskRunner:
     return runner_of()
 
 
-def runner_of(
-    record: TaskRecord | None = None, grants: dict[str, float] | None = None, merge_wait_ms: int = 500
-) -> TaskRunner:
+def runner_of(record: TaskRecord | None = None, grants: dict[str, float] | None = None) -> TaskRunner:
     core = Core.new(CoreSettings(), catalogue(), load_zone, build="test", grants=grants)
     restored = Restored(MemoryState(), record or TaskRecord(), dict(START), 0)
-    settings = WorkerSettings(catch_up_after_ms=60_000, merge_wait_ms=merge_wait_ms)
+    settings = WorkerSettings(catch_up_after_ms=MINUTE_MS, merge_wait_ms=Ms(500))
     return TaskRunner(0, core, restored, settings)
 
 
@@ -190,10 +189,11 @@ def test_rejections_are_kept_for_the_dead_letters_until_the_commit(runner: TaskR
 def test_a_task_has_its_grants_and_what_it_spent_before_a_restart() -> None:
     """The journal says what was granted; the task's record brings back what was spent of it."""
     spent = Spending(NOW_MS // DAY_MS, {"phone": 1.0})
-    runner = runner_of(TaskRecord(spending=spent), {"phone": 2.0}, merge_wait_ms=0)
+    runner = runner_of(TaskRecord(spending=spent), {"phone": 2.0})
     all_ends_reached(runner)
     runner.take(click(0))
-    assert runner.process(10, NOW_MS, 0.0) == 1
+    runner.process(10, NOW_MS, 0.0)
+    assert runner.process(10, NOW_MS, 1.0) == 1
     closed = runner.close_commit()
     assert closed.journal.grants == {"phone": 2.0}
     assert closed.task_record.spending == spent

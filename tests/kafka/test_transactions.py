@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from consumer.kafka.transactions import CannotGoOn, TransactionAborted, Transactions
+from consumer.kafka.failures import CannotGoOn
+from consumer.kafka.transactions import TransactionAborted, Transactions
 
 RETRIABLE = KafkaError(KafkaError._TIMED_OUT, retriable=True)
 ABORTABLE = KafkaError(KafkaError.ILLEGAL_GENERATION, txn_requires_abort=True)

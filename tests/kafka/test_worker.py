@@ -1,7 +1,6 @@
 """One worker on a real broker, undisturbed: what goes in, what comes out, and what is refused."""
 
 import shutil
-import time
 from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
@@ -11,7 +10,7 @@ import msgspec
 import pytest
 
 from consumer.core.shared import Core
-from consumer.kafka.cluster import clients
+from consumer.kafka.clocks import wall_clock_ms
 from consumer.kafka.dead_letters import TooManyRejected
 from consumer.kafka.recording import TopicRecording
 from consumer.kafka.worker_settings import DeadLetterSettings, WorkerSettings
@@ -24,6 +23,7 @@ from schemas.codec import Decoder, JsonEncoder
 from schemas.events import ClickEvent
 from schemas.partitioning import partition_of
 from schemas.records import DeadLetter
+from schemas.units import DAY_MS, Ms
 from tests.kafka.harness.cluster import Cluster, input_counts
 from tests.kafka.harness.in_process import work_through, work_until
 from tests.kafka.harness.shop import catalogue
@@ -43,7 +43,7 @@ def cluster(kafka_bootstrap: str, unique_prefix: str, tmp_path: Path) -> Cluster
 
 def assert_verified(cluster: Cluster) -> None:
     """Fail unless everything the topics hold can be derived again."""
-    with TopicRecording(cluster.kafka(), cluster.topics, Decoder(), cluster.core.time.max_ahead_ms) as recording:
+    with TopicRecording(cluster.reached(), Decoder(), cluster.core.time.max_ahead_ms) as recording:
         verdict = verify(recording, Core.new(cluster.core, catalogue(), load_zone, build=BUILD), MemoryState)
     assert verdict.kind == "same", verdict
 
@@ -158,7 +158,7 @@ def test_bad_records_land_in_the_dead_letters_and_the_rest_is_processed(cluster:
 def test_a_worker_that_rejects_everything_stops_instead_of_draining_its_topics(cluster: Cluster) -> None:
     """Beyond the limit it raises, and the records stay where they are."""
     limit = DeadLetterSettings(max_run_records=20)
-    cluster.worker = WorkerSettings(commit_interval_ms=200, dead_letters=limit)
+    cluster.worker = WorkerSettings(commit_interval_ms=Ms(200), dead_letters=limit)
     cluster.produce(InputRecord("clickstream", 0, b"k", b"{not json") for _ in range(30))
     with pytest.raises(TooManyRejected, match="in a row"):
         work_through(cluster, 30)
@@ -170,25 +170,20 @@ def test_a_task_that_is_far_behind_learns_and_decides_nothing(cluster: Cluster) 
     """Nobody wants a reminder for yesterday's cart: behind by more than the limit, the mode is catch-up."""
     stream = shop_stream(customers=40, sessions=200, partitions=cluster.partitions)
     cluster.produce(stream)
-    a_day_later_ms = 86_400_000
     watcher = work_until(
         cluster,
         lambda seen: seen.records >= len(stream),
-        clock_ms=lambda: _now_ms() + a_day_later_ms,
+        clock_ms=lambda: Ms(wall_clock_ms() + DAY_MS),
     )
     assert set(watcher.modes) == {"catch-up"}
     assert not cluster.read("next-best-actions")
     assert cluster.decoded("sessions")
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 def test_timers_of_a_silent_partition_fire_by_heartbeat(cluster: Cluster) -> None:
     """With heartbeats on, stream time follows the clock once nothing comes, and the journal says so."""
-    now_ms = _now_ms()
-    cluster.worker = replace(cluster.worker, heartbeat_ms=500)
+    now_ms = wall_clock_ms()
+    cluster.worker = replace(cluster.worker, heartbeat_ms=Ms(500))
     name = "customer-0"
     partition = partition_of(name.encode(), cluster.partitions)
     click = ClickEvent("e1", name, now_ms - 3_600_000, "item_view", item_id="a")
@@ -204,7 +199,7 @@ def test_timers_of_a_silent_partition_fire_by_heartbeat(cluster: Cluster) -> Non
 
 def test_no_task_waits_until_another_has_nothing_left(cluster: Cluster) -> None:
     """Where one task alone could fill every commit, they take turns."""
-    cluster.worker = WorkerSettings(commit_interval_ms=200, commit_records=25)
+    cluster.worker = WorkerSettings(commit_interval_ms=Ms(200), commit_records=25)
     stream = shop_stream(customers=60, sessions=200, partitions=cluster.partitions)
     cluster.produce(stream)
     seen = work_through(cluster, len(stream))
@@ -245,7 +240,7 @@ def test_verify_reads_all_tasks_up_to_one_moment_of_a_run_that_goes_on(cluster: 
     cluster.produce(stream[:half])
     work_through(cluster, half)
     n_commits = len(cluster.read("journal"))
-    with TopicRecording(cluster.kafka(), cluster.topics, Decoder(), cluster.core.time.max_ahead_ms) as recording:
+    with TopicRecording(cluster.reached(), Decoder(), cluster.core.time.max_ahead_ms) as recording:
         journal = recording.journal()
         next(journal)
         cluster.produce(stream[half:])
@@ -259,7 +254,7 @@ def test_a_rejected_record_with_more_headers_than_a_letter_can_carry_does_not_ho
     cluster: Cluster,
 ) -> None:
     """They are left out of the letter, as a value would be, and so is a key."""
-    producer = clients.idempotent_producer(cluster.kafka())
+    producer = cluster.reached().idempotent_producer()
     name = cluster.topics.name("clickstream")
     producer.produce(name, b"{", b"k", 0, headers=[("h", b"x" * 6_900_000)])
     producer.produce(name, b"{", b"k" * 5_000_000, 0, headers=[("small", b"1")])

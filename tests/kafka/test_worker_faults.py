@@ -9,6 +9,7 @@ import pytest
 from consumer.kafka.worker_settings import WorkerSettings
 from schemas.codec import JsonEncoder
 from schemas.records import Session
+from schemas.units import Ms
 from tests.kafka.harness.cluster import Cluster, input_counts, wait_until
 from tests.kafka.harness.in_process import work_through
 from tests.kafka.harness.stream import START_MS, InputRecord, shop_stream
@@ -18,7 +19,7 @@ from tests.kafka.test_worker import assert_verified
 pytestmark = pytest.mark.kafka
 
 # Many small commits, so that a kill lands somewhere inside one.
-SMALL_COMMITS = WorkerSettings(commit_interval_ms=50, commit_records=150, batch_records=100)
+SMALL_COMMITS = WorkerSettings(commit_interval_ms=Ms(50), commit_records=150, batch_records=100)
 
 
 def new_cluster(bootstrap: str, prefix: str, folder: Path, worker: WorkerSettings = SMALL_COMMITS) -> Cluster:
@@ -105,7 +106,7 @@ def test_a_joining_worker_takes_tasks_over_and_both_stop_in_time(
 ) -> None:
     """The second worker restores what the first has committed; on SIGTERM both end with 0 within ten seconds."""
     # Days of the stream arrive in each tenth of a second: what a busy broker stores late must be waited for.
-    patient = replace(SMALL_COMMITS, merge_wait_ms=1_000)
+    patient = replace(SMALL_COMMITS, merge_wait_ms=Ms(1_000))
     cluster = new_cluster(kafka_bootstrap, unique_prefix, tmp_path, patient)
     stream = shop_stream(customers=150, sessions=1_500, partitions=4)
     half = len(stream) // 2

@@ -8,24 +8,27 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from producers import clients
-from producers.clients import BrokerAway, new_admin, new_producer
-from producers.offsets import Place, next_offsets
+from clients.errors import ClusterAway
+from clients.offsets import end_offsets
+from clients.properties import ProtectedProperty
+from producers.connection import Connection
 from producers.publish import Progress, Publisher, PublishFailed, publish_rows, publish_to_kafka
+from producers.readers import read_rows
 from producers.record import RecordFailed, RecordReport, record
-from producers.replay import replay_to_kafka
 from producers.rows import BadRow, Row, UnreadableFile
 from producers.simulate import Population, PopulationSettings
-from producers.simulate.settings import DAY_MS
 from producers.simulation import DecisionReader, simulate_to_kafka, start_ms_for
+from schemas.codec import Decoder
 from schemas.container import Recorded, read_container
 from schemas.partitioning import partition_of
+from schemas.units import DAY_MS, Seconds
 from tests.producers.test_simulate import _decision
 
 START_MS = 1_700_000_000_000
+AWAY = "127.0.0.1:1"
 
 
 def _rows(size: int, topic: str = "clickstream", gap_ms: int = 1_000) -> list[Row]:
@@ -37,7 +40,7 @@ def _rows(size: int, topic: str = "clickstream", gap_ms: int = 1_000) -> list[Ro
 
 def _recorded(bootstrap: str, folder: Path, *topics: str, prefix: str = "") -> list[Recorded]:
     out = folder / "recorded.avro"
-    record(bootstrap=bootstrap, topics=topics, out=out, prefix=prefix)
+    record(Connection(bootstrap, prefix), topics, out)
     return list(read_container(out))
 
 
@@ -45,7 +48,7 @@ def test_rows_arrive_with_key_value_headers_time_and_javas_partition(mock_bootst
     """What is published is what is recorded; the partition is the one that Java's clients would choose."""
     rows = _rows(300)
     rows[5] = msgspec.structs.replace(rows[5], headers=(("trace", b"1"), ("empty", None)))
-    report = publish_to_kafka(rows, bootstrap=mock_bootstrap, prefix="shop.")
+    report = publish_to_kafka(rows, Connection(mock_bootstrap, "shop."))
     assert report.delivered == {"clickstream": 300}
     assert (report.rows, report.kinds, report.failed, report.bad) == (300, {"login": 300}, {}, {})
     found = _recorded(mock_bootstrap, tmp_path, "clickstream", prefix="shop.")
@@ -58,7 +61,7 @@ def test_rows_arrive_with_key_value_headers_time_and_javas_partition(mock_bootst
 
 def test_records_of_a_partition_are_recorded_in_their_order(mock_bootstrap: str, tmp_path: Path) -> None:
     """Each partition's offsets follow each other in the file, and each customer's events keep their order."""
-    publish_to_kafka(_rows(2_000), bootstrap=mock_bootstrap)
+    publish_to_kafka(_rows(2_000), Connection(mock_bootstrap))
     found = _recorded(mock_bootstrap, tmp_path, "clickstream")
     assert len(found) == 2_000
     by_partition = sorted(found, key=lambda r: r.partition)  # a stable sort keeps the order within each
@@ -77,7 +80,7 @@ def test_bad_rows_are_counted_and_a_broken_file_ends_the_run_with_a_report(mock_
         raise UnreadableFile(Path("file.gz"), "byte 77", "damaged")
 
     seen: list[Progress] = []
-    report = publish_to_kafka(source(), bootstrap=mock_bootstrap, progress=seen.append)
+    report = publish_to_kafka(source(), Connection(mock_bootstrap), progress=seen.append)
     assert (report.rows, report.delivered, report.bad) == (5, {"clickstream": 3}, {"malformed_row": 2})
     assert "byte 77" in (report.unreadable or "")
     assert [bad.message for bad in report.examples_of_bad] == ["first"]
@@ -88,26 +91,32 @@ def test_a_record_that_the_client_refuses_is_counted_as_failed(mock_bootstrap: s
     """A value over the limit fails by name, and the rest is delivered."""
     rows = _rows(3)
     rows[1] = msgspec.structs.replace(rows[1], value=b"x" * 2_000_000)
-    report = publish_to_kafka(rows, bootstrap=mock_bootstrap)
+    report = publish_to_kafka(rows, Connection(mock_bootstrap))
     assert report.failed == {"MSG_SIZE_TOO_LARGE": 1}
     assert report.delivered == {"clickstream": 2}
 
 
 def test_what_can_not_be_delivered_is_counted_as_failed() -> None:
     """A broker that went away costs no exception for each row, and nothing is silently lost."""
-    producer = new_producer("127.0.0.1:1", {"delivery.timeout.ms": 300, "linger.ms": 0, "log_level": 0})
+    in_time = {"delivery.timeout.ms": 300, "linger.ms": 0}
+    producer = Connection(AWAY, properties={"log_level": 0}, producer_properties=in_time).producer()
     report = publish_rows(_rows(5), Publisher(producer))
     assert report.failed == {"_MSG_TIMED_OUT": 5}
     assert report.delivered == {}
 
 
-def test_a_full_queue_is_waited_for_and_not_for_ever(mock_bootstrap: str) -> None:
+def test_a_full_queue_is_waited_for_and_not_for_ever(mock_bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The queue is bounded: more rows than it holds go through, and a broker that takes none is an error."""
-    report = publish_to_kafka(_rows(500), bootstrap=mock_bootstrap, properties={"queue.buffering.max.messages": 10})
+    report = publish_to_kafka(
+        _rows(500), Connection(mock_bootstrap, producer_properties={"queue.buffering.max.messages": 10})
+    )
     assert report.delivered == {"clickstream": 500}
-    stuck = new_producer("127.0.0.1:1", {"queue.buffering.max.messages": 10, "log_level": 0})
+    monkeypatch.setattr("producers.publish._QUEUE_FULL_S", 0.2)
+    stuck = Connection(
+        AWAY, properties={"log_level": 0}, producer_properties={"queue.buffering.max.messages": 10}
+    ).producer()
     with pytest.raises(PublishFailed, match="full queue"):
-        publish_rows(_rows(50), Publisher(stuck, queue_full_s=0.2))
+        publish_rows(_rows(50), Publisher(stuck))
     stuck.purge()
 
 
@@ -121,13 +130,13 @@ def test_a_stopped_run_reports_what_was_published(mock_bootstrap: str) -> None:
                 stop.set()
             yield row
 
-    report = publish_to_kafka(source(), bootstrap=mock_bootstrap, speed=1e9, stop=stop)
+    report = publish_to_kafka(source(), Connection(mock_bootstrap), speed=1e9, stop=stop)
     assert (report.rows, report.delivered) == (2, {"clickstream": 2})
 
 
 def test_a_paced_run_takes_the_recorded_time_over_the_speed(mock_bootstrap: str) -> None:
     """Of the waiting that the pace asks for, none is left out: the clock has moved on far enough at the end."""
-    publisher, ticks = Publisher(new_producer(mock_bootstrap)), count(step=0.01)
+    publisher, ticks = Publisher(Connection(mock_bootstrap).producer()), count(step=0.01)
     report = publish_rows(_rows(5, gap_ms=60_000), publisher, speed=1_200, clock=lambda: next(ticks))
     assert report.seconds >= 4 * 60 / 1_200
 
@@ -136,7 +145,7 @@ def test_a_file_is_replayed(mock_bootstrap: str, tmp_path: Path) -> None:
     """From the file to the topics, sorted by event time, with the bad rows in the report."""
     path = tmp_path / "taobao.csv"
     path.write_text("1,2,3,pv,1511600009\n1,2,3,buy,1511600005\n1,2,3,pv,1511600001\n1,2,3\n")
-    report = replay_to_kafka(path, form="taobao", bootstrap=mock_bootstrap)
+    report = publish_to_kafka(read_rows(path, "taobao"), Connection(mock_bootstrap))
     assert report.delivered == {"clickstream": 2, "purchases": 1}
     assert (report.rows, report.bad) == (4, {"malformed_row": 1})
     found = [r for r in _recorded(mock_bootstrap, tmp_path, "clickstream", "purchases") if r.topic == "clickstream"]
@@ -146,12 +155,12 @@ def test_a_file_is_replayed(mock_bootstrap: str, tmp_path: Path) -> None:
 def test_a_recording_replayed_elsewhere_gives_the_same_recording(mock_bootstrap: str, tmp_path: Path) -> None:
     """Record, replay under another prefix keeping the partitions, record again: the same records, keyless ones too."""
     rows = [*_rows(200), Row("clickstream", START_MS, None, b"no key", 0), Row("clickstream", START_MS, b"k", None, 0)]
-    publish_to_kafka(rows, bootstrap=mock_bootstrap)
+    publish_to_kafka(rows, Connection(mock_bootstrap))
     first = tmp_path / "first.avro"
-    record(bootstrap=mock_bootstrap, topics=["clickstream"], out=first)
-    replay_to_kafka(first, form="container", bootstrap=mock_bootstrap, prefix="again.", keep_partitions=True)
+    record(Connection(mock_bootstrap), ["clickstream"], first)
+    publish_to_kafka(read_rows(first, "container"), Connection(mock_bootstrap, "again."), keep_partitions=True)
     second = tmp_path / "second.avro"
-    record(bootstrap=mock_bootstrap, topics=["clickstream"], out=second, prefix="again.")
+    record(Connection(mock_bootstrap, "again."), ["clickstream"], second)
 
     def ordered(path: Path) -> list[Recorded]:
         return sorted(read_container(path), key=lambda r: (r.partition, r.offset))
@@ -168,24 +177,24 @@ def test_recording_ends_at_the_end_taken_at_its_start(
     def publish_to(partition: int, size: int) -> None:
         rows = [msgspec.structs.replace(row, partition=partition) for row in _rows(size)]
         one_by_one = {"batch.num.messages": 1, "linger.ms": 0}  # so that the long partition takes many fetches
-        publish_to_kafka(rows, bootstrap=mock_bootstrap, properties=one_by_one, keep_partitions=True)
+        publish_to_kafka(rows, Connection(mock_bootstrap, producer_properties=one_by_one), keep_partitions=True)
 
-    def then_publish_more(admin: AdminClient, places: Sequence[Place]) -> dict[Place, int]:
-        end = next_offsets(admin, places)
+    def then_publish_more(admin: AdminClient, partitions: Sequence[TopicPartition], timeout_s: Seconds) -> list[int]:
+        end = end_offsets(admin, partitions, timeout_s)
         publish_to(1, 50)
         return end
 
     publish_to(0, 100)
     publish_to(1, 1)
-    monkeypatch.setattr("producers.record.next_offsets", then_publish_more)
-    report = record(bootstrap=mock_bootstrap, topics=["clickstream"], out=tmp_path / "r.avro")
+    monkeypatch.setattr("producers.record.end_offsets", then_publish_more)
+    report = record(Connection(mock_bootstrap), ["clickstream"], tmp_path / "r.avro")
     assert (report.records, report.complete) == ({"clickstream": 101}, True)
     assert not (tmp_path / "r.avro.part").exists()
 
 
 def test_following_goes_on_until_it_is_stopped(mock_bootstrap: str, tmp_path: Path) -> None:
     """With `follow`, records that come later are recorded too."""
-    publish_to_kafka(_rows(10), bootstrap=mock_bootstrap)
+    publish_to_kafka(_rows(10), Connection(mock_bootstrap))
     stop, reports = threading.Event(), list[RecordReport]()
     sent_more = threading.Event()
 
@@ -193,16 +202,16 @@ def test_following_goes_on_until_it_is_stopped(mock_bootstrap: str, tmp_path: Pa
         records = getattr(progress, "records", 0)
         if records >= 10 and not sent_more.is_set():
             sent_more.set()
-            publish_to_kafka(_rows(5), bootstrap=mock_bootstrap)
+            publish_to_kafka(_rows(5), Connection(mock_bootstrap))
         if records >= 15:
             stop.set()
 
     def run() -> None:
         reports.append(
             record(
-                bootstrap=mock_bootstrap,
-                topics=["clickstream"],
-                out=tmp_path / "r.avro",
+                Connection(mock_bootstrap),
+                ["clickstream"],
+                tmp_path / "r.avro",
                 follow=True,
                 stop=stop,
                 progress=watch,
@@ -220,7 +229,7 @@ def test_following_goes_on_until_it_is_stopped(mock_bootstrap: str, tmp_path: Pa
 def test_recording_a_topic_that_is_not_there_says_which(mock_bootstrap: str, tmp_path: Path) -> None:
     """A misspelt topic is an error and no empty file."""
     with pytest.raises(RecordFailed, match=r"shop\.clickstreem"):
-        record(bootstrap=mock_bootstrap, topics=["clickstreem"], out=tmp_path / "r.avro", prefix="shop.")
+        record(Connection(mock_bootstrap, "shop."), ["clickstreem"], tmp_path / "r.avro")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -231,7 +240,7 @@ def test_a_simulation_publishes_everything_the_population_does(mock_bootstrap: s
     until_ms = population.start_ms + 5 * DAY_MS
     kept: list[Row] = []
     report = simulate_to_kafka(
-        population, bootstrap=mock_bootstrap, speed=None, until_ms=until_ms, react=False, on_row=kept.append
+        population, Connection(mock_bootstrap), speed=5 * 86_400, duration_s=1, on_row=kept.append
     )
     expected = [*twin.products(), *twin.events_until(until_ms)]
     assert kept == expected
@@ -249,7 +258,9 @@ def test_a_simulation_reads_decisions_and_reacts(mock_bootstrap: str) -> None:
     settings = PopulationSettings(items=50, categories=5, late_share=0, malformed_share=0, duplicate_share=0)
     population = Population(5, 40, settings=settings)
     other = Producer({"bootstrap.servers": mock_bootstrap})
-    new_admin(mock_bootstrap).list_topics("next-best-actions", timeout=10)  # the broker makes it when it is asked for
+    Connection(mock_bootstrap).admin.list_topics(
+        "next-best-actions", timeout=10
+    )  # the broker makes it when it is asked for
     asked, stop, kinds = set[bytes](), threading.Event(), Counter[str]()
 
     def decide(row: Row) -> None:
@@ -264,27 +275,33 @@ def test_a_simulation_reads_decisions_and_reacts(mock_bootstrap: str) -> None:
             other.poll(0)
 
     report = simulate_to_kafka(
-        population, bootstrap=mock_bootstrap, speed=200_000, duration_s=30, on_row=decide, stop=stop
+        population,
+        Connection(mock_bootstrap),
+        speed=200_000,
+        duration_s=30,
+        react_to=Decoder(),
+        on_row=decide,
+        stop=stop,
     )
     assert kinds["action_impression"] >= 3
     assert report.decisions["win_back_offer"] == report.reacted > 0
     assert report.unreadable_decisions > 0
-    assert report.noise["action_impression"] == kinds["action_impression"]
+    assert population.counts["action_impression"] == kinds["action_impression"]
 
 
 def test_decisions_made_before_the_simulation_are_not_read(mock_bootstrap: str) -> None:
     """A second run doesn't respond to what was decided for the first."""
-    admin = new_admin(mock_bootstrap)
+    admin = Connection(mock_bootstrap).admin
     admin.list_topics("next-best-actions", timeout=10)
     producer = Producer({"bootstrap.servers": mock_bootstrap})
     producer.produce("next-best-actions", value=msgspec.json.encode(_decision("c0000001", 0, 1)))
     producer.flush(10)
-    reader = DecisionReader(mock_bootstrap)
+    reader = DecisionReader(Connection(mock_bootstrap), Decoder())
     producer.produce("next-best-actions", value=msgspec.json.encode(_decision("c0000001", 0, 2)))
     producer.flush(10)
     found: list[str] = []
     for _ in range(200):
-        found += [decision.decision_id for decision in reader.take(0.05)]
+        found += [decision.decision_id for decision in reader.take(Seconds(0.05))]
         if found:
             break
     reader.close()
@@ -296,16 +313,19 @@ def test_a_simulation_starts_so_that_it_ends_in_the_present() -> None:
     assert start_ms_for(100 * DAY_MS, speed=86_400, duration_s=20) == 80 * DAY_MS
 
 
-def test_a_broker_that_is_away_is_one_message_and_no_flood(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_broker_that_is_away_is_one_message_and_no_flood(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Publishing, simulating and recording ask for it first; what the client has to say goes to the logs."""
-    monkeypatch.setattr(clients, "CONNECT_S", 0.3)
-    away = "127.0.0.1:1"
-    with pytest.raises(BrokerAway, match=r"no broker answers at 127\.0\.0\.1:1: .* Is it running"):
-        publish_to_kafka(_rows(3), bootstrap=away)
-    with pytest.raises(BrokerAway):
-        simulate_to_kafka(Population(seed=1, n_customers=5, start_ms=START_MS), bootstrap=away, duration_s=1)
-    with pytest.raises(BrokerAway):
-        record(bootstrap=away, topics=["clickstream"], out=tmp_path / "recorded.avro")
+    away = Connection(AWAY, connect_timeout_s=Seconds(0.3))
+    with pytest.raises(ClusterAway, match=r"connection to 127\.0\.0\.1:1: .* is the broker running"):
+        publish_to_kafka(_rows(3), away)
+    with pytest.raises(ClusterAway):
+        simulate_to_kafka(Population(seed=1, n_customers=5, start_ms=START_MS), away, duration_s=1)
+    with pytest.raises(ClusterAway):
+        record(away, ["clickstream"], tmp_path / "recorded.avro")
     assert capfd.readouterr().err == ""
+
+
+def test_a_property_that_would_split_customers_over_tasks_is_refused() -> None:
+    """As it is by the workers, which take their properties from the same configuration."""
+    with pytest.raises(ProtectedProperty, match="partitioner"):
+        Connection(AWAY, producer_properties={"partitioner": "random"}).producer()

@@ -8,9 +8,9 @@ import pytest
 
 from producers.rows import Row
 from producers.simulate import MALFORMED_KINDS, Population, PopulationSettings, purchase_probability
-from producers.simulate.settings import DAY_MS, HOUR_MS
 from schemas.events import ClickEvent, PrivacyEvent, Product, PurchaseEvent
 from schemas.records import Coordinates, NextBestAction, Recommendation
+from schemas.units import DAY_MS, HOUR_MS
 
 STRUCTS: dict[str, type[msgspec.Struct]] = {
     "clickstream": ClickEvent,

@@ -19,6 +19,7 @@ from consumer.replay.verify import Verdict, verify
 from consumer.store.memory import MemoryState
 from consumer.zones import load_zone
 from producers.readers import UnreadableFile, read_rows
+from schemas.codec import Decoder
 
 BUILD = "the build of the tests"
 T0 = 20_000 * DAY_MS
@@ -96,9 +97,10 @@ def run_replay(
     options: ReplayOptions | None = None,
     settings: CoreSettings | None = None,
     format_name: str = "jsonl",
+    decoder: Decoder | None = None,
 ) -> Summary:
     return replay(
-        stream_of(recording, format_name),
+        stream_of(recording, format_name, decoder),
         out,
         core_of(settings or small_settings(recording, format_name)),
         MemoryState,
@@ -106,15 +108,17 @@ def run_replay(
     )
 
 
-def stream_of(recording: Path, format_name: str = "jsonl") -> Stream:
+def stream_of(recording: Path, format_name: str = "jsonl", decoder: Decoder | None = None) -> Stream:
     rows, source = read_rows(recording, format_name), Source.of(recording, format_name)
-    return Stream(rows, source, unreadable=(UnreadableFile,))
+    return Stream(rows, source, decoder=decoder, unreadable=(UnreadableFile,))
 
 
 def core_of(settings: CoreSettings, catalogue: Catalogue | None = None, build: str = BUILD) -> Core:
     return Core.new(settings, catalogue or default_catalogue(), load_zone, build=build)
 
 
-def run_verify(out: Path, *, input_path: Path | None = None, build: str = BUILD) -> Verdict:
-    recording = DirectoryRecording(out, read_rows, input_path)
+def run_verify(
+    out: Path, *, input_path: Path | None = None, build: str = BUILD, decoder: Decoder | None = None
+) -> Verdict:
+    recording = DirectoryRecording(out, read_rows, input_path, decoder)
     return verify(recording, core_of(recording.settings, recording.catalogue, build), MemoryState)

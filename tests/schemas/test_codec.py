@@ -22,6 +22,7 @@ from schemas.records import (
     NextBestAction,
     Reason,
     Recommendation,
+    Rejected,
     Run,
     Session,
     TrainingExample,
@@ -145,6 +146,8 @@ journals = st.builds(
     JournalRecord,
     runs=st.lists(st.builds(Run, optional_text, longs, st.none() | longs), max_size=3).map(tuple),
     grants=st.dictionaries(any_text, floats, max_size=3),
+    rejected=st.lists(st.builds(Rejected, any_text, any_text, longs, longs), max_size=2).map(tuple),
+    rejected_left_out=longs,
     **dict.fromkeys(("model_versions", "first_offsets", "next_offsets"), offsets),
     **dict.fromkeys(("task", "sequence", "sessions_offset", "products_offset", "stream_time"), longs),
 )
@@ -429,7 +432,7 @@ def test_json_is_deterministic() -> None:
 
 def journal(model_versions: dict[str, int]) -> JournalRecord:
     """A journal record of little content."""
-    fields: dict[str, Any] = dict.fromkeys(JournalRecord.__struct_fields__, "x")
+    fields: dict[str, Any] = {each.name: "x" for each in msgspec.structs.fields(JournalRecord) if each.required}
     fields |= dict.fromkeys(("task", "sequence", "sessions_offset", "products_offset", "stream_time"), 0)
     fields |= {"mode": "live", "runs": (), "first_offsets": {}, "next_offsets": {}, "grants": {}}
     return JournalRecord(**fields | {"model_versions": model_versions})

@@ -28,7 +28,7 @@ def new_state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callab
 
     def make() -> State:
         lmdb = request.param == "lmdb"
-        opened.append(LmdbState(tmp_path / str(len(opened)), 1 << 20) if lmdb else MemoryState())
+        opened.append(LmdbState(tmp_path / str(len(opened))) if lmdb else MemoryState())
         return opened[-1]
 
     yield make
@@ -153,7 +153,7 @@ def test_any_history_of_commits_equals_a_dictionary(
 ) -> None:
     """After any commits, restores and reopenings the state is what a dictionary would hold."""
     path = tmp_path_factory.mktemp("store")
-    state: Any = LmdbState(path, 1 << 20) if kind == "lmdb" else MemoryState()
+    state: Any = LmdbState(path) if kind == "lmdb" else MemoryState()
     model: dict[str, bytes] = {}
     for number, (step, scheduled) in enumerate(steps, start=1):
         changes = {who: None if ms is None else record(who, ms, spend=number) for who, ms in scheduled.items()}
@@ -165,7 +165,7 @@ def test_any_history_of_commits_equals_a_dictionary(
             changes = {}
             if kind == "lmdb":
                 state.close()
-                state = LmdbState(path, 1 << 20)
+                state = LmdbState(path)
         model = {who: value for who, value in (model | changes).items() if value is not None}
         assert {who: state.get(who) for who in model} == model
         assert len(state) == len(model)

@@ -1,6 +1,7 @@
 """What only a store on disk has to get right: reopening, crashes, growth and whom it belongs to."""
 
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -12,7 +13,10 @@ import pytest
 
 from consumer.core.customer.customer import Customer, Orders, encode_customer
 from consumer.store import lmdb_state
-from consumer.store.lmdb_state import FolderLock, LmdbState, StoreInUse
+from consumer.store import marker as marker_file
+from consumer.store.folder_lock import FolderLock, StoreInUse
+from consumer.store.lmdb_state import LmdbState
+from schemas.units import DAY_MS, Ms
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +25,7 @@ WRITER = """
 import sys
 from consumer.core.customer.customer import Customer, Orders, encode_customer
 from consumer.store.lmdb_state import LmdbState
-state = LmdbState(sys.argv[1], 1 << 20, "g/t/0")
+state = LmdbState(sys.argv[1], "g/t/0")
 n = state.changelog_offset()
 while True:
     n += 1
@@ -39,7 +43,7 @@ def record(customer_id: str, scheduled_ms: int = 0, spend: float = 0.0) -> bytes
 
 def fill(path: Path, identity: str = "g/t/0", close: bool = True) -> LmdbState:
     """Return a store with one customer in it."""
-    state = LmdbState(path, 1 << 20, identity)
+    state = LmdbState(path, identity)
     state.apply({"a": record("a", 5)}, b"task", 7)
     if close:
         state.close()
@@ -55,7 +59,7 @@ def marker(path: Path) -> dict[str, object]:
 def test_a_closed_store_is_there_when_opened_again(tmp_path: Path) -> None:
     """Everything a commit wrote is read after closing and opening."""
     fill(tmp_path)
-    state = LmdbState(tmp_path, 1 << 20, "g/t/0")
+    state = LmdbState(tmp_path, "g/t/0")
     assert state.discarded is None
     assert (state.get("a"), state.task_record(), state.changelog_offset()) == (record("a", 5), b"task", 7)
     assert list(state.due(0, 10)) == [(5, "a")]
@@ -75,7 +79,7 @@ def test_a_killed_process_leaves_whole_commits(tmp_path: Path, commits: int) -> 
     reported = max([reported, *(int(line) for line in writer.stdout.read().splitlines() if line)])
     writer.wait()
 
-    state = LmdbState(tmp_path, 1 << 20, "g/t/0")
+    state = LmdbState(tmp_path, "g/t/0")
     n = state.changelog_offset()
     assert state.discarded is None
     assert n in (reported, reported + 1)
@@ -89,11 +93,11 @@ def test_a_killed_process_leaves_whole_commits(tmp_path: Path, commits: int) -> 
 def test_a_store_of_another_identity_is_discarded(tmp_path: Path) -> None:
     """State of another topic or partition is never read as this one's."""
     fill(tmp_path, "g/t/0")
-    state = LmdbState(tmp_path, 1 << 20, "g/t/1")
+    state = LmdbState(tmp_path, "g/t/1")
     assert state.discarded == "it belongs to 'g/t/0', not to 'g/t/1'"
     assert (len(state), state.task_record(), state.changelog_offset()) == (0, None, 0)
     state.close()
-    again = LmdbState(tmp_path, 1 << 20, "g/t/1")
+    again = LmdbState(tmp_path, "g/t/1")
     assert again.discarded is None
     again.close()
 
@@ -102,7 +106,7 @@ def test_a_store_of_an_unknown_format_is_discarded(tmp_path: Path) -> None:
     """A store that another build wrote in another way is not guessed at."""
     fill(tmp_path)
     (tmp_path / "marker.json").write_text(json.dumps(marker(tmp_path) | {"format": 99}))
-    state = LmdbState(tmp_path, 1 << 20, "g/t/0")
+    state = LmdbState(tmp_path, "g/t/0")
     assert state.discarded == "it has format 99; this build writes format 1"
     assert len(state) == 0
     state.close()
@@ -116,7 +120,7 @@ def test_a_store_without_a_readable_marker_is_discarded(tmp_path: Path, content:
         (tmp_path / "marker.json").unlink()
     else:
         (tmp_path / "marker.json").write_text(content)
-    state = LmdbState(tmp_path, 1 << 20, "g/t/0")
+    state = LmdbState(tmp_path, "g/t/0")
     assert state.discarded is not None
     assert "marker" in state.discarded
     assert len(state) == 0
@@ -127,9 +131,9 @@ def test_a_store_open_when_the_machine_went_down_is_discarded(tmp_path: Path, mo
     """Without a sync the disk may hold pages of several moments; only a clean closing makes another boot trust it."""
     fill(tmp_path, close=False).__dict__["_env"].close()
     assert marker(tmp_path)["closed"] is False
-    monkeypatch.setattr(lmdb_state, "_lock", lambda path: os.open(path, os.O_RDWR))  # as if the holder were dead
-    monkeypatch.setattr(lmdb_state, "_boot_id", lambda: "another boot")
-    state = LmdbState(tmp_path, 1 << 20, "g/t/0")
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)  # as if the holder were dead
+    monkeypatch.setattr(marker_file, "_boot_id", lambda: "another boot")
+    state = LmdbState(tmp_path, "g/t/0")
     assert state.discarded == "the machine went down while it was open"
     assert len(state) == 0
     state.close()
@@ -138,8 +142,8 @@ def test_a_store_open_when_the_machine_went_down_is_discarded(tmp_path: Path, mo
 def test_a_store_closed_cleanly_survives_a_reboot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Closing syncs; what was closed is whole in every later boot."""
     fill(tmp_path)
-    monkeypatch.setattr(lmdb_state, "_boot_id", lambda: "another boot")
-    state = LmdbState(tmp_path, 1 << 20, "g/t/0")
+    monkeypatch.setattr(marker_file, "_boot_id", lambda: "another boot")
+    state = LmdbState(tmp_path, "g/t/0")
     assert (state.discarded, len(state)) == (None, 1)
     state.close()
 
@@ -157,53 +161,54 @@ def test_an_interrupted_restore_is_discarded(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(ConnectionError):
         state.restore(records(), b"", 99)  # type: ignore[arg-type]
     state.close()
-    again = LmdbState(tmp_path, 1 << 20, "g/t/0")
+    again = LmdbState(tmp_path, "g/t/0")
     assert again.discarded == "the process ended in the middle of a restore"
     assert (len(again), again.changelog_offset()) == (0, 0)
     again.apply({"a": record("a")}, b"", 1)
     again.close()
-    third = LmdbState(tmp_path, 1 << 20, "g/t/0")
+    third = LmdbState(tmp_path, "g/t/0")
     assert (third.discarded, len(third)) == (None, 1)
     third.close()
 
 
 def test_a_store_older_than_allowed_is_discarded(tmp_path: Path) -> None:
     """Age is counted from the last commit, and opening alone makes nothing younger."""
-    day_ms = 86_400_000
     for days, discarded in [
         (1, None),
         (7, None),
         (8, "it was last written 8.0 days ago; 7.0 are allowed"),
         (99, None),  # nothing was written since
     ]:
-        now_ms = days * day_ms
-        state = LmdbState(tmp_path, 1 << 20, max_age_ms=7 * day_ms, clock_ms=lambda now_ms=now_ms: now_ms)  # type: ignore[misc]
+        now_ms = Ms(days * DAY_MS)
+        state = LmdbState(tmp_path, max_age_ms=Ms(7 * DAY_MS), clock_ms=lambda now_ms=now_ms: now_ms)  # type: ignore[misc]
         assert state.discarded == discarded
         if days == 1:
             state.close()
-            state = LmdbState(tmp_path, 1 << 20, clock_ms=lambda: 0)
+            state = LmdbState(tmp_path, clock_ms=lambda: Ms(0))
             state.apply({"a": record("a")}, b"", 1)
         assert len(state) == (1 if days < 8 else 0)
         state.close()
 
 
-def test_a_full_map_grows(tmp_path: Path) -> None:
+def test_a_full_map_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The size of the map is where the store starts, not where it ends."""
-    state = LmdbState(tmp_path, 64 << 10, "g/t/0")
+    monkeypatch.setattr(lmdb_state, "_FIRST_MAP_BYTES", 64 << 10)
+    state = LmdbState(tmp_path, "g/t/0")
     spend = 0.0
     for n in range(20):
         spend += 1.0
         state.apply({f"c{i}": record(f"c{i}", 9, spend) for i in range(n * 200, n * 200 + 200)}, b"", n)
     assert (len(state), state.changelog_offset()) == (4_000, 19)
     state.close()
-    again = LmdbState(tmp_path, 64 << 10, "g/t/0")
+    again = LmdbState(tmp_path, "g/t/0")
     assert (len(again), len(list(again.due(0, 10)))) == (4_000, 4_000)
     again.close()
 
 
 def test_a_full_disk_is_an_error_that_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the file can't grow the commit fails as a whole, and works once there is room again."""
-    state = LmdbState(tmp_path, 64 << 10)
+    monkeypatch.setattr(lmdb_state, "_FIRST_MAP_BYTES", 64 << 10)
+    state = LmdbState(tmp_path)
     state.apply({"a": record("a", 5)}, b"task", 7)
 
     def full(*_: int) -> None:
@@ -222,12 +227,12 @@ def test_a_full_disk_is_an_error_that_loses_nothing(tmp_path: Path, monkeypatch:
 
 def test_a_store_is_opened_once(tmp_path: Path) -> None:
     """Two owners of one store would write over each other: the second is refused until the first has closed."""
-    state = LmdbState(tmp_path, 1 << 20)
+    state = LmdbState(tmp_path)
     with pytest.raises(StoreInUse, match="is another worker running on it"):
-        LmdbState(tmp_path, 1 << 20)
+        LmdbState(tmp_path)
     state.close()
     state.close()
-    LmdbState(tmp_path, 1 << 20).close()
+    LmdbState(tmp_path).close()
 
 
 def test_a_folder_of_stores_belongs_to_one_worker(tmp_path: Path) -> None:

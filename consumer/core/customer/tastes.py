@@ -51,12 +51,12 @@ class KnownItems(Protocol):
         """Return the price of an item in shop currency, where it is known."""
 
 
-def note_click(customer: Customer, event: ClickEvent, item_id: str, items: KnownItems, max_brands: int) -> None:
+def note_click(customer: Customer, event: ClickEvent, item_id: str, items: KnownItems, *, max_brands: int) -> None:
     """Count interest in the item of a click event; what our own recommendation led to tells less."""
     weight = _CLICK_WEIGHTS[event.kind] - (event.decision_id is not None)
     if weight:
         brand, price = event.brand or items.brand_of(item_id), event.price or items.price_of(item_id)
-        note_item(customer, brand, price, weight, max_brands)
+        note_item(customer, brand, price, weight, max_brands=max_brands)
 
 
 def note_order(customer: Customer, event: PurchaseEvent, items: KnownItems, max_brands: int) -> None:
@@ -64,10 +64,10 @@ def note_order(customer: Customer, event: PurchaseEvent, items: KnownItems, max_
     weight = _BOUGHT_WEIGHT if event.decision_id is None else _CAUSED_WEIGHT
     for line in event.lines:
         brand, price = line.brand or items.brand_of(line.item_id), line.unit_price or items.price_of(line.item_id)
-        note_item(customer, brand, price, weight, max_brands)
+        note_item(customer, brand, price, weight, max_brands=max_brands)
 
 
-def note_item(customer: Customer, brand: str | None, price: float | None, weight: int, max_brands: int) -> None:
+def note_item(customer: Customer, brand: str | None, price: float | None, weight: int, *, max_brands: int) -> None:
     """Count interest in an item. A price of 0 is none."""
     if brand and len(brand) <= _MAX_NAME:
         _count(customer.tastes.brands, brand, weight, max_brands)

@@ -81,7 +81,7 @@ def apply_click(customer: Customer, event: ClickEvent, category: str | None, set
             customer.cart.remove(item_id)
         return
     weight = settings.preference.caused_weight if event.decision_id is not None else 1.0
-    _remember_item(customer, item_id, category, weight, settings)
+    _remember_item(customer, item_id, category, weight, settings=settings)
     if kind == "cart_add":
         customer.session.carted = True
         if item_id not in customer.cart:
@@ -110,7 +110,7 @@ def apply_purchase(customer: Customer, event: PurchaseEvent, settings: CoreSetti
     for line in event.lines:
         if customer.session.started_ms:
             category = line.category and remembered(line.category)
-            _remember_item(customer, line.item_id, category, weight, settings)
+            _remember_item(customer, line.item_id, category, weight, settings=settings)
         if line.item_id in customer.cart:
             customer.cart.remove(line.item_id)
     if not customer.consent.objected:
@@ -195,7 +195,7 @@ def _note_order_gap(customer: Customer, at_ms: int) -> None:
 
 
 def _remember_item(
-    customer: Customer, item_id: str, category: str | None, weight: float, settings: CoreSettings
+    customer: Customer, item_id: str, category: str | None, weight: float, *, settings: CoreSettings
 ) -> None:
     if customer.consent.objected:  # an objection may be lifted later; what was seen while it held stays unknown
         return

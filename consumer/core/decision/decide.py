@@ -20,7 +20,8 @@ from consumer.core.decision.explain import (
     taste_reason,
 )
 from consumer.core.decision.exploration import explore
-from consumer.core.decision.policy import Choice, decide, pass_gates
+from consumer.core.decision.gates import pass_gates
+from consumer.core.decision.policy import Choice, decide
 from consumer.core.hashing import name_of
 from consumer.core.preference.basket import recommend_basket
 from consumer.core.preference.preference import recommend

@@ -7,6 +7,7 @@ whatever an arm is worth. The reason an arm was ruled out is one of the words in
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,7 +17,7 @@ from consumer.core.customer.tastes import day_part_of
 from consumer.core.customer.words import remembered
 from consumer.core.local_time import wall_clock
 from consumer.core.reward.request import DecisionRequest
-from consumer.core.settings import DAY_MS, HOUR_MS
+from consumer.core.settings import DAY_MS, HOUR_MS, CoreSettings
 
 WEEK_MS = 7 * DAY_MS
 _NEVER_MS = 1 << 62
@@ -106,21 +107,21 @@ def delivery_span(local: datetime, now_ms: int, channel: Channel) -> tuple[int, 
     return after, _next_ms(wall_clock(after, local.tzinfo or UTC), start)
 
 
-def allowed_arms(
-    request: DecisionRequest,
-    catalogue: Catalogue,
-    history: ContactHistory,
-    *,
-    default_consent: bool,
-    limit: int,
-) -> tuple[list[Allowed], list[Gated]]:
-    """Return the arms that may be chosen, in the catalogue's order and at most `limit`, and the others with the reason.
+class Passed(NamedTuple):
+    """What came through the gates of one request, in the catalogue's order, and what did not."""
 
-    Only arms that answer to the trigger are looked at.
-    """
+    history: ContactHistory
+    allowed: list[Allowed]
+    gated: list[Gated]
+
+
+def pass_gates(request: DecisionRequest, catalogue: Catalogue, settings: CoreSettings) -> Passed:
+    """Return which of the arms that answer to the trigger may be chosen, and of the others why not."""
+    history = ContactHistory(request.customer.contacts, request.now_ms, catalogue)
     arms = catalogue.by_trigger.get(request.trigger, ())
     if request.customer.consent.objected:
-        return [], [(arm.id, "objection") for arm in arms]
+        return Passed(history, [], [(arm.id, "objection") for arm in arms])
+    default_consent, limit = settings.privacy.default_consent, settings.policy.eligible_limit
     by_action: dict[str, str | None] = {}
     spans: dict[str, tuple[int, int]] = {}
     allowed: list[Allowed] = []
@@ -143,7 +144,7 @@ def allowed_arms(
                 continue
             why = "quiet_hours"
         gated.append((arm.id, why))
-    return allowed, gated
+    return Passed(history, allowed, gated)
 
 
 def remember_contact(contacts: Sequence[Contact], contact: Contact, limit: int) -> list[Contact]:

@@ -11,12 +11,11 @@ chosen keeps a floor under its probability, so that what was logged can be evalu
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import msgspec
 
 from consumer.core.catalogue import NOTHING, Arm, Catalogue
-from consumer.core.decision.gates import Allowed, ContactHistory, Gated, allowed_arms
+from consumer.core.decision.gates import Allowed, Gated, Passed, pass_gates
 from consumer.core.hashing import uniform
 from consumer.core.reward.features import reward_features
 from consumer.core.reward.model import RewardScorer
@@ -60,27 +59,6 @@ def in_hold_out(customer_id: str, now_ms: int, settings: PolicySettings) -> bool
     """Return whether the customer belongs to the universal hold-out in the rotation period of `now_ms`."""
     period = now_ms // (settings.hold_out_rotation_days * DAY_MS)
     return uniform("hold-out", settings.seed, customer_id, str(period)) < settings.hold_out_share
-
-
-class Passed(NamedTuple):
-    """What came through the gates of one request, and what did not."""
-
-    history: ContactHistory
-    allowed: list[Allowed]
-    gated: list[Gated]
-
-
-def pass_gates(request: DecisionRequest, catalogue: Catalogue, settings: CoreSettings) -> Passed:
-    """Return which arms may be chosen for `request`."""
-    history = ContactHistory(request.customer.contacts, request.now_ms, catalogue)
-    allowed, gated = allowed_arms(
-        request,
-        catalogue,
-        history,
-        default_consent=settings.privacy.default_consent,
-        limit=settings.policy.eligible_limit,
-    )
-    return Passed(history, allowed, gated)
 
 
 def decide(

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._metadata import ClusterMetadata
 from confluent_kafka.admin._resource import ResourceType
 
-from consumer.kafka.cluster import clients
-from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
+from clients.errors import ClusterAway, error_of
+from consumer.kafka.cluster.cluster import Cluster
+from consumer.kafka.cluster.cluster_settings import TopicSettings
 from consumer.kafka.cluster.topics import (
-    CO_PARTITIONED,
     Difference,
     TopicsError,
     TopicSpec,
@@ -20,6 +19,8 @@ from consumer.kafka.cluster.topics import (
     differences,
     topic_plan,
 )
+from schemas.topics import CO_PARTITIONED_TOPICS, Topic
+from schemas.units import in_seconds
 
 Status = Literal["ok", "warn", "error"]
 
@@ -39,24 +40,14 @@ class Finding:
     advice: str = ""
 
 
-class ClusterAway(Exception):
-    """No broker answers; the message says which address was tried and what to do."""
+def require_topics(cluster: Cluster) -> None:
+    """Raise TopicsError unless every topic is there with the partitions that the settings say.
 
-
-def reach(admin: AdminClient, kafka: KafkaSettings) -> ClusterMetadata:
-    """Return what the cluster says of itself; raise ClusterAway where nothing comes within the connect timeout."""
-    connection, metadata = _connection(admin, kafka)
-    if metadata is None:
-        raise ClusterAway(f"{connection.what}: {connection.found}; {connection.advice}")
-    return metadata
-
-
-def require_topics(admin: AdminClient, kafka: KafkaSettings, topics: TopicSettings) -> None:
-    """Raise TopicsError unless every topic is there with the partitions that the settings say, ClusterAway as `reach`.
-
-    With other counts, part of the partitions would be read by nobody and all customers belong to other tasks.
+    With other counts, part of the partitions would be read by nobody and all customers belong to other tasks. Raises
+    ClusterAway where no broker answers.
     """
-    present = reach(admin, kafka).topics
+    topics = cluster.topics
+    present = cluster.reach().topics
     plan = topic_plan(topics)
     _refuse_missing([spec.name for spec in plan if spec.name not in present], topics)
     counts = {spec.name: len(present[spec.name].partitions) for spec in plan}
@@ -66,7 +57,7 @@ def require_topics(admin: AdminClient, kafka: KafkaSettings, topics: TopicSettin
         if counts[spec.name] != spec.partitions
     ]
     if differing:
-        found = {counts[topics.name(topic)] for topic in CO_PARTITIONED}
+        found = {counts[topics.name(topic)] for topic in CO_PARTITIONED_TOPICS}
         fits = f"set topics.partitions to {min(found)}, or " if len(found) == 1 and found != {topics.partitions} else ""
         raise TopicsError(
             f"{'; '.join(differing)}: {fits}make all topics anew under another topics.prefix with "
@@ -74,10 +65,10 @@ def require_topics(admin: AdminClient, kafka: KafkaSettings, topics: TopicSettin
         )
 
 
-def require_topic(admin: AdminClient, kafka: KafkaSettings, topics: TopicSettings, topic: str) -> None:
-    """Raise TopicsError unless `topic` (logical name) is there, ClusterAway as `reach`."""
-    name = topics.name(topic)
-    _refuse_missing([name] if name not in reach(admin, kafka).topics else [], topics)
+def require_topic(cluster: Cluster, topic: Topic) -> None:
+    """Raise TopicsError unless `topic` (logical name) is there, ClusterAway where no broker answers."""
+    name = cluster.topics.name(topic)
+    _refuse_missing([name] if name not in cluster.reach().topics else [], cluster.topics)
 
 
 def _refuse_missing(names: Sequence[str], topics: TopicSettings) -> None:
@@ -88,24 +79,25 @@ def _refuse_missing(names: Sequence[str], topics: TopicSettings) -> None:
         )
 
 
-def check(kafka: KafkaSettings, topics: TopicSettings, *, transactions: bool = True) -> list[Finding]:
+def check(cluster: Cluster, *, transactions: bool = True) -> list[Finding]:
     """Return the findings on a cluster, most basic first. Changes nothing; raises nothing that the cluster causes.
 
     Stops after the connection where there is none. `transactions` also starts and aborts an empty transaction.
     """
     try:
-        admin = clients.admin(kafka)
+        metadata = cluster.reach()
+    except ClusterAway as away:
+        return [Finding("error", away.tried, away.found, away.advice)]
     except (KafkaException, ValueError) as raised:
         return [Finding("error", "Kafka settings", str(raised), "correct the settings under [kafka]")]
-    connection, metadata = _connection(admin, kafka)
-    if metadata is None:
-        return [connection]
-    findings = [connection, *_guarded("broker configuration", lambda: list(_broker(admin, metadata, kafka)))]
-    findings += _guarded("topics", lambda: list(_topics(admin, metadata, kafka, topic_plan(topics))))
-    if len(metadata.brokers) < topics.replication_factor:
-        findings.append(_too_few_brokers(len(metadata.brokers), topics))
+    found = f"cluster {metadata.cluster_id}, {_count(len(metadata.brokers), 'broker')}"
+    findings = [Finding("ok", f"connection to {cluster.kafka.bootstrap_servers}", found)]
+    findings += _guarded("broker configuration", lambda: list(_broker(cluster, metadata)))
+    findings += _guarded("topics", lambda: list(_topics(cluster, metadata)))
+    if len(metadata.brokers) < cluster.topics.replication_factor:
+        findings.append(_too_few_brokers(len(metadata.brokers), cluster.topics))
     if transactions:
-        findings.append(_transactions(kafka))
+        findings.append(_transactions(cluster))
     return findings
 
 
@@ -114,36 +106,16 @@ def _guarded(what: str, look: Callable[[], list[Finding]]) -> list[Finding]:
     try:
         return look()
     except KafkaException as raised:
-        error = clients.error_of(raised)
+        error = error_of(raised)
         return [Finding("warn", what, f"could not be read: {error.str()}", "give the user the right to describe it")]
 
 
-def _connection(admin: AdminClient, kafka: KafkaSettings) -> tuple[Finding, ClusterMetadata | None]:
-    what = f"connection to {kafka.bootstrap_servers}"
-    try:
-        metadata = admin.list_topics(timeout=kafka.connect_timeout_ms / 1000)
-    except KafkaException as raised:
-        error = clients.error_of(raised)
-        return Finding("error", what, error.str(), _connection_advice(error)), None
-    found = f"cluster {metadata.cluster_id}, {_count(len(metadata.brokers), 'broker')}"
-    return Finding("ok", what, found), metadata
-
-
-def _connection_advice(error: KafkaError) -> str:
-    if error.code() == KafkaError._AUTHENTICATION or error.code() == KafkaError.SASL_AUTHENTICATION_FAILED:  # noqa: SLF001
-        return "the brokers refuse the credentials: see `sasl.*` and `security.protocol` under [kafka.properties]"
-    if error.code() == KafkaError._SSL:  # noqa: SLF001
-        return "the TLS handshake failed: see `ssl.ca.location` and `security.protocol` under [kafka.properties]"
-    return (
-        "is the broker running, and the address in kafka.bootstrap_servers right as seen from here? Its advertised "
-        "listeners must be reachable too; with TLS or SASL set `security.protocol` under [kafka.properties]"
-    )
-
-
-def _broker(admin: AdminClient, metadata: ClusterMetadata, kafka: KafkaSettings) -> Iterator[Finding]:
+def _broker(cluster: Cluster, metadata: ClusterMetadata) -> Iterator[Finding]:
     """Compare our timeouts with what the brokers allow."""
-    broker = str(next(iter(metadata.brokers)))
-    config = describe_configs(admin, ResourceType.BROKER, [broker], kafka.connect_timeout_ms / 1000)[broker]
+    kafka, broker = cluster.kafka, str(next(iter(metadata.brokers)))
+    config = describe_configs(cluster.admin, ResourceType.BROKER, [broker], in_seconds(kafka.connect_timeout_ms))[
+        broker
+    ]
     longest_ms = int(config.get("transaction.max.timeout.ms") or kafka.transaction_timeout_ms)
     yield _compare(
         kafka.transaction_timeout_ms <= longest_ms,
@@ -173,12 +145,11 @@ def _compare(holds: bool, what: str, found: str, advice: str) -> Finding:
     return Finding("ok", what, found) if holds else Finding("error", what, found, advice)
 
 
-def _topics(
-    admin: AdminClient, metadata: ClusterMetadata, kafka: KafkaSettings, plan: Sequence[TopicSpec]
-) -> Iterator[Finding]:
+def _topics(cluster: Cluster, metadata: ClusterMetadata) -> Iterator[Finding]:
     """Yield one finding for each topic that is as it should be or missing, and one for each difference."""
+    plan = topic_plan(cluster.topics)
     present = [spec for spec in plan if spec.name in metadata.topics]
-    differing = differences(admin, present, kafka.connect_timeout_ms / 1000, kafka.bootstrap_servers)
+    differing = differences(cluster, present, in_seconds(cluster.kafka.connect_timeout_ms))
     for spec in plan:
         what = f"topic {spec.name}"
         if spec not in present:
@@ -186,7 +157,7 @@ def _topics(
             continue
         findings = [finding for each in differing if each.topic == spec.name and (finding := _judge(each)) is not None]
         yield from findings or [Finding("ok", what, _count(spec.partitions, "partition"))]
-    yield from _unwritable(admin, present, kafka)
+    yield from _unwritable(cluster, present)
 
 
 def _judge(difference: Difference) -> Finding | None:
@@ -202,11 +173,12 @@ def _at_least(found: str, wanted: str) -> bool:
     return int(found) >= int(wanted) or int(found) == _UNLIMITED
 
 
-def _unwritable(admin: AdminClient, present: Sequence[TopicSpec], kafka: KafkaSettings) -> Iterator[Finding]:
+def _unwritable(cluster: Cluster, present: Sequence[TopicSpec]) -> Iterator[Finding]:
     """Yield topics that ask for more in-sync replicas than they have replicas: every write to them would fail."""
-    timeout_s = kafka.connect_timeout_ms / 1000
-    configs = describe_configs(admin, ResourceType.TOPIC, [spec.name for spec in present], timeout_s) if present else {}
-    topics = admin.list_topics(timeout=timeout_s).topics
+    names = [spec.name for spec in present]
+    timeout_s = in_seconds(cluster.kafka.connect_timeout_ms)
+    configs = describe_configs(cluster.admin, ResourceType.TOPIC, names, timeout_s) if present else {}
+    topics = cluster.admin.list_topics(timeout=timeout_s).topics
     for spec in present:
         replicas = min((len(each.replicas) for each in topics[spec.name].partitions.values()), default=0)
         in_sync = int(configs[spec.name].get("min.insync.replicas") or 1)
@@ -228,23 +200,23 @@ def _too_few_brokers(brokers: int, topics: TopicSettings) -> Finding:
     )
 
 
-def _transactions(kafka: KafkaSettings) -> Finding:
+def _transactions(cluster: Cluster) -> Finding:
     """Start and abort an empty transaction."""
     what = "transactions"
-    timeout_s = kafka.connect_timeout_ms / 1000
+    timeout_s = in_seconds(cluster.kafka.connect_timeout_ms)
     try:
-        producer = clients.transactional_producer(kafka, f"{kafka.group_id}-check")
+        producer = cluster.transactional_producer("check")
         producer.init_transactions(timeout_s)
         producer.begin_transaction()
         producer.abort_transaction(timeout_s)
     except (KafkaException, ValueError) as raised:
-        found = clients.error_of(raised).str() if isinstance(raised, KafkaException) else str(raised)
+        found = error_of(raised).str() if isinstance(raised, KafkaException) else str(raised)
         return Finding("error", what, found, _transaction_advice(raised))
-    return Finding("ok", what, f"work (transactional ids begin with {kafka.group_id})")
+    return Finding("ok", what, f"work (transactional ids begin with {cluster.kafka.group_id})")
 
 
 def _transaction_advice(raised: Exception) -> str:
-    code = clients.error_of(raised).code() if isinstance(raised, KafkaException) else None
+    code = error_of(raised).code() if isinstance(raised, KafkaException) else None
     if code == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
         return "the user needs the rights Write and Describe on transactional ids that begin with kafka.group_id"
     return (

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
@@ -10,27 +11,25 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
-from consumer.kafka.cluster.clients import error_of
-from consumer.kafka.cluster.settings import TopicSettings
+from clients.errors import error_of
+from consumer.kafka.cluster.cluster import Cluster
+from consumer.kafka.cluster.cluster_settings import TopicSettings
 from schemas.records import FAMILIES
+from schemas.topics import CO_PARTITIONED_TOPICS, EVENT_TOPICS, TOPICS, Topic
+from schemas.units import DAY_MS, HOUR_MS, Seconds
 
-INPUTS = ("clickstream", "purchases", "privacy")
-CO_PARTITIONED = (*INPUTS, "next-best-actions", "dead-letters", "customer-state", "journal")  # P partitions each
-TOPICS = (*CO_PARTITIONED, "products", "training-examples", "sessions", "models")
-
-_DAY_MS = 86_400_000
-_HOUR_MS = 3_600_000
+_TIMEOUT_S: Final = Seconds(30.0)  # for what the brokers take time to do
 
 
 class TopicsError(Exception):
-    """The cluster refused or did not answer; the message says what to do."""
+    """The cluster refused, or has other topics than it should; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
     """What a topic is to be. `topic` is the logical name, `name` the real one; `config` is in Kafka's own terms."""
 
-    topic: str
+    topic: Topic
     name: str
     partitions: int
     replication_factor: int
@@ -63,7 +62,7 @@ class CreateReport:
 def topic_plan(settings: TopicSettings) -> list[TopicSpec]:
     """Return every topic of the design with all that matters set explicitly, so that no broker default decides it."""
     keep = settings.retention
-    days = {
+    days: dict[Topic, float] = {
         "clickstream": keep.clickstream_days,
         "purchases": keep.purchases_days,
         "privacy": keep.privacy_days,
@@ -86,21 +85,21 @@ def topic_plan(settings: TopicSettings) -> list[TopicSpec]:
     ]
 
 
-def partitions_of(topic: str, settings: TopicSettings) -> int:
+def partitions_of(topic: Topic, settings: TopicSettings) -> int:
     """Return how many partitions a topic (logical name) has."""
-    if topic in CO_PARTITIONED:
+    if topic in CO_PARTITIONED_TOPICS:
         return settings.partitions
     return len(FAMILIES) if topic == "training-examples" else 1
 
 
-def _common(topic: str, settings: TopicSettings) -> dict[str, str]:
-    largest = settings.max_input_bytes if topic in INPUTS else settings.max_record_bytes
+def _common(topic: Topic, settings: TopicSettings) -> dict[str, str]:
+    largest = settings.max_input_bytes if topic in EVENT_TOPICS else settings.max_record_bytes
     return {
         "min.insync.replicas": str(settings.min_insync_replicas),
         # With the producer's own times, retention would delete old events (a replayed recording) as they arrive.
         "message.timestamp.type": "LogAppendTime",
         "segment.bytes": str(settings.segment_bytes),
-        "segment.ms": str(round(settings.segment_hours * _HOUR_MS)),
+        "segment.ms": str(round(settings.segment_hours * HOUR_MS)),
         "max.message.bytes": str(largest),
         "compression.type": "producer",
         "unclean.leader.election.enable": "false",  # a lagging leader would undo commits that others have seen
@@ -108,44 +107,41 @@ def _common(topic: str, settings: TopicSettings) -> dict[str, str]:
 
 
 def _deleted(days: float) -> dict[str, str]:
-    return {"cleanup.policy": "delete", "retention.ms": str(round(days * _DAY_MS)), "retention.bytes": "-1"}
+    return {"cleanup.policy": "delete", "retention.ms": str(round(days * DAY_MS)), "retention.bytes": "-1"}
 
 
 def _compacted(settings: TopicSettings) -> dict[str, str]:
     return {
         "cleanup.policy": "compact",
         "min.compaction.lag.ms": str(settings.min_compaction_lag_ms),
-        "max.compaction.lag.ms": str(round(settings.max_compaction_lag_hours * _HOUR_MS)),
-        "delete.retention.ms": str(round(settings.retention.tombstones_days * _DAY_MS)),
+        "max.compaction.lag.ms": str(round(settings.max_compaction_lag_hours * HOUR_MS)),
+        "delete.retention.ms": str(round(settings.retention.tombstones_days * DAY_MS)),
         "min.cleanable.dirty.ratio": "0.1",
     }
 
 
-def create_topics(
-    admin: AdminClient, plan: Sequence[TopicSpec], timeout_s: float = 30.0, bootstrap: str = "HOST:PORT"
-) -> CreateReport:
-    """Create what is missing of `plan`, and return what was created, what existed, and where that differs.
+def create_topics(cluster: Cluster) -> CreateReport:
+    """Create the topics that are missing, and return what was created, what existed, and where that differs.
 
-    An existing topic is never altered: each difference comes with the command that would. `bootstrap` is only for those
-    commands. Returns once every topic has its leaders; raises TopicsError where the cluster refuses.
+    An existing topic is never altered: each difference comes with the command that would. Returns once every topic has
+    its leaders; raises ClusterAway where no broker answers, TopicsError where the cluster refuses.
     """
-    existing = _names(admin, timeout_s)
+    plan, existing = topic_plan(cluster.topics), cluster.reach().topics
     report = CreateReport(existed=[spec.name for spec in plan if spec.name in existing])
     missing = [spec for spec in plan if spec.name not in existing]
     if missing:
-        report.created = _create(admin, missing, timeout_s)
+        report.created = _create(cluster.admin, missing)
         report.existed += [spec.name for spec in missing if spec.name not in report.created]
-        _wait_for_leaders(admin, missing, timeout_s)
-    report.differs = differences(admin, [spec for spec in plan if spec.name in report.existed], timeout_s, bootstrap)
+        _wait_for_leaders(cluster.admin, missing)
+    report.differs = differences(cluster, [spec for spec in plan if spec.name in report.existed], _TIMEOUT_S)
     return report
 
 
-def differences(
-    admin: AdminClient, specs: Sequence[TopicSpec], timeout_s: float = 30.0, bootstrap: str = "HOST:PORT"
-) -> list[Difference]:
+def differences(cluster: Cluster, specs: Sequence[TopicSpec], timeout_s: Seconds) -> list[Difference]:
     """Return where existing topics are not what `specs` says, in the order of `specs`."""
     if not specs:
         return []
+    admin, bootstrap = cluster.admin, cluster.kafka.bootstrap_servers
     metadata = admin.list_topics(timeout=timeout_s).topics
     configs = describe_configs(admin, ResourceType.TOPIC, [spec.name for spec in specs], timeout_s)
     found: list[Difference] = []
@@ -164,7 +160,7 @@ def differences(
 
 
 def describe_configs(
-    admin: AdminClient, kind: ResourceType, names: Iterable[str], timeout_s: float
+    admin: AdminClient, kind: ResourceType, names: Iterable[str], timeout_s: Seconds
 ) -> dict[str, dict[str, str | None]]:
     """Return the configuration of topics or brokers: name → property → value. Raises KafkaException."""
     futures = admin.describe_configs([ConfigResource(kind, name) for name in names], request_timeout=timeout_s)
@@ -174,18 +170,11 @@ def describe_configs(
     }
 
 
-def _names(admin: AdminClient, timeout_s: float) -> set[str]:
-    try:
-        return set(admin.list_topics(timeout=timeout_s).topics)
-    except KafkaException as raised:
-        raise TopicsError(f"the cluster does not answer: {error_of(raised).str()}") from raised
-
-
-def _create(admin: AdminClient, specs: Sequence[TopicSpec], timeout_s: float) -> list[str]:
+def _create(admin: AdminClient, specs: Sequence[TopicSpec]) -> list[str]:
     """Create topics; return the names of those that were not there (another process may be doing the same)."""
     new = [NewTopic(spec.name, spec.partitions, spec.replication_factor, config=dict(spec.config)) for spec in specs]
     created = []
-    for name, future in admin.create_topics(new, operation_timeout=timeout_s, request_timeout=timeout_s).items():
+    for name, future in admin.create_topics(new, operation_timeout=_TIMEOUT_S, request_timeout=_TIMEOUT_S).items():
         try:
             future.result()
             created.append(name)
@@ -206,15 +195,15 @@ def _advice(error: KafkaError) -> str:
     return ""
 
 
-def _wait_for_leaders(admin: AdminClient, specs: Sequence[TopicSpec], timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
+def _wait_for_leaders(admin: AdminClient, specs: Sequence[TopicSpec]) -> None:
+    deadline = time.monotonic() + _TIMEOUT_S
     waiting = list(specs)
     while waiting:
-        topics = admin.list_topics(timeout=timeout_s).topics
+        topics = admin.list_topics(timeout=_TIMEOUT_S).topics
         waiting = [spec for spec in waiting if spec.name not in topics or not _led(topics[spec.name])]
         if waiting and time.monotonic() > deadline:
             raise TopicsError(
-                f"{waiting[0].name} was created, but has no leader after {timeout_s:.0f} s: see the brokers"
+                f"{waiting[0].name} was created, but has no leader after {_TIMEOUT_S:.0f} s: see the brokers"
             )
         if waiting:
             time.sleep(0.05)

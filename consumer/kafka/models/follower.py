@@ -9,19 +9,23 @@ from collections.abc import Callable
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from clients import log
+from clients.errors import PARTITION_EOF
+from clients.offsets import end_offsets
 from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.snapshot import RefusedSnapshot, family_of
-from consumer.kafka.cluster.clients import log
-from consumer.kafka.cluster.log_reader import PARTITION_EOF, end_offsets, raise_or_log, read_to
-from consumer.kafka.cluster.settings import TopicSettings
+from consumer.kafka.cluster.cluster_settings import TopicSettings
+from consumer.kafka.cluster.log_reader import raise_or_log, read_to
+from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.models.index import ModelIndex
 from consumer.kafka.models.records import ModelsRecord, UnreadableRecord, decode_promotion, kind_of
-from consumer.kafka.transactions import CannotGoOn
 from schemas.codec import Decoder
 from schemas.errors import InvalidRecord
 from schemas.events import Product
+from schemas.topics import Topic
+from schemas.units import Seconds
 
-_TOPICS = ("models", "products", "sessions")
+_TOPICS: tuple[Topic, ...] = ("models", "products", "sessions")
 _BATCH_RECORDS = 500
 
 
@@ -36,7 +40,7 @@ class KnowledgeFollower:
         decoder: Decoder,
         *,
         knowledge: Knowledge,
-        clock_s: Callable[[], float],
+        clock_s: Callable[[], Seconds],
     ) -> None:
         self._reader = reader
         self._admin = admin
@@ -47,7 +51,7 @@ class KnowledgeFollower:
         self.index = ModelIndex()
         self._refused: dict[str, str] = {}  # model → why its latest snapshot that cannot be used was refused
 
-    def load(self, timeout_s: float, stop: Callable[[], bool]) -> None:
+    def load(self, timeout_s: Seconds, stop: Callable[[], bool]) -> None:
         """Read everything up to the present end. Raises CannotGoOn, and Stopping."""
         partitions = [TopicPartition(self._topics.name(topic), 0, OFFSET_BEGINNING) for topic in _TOPICS]
         ends = end_offsets(self._admin, partitions, timeout_s)

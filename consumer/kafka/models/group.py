@@ -2,17 +2,20 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from consumer.kafka.assignment import seek
-from consumer.kafka.cluster.clients import log
-from consumer.kafka.cluster.log_reader import OFFSET_GONE, PARTITION_EOF, beginning_offsets, raise_or_log
+from clients import log
+from clients.errors import OFFSET_GONE, PARTITION_EOF
+from clients.offsets import beginning_offsets
+from consumer.kafka.cluster.log_reader import raise_or_log, seek
 from schemas.codec import Decoder
 from schemas.records import FAMILIES, Family, TrainingExample
+from schemas.units import Seconds
 
-_ADMIN_TIMEOUT_S = 10.0
+_ADMIN_TIMEOUT_S: Final = Seconds(10.0)
 
 
 class ElectedReader:

@@ -1,19 +1,21 @@
 """Which models there are, by the models topic alone; and putting one of them in force, or the one before back."""
 
-import time
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING
 
+from clients import log
+from clients.offsets import end_offsets
 from consumer.core.catalogue import Catalogue
 from consumer.core.knowledge.challenger import latest_label_ms
 from consumer.core.knowledge.snapshot import RefusedSnapshot, decode_snapshot, family_of, model_name
 from consumer.core.settings import BUILT_IN, CoreSettings
-from consumer.kafka.cluster import clients
+from consumer.kafka.clocks import monotonic_s
 from consumer.kafka.cluster.check import require_topic
-from consumer.kafka.cluster.log_reader import end_offsets, read_to
-from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
+from consumer.kafka.cluster.cluster import Cluster
+from consumer.kafka.cluster.log_reader import read_to
 from consumer.kafka.models.index import ModelIndex
 from consumer.kafka.models.publisher import ModelPublisher
 from consumer.kafka.models.records import (
@@ -29,8 +31,9 @@ from consumer.kafka.models.records import (
     kind_of,
 )
 from schemas.records import FAMILIES, Family
+from schemas.units import Seconds
 
-STALLED_S = 60.0
+STALLED_S: Final = Seconds(60.0)
 _DELIVERY_S = 30.0
 
 
@@ -63,8 +66,7 @@ class ModelOverview:
 
     def __init__(
         self,
-        kafka: KafkaSettings,
-        topics: TopicSettings,
+        cluster: Cluster,
         settings: CoreSettings,
         catalogue: Catalogue,
         *,
@@ -77,16 +79,14 @@ class ModelOverview:
         self._refused: dict[str, tuple[ModelsRecord, str]] = {}  # by model: its newest one, and why
         self._known_ms: dict[str, int] = {}  # by family: event time of the latest label in any of its models
         self.scores: dict[str, tuple[Score, int]] = {}  # by model, with the broker's time
-        name = topics.name("models")
-        where = TopicPartition(name, 0, OFFSET_BEGINNING)
-        admin = clients.admin(kafka)
-        require_topic(admin, kafka, topics, "models")
-        end = end_offsets(admin, [where], STALLED_S)[0]
-        reader = clients.reader(kafka, auto_offset_reset="earliest", partition_eof=True)
+        where = cluster.place("models", 0, OFFSET_BEGINNING)
+        require_topic(cluster, "models")
+        end = end_offsets(cluster.admin, [where], STALLED_S)[0]
+        reader = cluster.reader()
         try:
             reader.assign([where])
-            ends = {(name, 0): end}
-            for message in read_to(reader, ends, stop=stop, clock_s=time.monotonic, timeout_s=STALLED_S):
+            ends = {(where.topic, 0): end}
+            for message in read_to(reader, ends, stop=stop, clock_s=monotonic_s, timeout_s=STALLED_S):
                 key, value = message.key() or b"", message.value()
                 if value is not None:
                     self._take(ModelsRecord(key, value, message.timestamp()[1]))
@@ -103,7 +103,7 @@ class ModelOverview:
             else:
                 self.scores[model] = (decode_score(record.data), record.published_ms)
         except (UnreadableRecord, ValueError) as error:
-            clients.log.warning("a record of the models topic is passed over: %s", error)
+            log.warning("a record of the models topic is passed over: %s", error)
 
     def _take_snapshot(self, model: str, record: ModelsRecord) -> None:
         try:
@@ -211,8 +211,8 @@ class ModelOverview:
         raise CannotPromote(f"there is no model {name} in the models topic; there are {others}, and the families' own")
 
 
-def record_promotion(kafka: KafkaSettings, topics: TopicSettings, promotion: Promotion) -> None:
+def record_promotion(cluster: Cluster, promotion: Promotion) -> None:
     """Write a promotion to the models topic; workers follow it between two commits. Raises CannotGoOn."""
-    publisher = ModelPublisher(clients.idempotent_producer(kafka), topics.name("models"))
+    publisher = ModelPublisher(cluster.idempotent_producer(), cluster.topics.name("models"))
     publisher.publish(*encode_promotion(promotion))
     publisher.deliver(_DELIVERY_S)

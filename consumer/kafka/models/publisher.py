@@ -2,7 +2,7 @@
 
 from confluent_kafka import KafkaException, Producer
 
-from consumer.kafka.transactions import CannotGoOn
+from consumer.kafka.failures import CannotGoOn
 
 
 class ModelPublisher:

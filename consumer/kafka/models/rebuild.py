@@ -5,20 +5,20 @@ again under the settings now in force gives models that it accepts. Examples who
 nothing, so after a change of horizon a model begins with what is labelled from then on.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 
-from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING
 
+from clients import log
+from clients.offsets import end_offsets
 from consumer.core.catalogue import Catalogue
 from consumer.core.knowledge.challenger import new_challenger, spec_of
 from consumer.core.knowledge.learner import Learner, new_learner
 from consumer.core.knowledge.snapshot import snapshot_key
 from consumer.core.settings import BUILT_IN, ChallengerSettings, CoreSettings
-from consumer.kafka.cluster import clients
-from consumer.kafka.cluster.clients import log
-from consumer.kafka.cluster.log_reader import end_offsets, read_to
-from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
+from consumer.kafka.clocks import monotonic_s, wall_clock_ms
+from consumer.kafka.cluster.cluster import Cluster
+from consumer.kafka.cluster.log_reader import read_to
 from consumer.kafka.models.promotion import STALLED_S, ModelOverview, record_promotion
 from consumer.kafka.models.publisher import ModelPublisher
 from schemas.codec import Decoder
@@ -29,8 +29,7 @@ Examples = Iterator[tuple[int, TrainingExample]]
 
 
 def rebuild_models(
-    kafka: KafkaSettings,
-    topics: TopicSettings,
+    cluster: Cluster,
     settings: CoreSettings,
     catalogue: Catalogue,
     *,
@@ -50,20 +49,19 @@ def rebuild_models(
         new_challenger(each, settings, catalogue)  # a mistake is told before anything is folded
         if each.model == BUILT_IN:
             learners.append(new_learner(each.family, settings, catalogue, spec_of(each)))
-    publisher = ModelPublisher(clients.idempotent_producer(kafka), topics.name("models"))
+    publisher = ModelPublisher(cluster.idempotent_producer(), cluster.topics.name("models"))
     folded = {}
     for learner in learners:
-        log_of_family = TopicPartition(topics.name("training-examples"), FAMILIES.index(learner.family))
-        examples = _read(kafka, log_of_family, decoder, stop)
+        examples = _read(cluster, FAMILIES.index(learner.family), decoder, stop)
         folded[learner.model] = _rebuild(learner, examples, publisher, progress)
     publisher.deliver(_DELIVERY_S)
-    known = ModelOverview(kafka, topics, settings, catalogue, stop=stop)
+    known = ModelOverview(cluster, settings, catalogue, stop=stop)
     for family in FAMILIES:
         model = known.index.in_force(family)
         if model not in folded:
             why = f"{model} was in force and is not among the challengers, so it could not be rebuilt"
             log.warning("%s: %s; the family's own model is in force now", family, why)
-            record_promotion(kafka, topics, known.promotion_of(family, why, _now_ms()))
+            record_promotion(cluster, known.promotion_of(family, why, wall_clock_ms()))
     return folded
 
 
@@ -83,18 +81,15 @@ def _rebuild(
     return n
 
 
-def _read(kafka: KafkaSettings, where: TopicPartition, decoder: Decoder, stop: Callable[[], bool]) -> Examples:
+def _read(cluster: Cluster, partition: int, decoder: Decoder, stop: Callable[[], bool]) -> Examples:
     """Yield (offset, example) of a family's log from where it begins up to where it ends now."""
-    end = end_offsets(clients.admin(kafka), [where], STALLED_S)[0]
-    reader = clients.reader(kafka, auto_offset_reset="earliest", partition_eof=True)
+    where = cluster.place("training-examples", partition, OFFSET_BEGINNING)
+    end = end_offsets(cluster.admin, [where], STALLED_S)[0]
+    reader = cluster.reader()
     try:
-        reader.assign([TopicPartition(where.topic, where.partition, OFFSET_BEGINNING)])
+        reader.assign([where])
         ends = {(where.topic, where.partition): end}
-        for message in read_to(reader, ends, stop=stop, clock_s=time.monotonic, timeout_s=STALLED_S):
+        for message in read_to(reader, ends, stop=stop, clock_s=monotonic_s, timeout_s=STALLED_S):
             yield message.offset() or 0, decoder.decode("training-examples", message.value())
     finally:
         reader.close()
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -13,19 +13,19 @@ from functools import partial
 from math import isfinite
 from typing import Protocol
 
+from clients import log
 from consumer.core.catalogue import Catalogue
 from consumer.core.knowledge.challenger import judged_prediction, new_challenger
 from consumer.core.knowledge.learner import new_learner, restore_learner
 from consumer.core.knowledge.snapshot import RefusedSnapshot, model_name, snapshot_key
 from consumer.core.settings import BUILT_IN, ChallengerSettings, CoreSettings
-from consumer.kafka.cluster.clients import log
+from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.models.group import ElectedReader
 from consumer.kafka.models.index import ModelIndex
 from consumer.kafka.models.publisher import ModelPublisher
 from consumer.kafka.models.records import ModelsRecord, Score, encode_score
 from consumer.kafka.models.scoreboard import Scoreboard
 from consumer.kafka.observer import Observer
-from consumer.kafka.transactions import CannotGoOn
 from schemas.records import Family, TrainingExample
 
 SCORE_EVERY_S = 10.0
@@ -163,7 +163,7 @@ class ChallengingModel:
         if not isfinite(own):
             raise ValueError(f"its probability is {own}")
         self._board.add(example.head, example.label, own, in_force)
-        self._training.observer.compared(self.model, example.head, example.label, own, in_force)
+        self._training.observer.compared(self.model, example.head, example.label, own=own, in_force=in_force)
 
     def score(self) -> Score | None:
         """Return how good it is, unless it is in force: then its family's trainer tells that."""

@@ -10,22 +10,22 @@ The store is a copy and may be older than the log, or empty; never newer. In thi
 5. The task's record (written by the same transaction that committed the offsets) must name the group's offsets.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import msgspec
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
 
+from clients.errors import call_again, error_of
+from clients.offsets import beginning_offsets, end_offsets
 from consumer.core.journal import TaskRecord, decode_task_record
-from consumer.core.merge import INPUT_TOPICS
-from consumer.kafka.cluster.clients import call_again, error_of
-from consumer.kafka.cluster.log_reader import beginning_offsets, end_offsets, read_to
-from consumer.kafka.cluster.settings import TopicSettings
+from consumer.kafka.cluster.cluster import Cluster
+from consumer.kafka.cluster.log_reader import read_to
+from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.state.changelog import TASK_KEY, customer_id_of
 from consumer.kafka.state.stores import RestorableState, Stores
-from consumer.kafka.transactions import CannotGoOn
+from schemas.topics import EVENT_TOPICS
+from schemas.units import Seconds
 
-_ADMIN_TIMEOUT_S = 10.0
 _NO_OFFSET = -1001  # librdkafka's OFFSET_INVALID: the group never committed one
 
 
@@ -39,23 +39,20 @@ class Restored(msgspec.Struct, frozen=True):
 
 
 class Restorer:
-    """Restores the tasks of one worker, one at a time. `reader` is assigned here and by nobody else."""
+    """Restores the tasks of one worker, one at a time."""
 
     def __init__(
         self,
-        reader: Consumer,
-        admin: AdminClient,
-        topics: TopicSettings,
+        cluster: Cluster,
         stores: Stores,
         *,
         check_group_offsets: bool,
-        timeout_s: float,
-        clock_s: Callable[[], float],
+        timeout_s: Seconds,
+        clock_s: Callable[[], Seconds],
         stop: Callable[[], bool],
     ) -> None:
-        self._reader = reader
-        self._admin = admin
-        self._topics = topics
+        self._cluster = cluster
+        self._reader = cluster.reader()
         self._stores = stores
         self._check_group_offsets = check_group_offsets
         self._timeout_s = timeout_s
@@ -68,9 +65,9 @@ class Restorer:
         Raises CannotGoOn, and Stopping.
         """
         committed = self._group_offsets(partition, group)
-        changelog = TopicPartition(self._topics.name("customer-state"), partition)
-        begin = beginning_offsets(self._admin, [changelog], self._timeout_s)[0]
-        end = end_offsets(self._admin, [changelog], self._timeout_s)[0]
+        changelog = self._cluster.place("customer-state", partition)
+        begin = beginning_offsets(self._cluster.admin, [changelog], self._timeout_s)[0]
+        end = end_offsets(self._cluster.admin, [changelog], self._timeout_s)[0]
 
         state = self._stores.open(partition) if kept is None else kept
         try:
@@ -90,17 +87,13 @@ class Restorer:
             state.close()
             raise
 
-    def beginnings(self, partitions: Sequence[TopicPartition]) -> list[int]:
-        """Return the offset of the oldest record that each partition may still hold."""
-        return beginning_offsets(self._admin, partitions, min(self._timeout_s, _ADMIN_TIMEOUT_S))
-
     def _require_same(self, partition: int, difference: str | None) -> None:
         if difference:
             raise CannotGoOn(f"task {partition}: {difference}")
 
     def _group_offsets(self, partition: int, group: Consumer) -> dict[str, int]:
         """Return the group's committed offsets by logical topic, where it has any."""
-        names = [TopicPartition(self._topics.name(topic), partition) for topic in INPUT_TOPICS]
+        names = [self._cluster.place(topic, partition) for topic in EVENT_TOPICS]
 
         def ask() -> list[TopicPartition]:
             found = group.committed(names, timeout=min(self._timeout_s, 5.0))
@@ -113,7 +106,7 @@ class Restorer:
             found = call_again(ask, self._timeout_s)
         except KafkaException as raised:
             raise CannotGoOn(f"the group's offsets cannot be read: {error_of(raised).str()}") from raised
-        return {self._topics.logical(each.topic): each.offset for each in found if each.offset >= 0}
+        return {self._cluster.topics.logical(each.topic): each.offset for each in found if each.offset >= 0}
 
     def _start_over(self, state: RestorableState, partition: int, why: str) -> RestorableState:
         state.close()
@@ -125,7 +118,7 @@ class Restorer:
         start = max(state.changelog_offset(), begin)
         if start >= end:
             return 0
-        name = self._topics.name("customer-state")
+        changelog = self._cluster.place("customer-state", partition, start)
         task_record: bytes | None = None
         n_records = 0
 
@@ -133,7 +126,7 @@ class Restorer:
             nonlocal task_record, n_records
             messages = read_to(
                 self._reader,
-                {(name, partition): end},
+                {(changelog.topic, partition): end},
                 stop=self._stop,
                 clock_s=self._clock_s,
                 timeout_s=self._timeout_s,
@@ -146,7 +139,7 @@ class Restorer:
                 else:
                     yield customer_id_of(key), message.value()
 
-        self._reader.assign([TopicPartition(name, partition, start)])
+        self._reader.assign([changelog])
         try:
             # The offset is moved with the task's record, below: in between, the tail would simply be read again.
             state.restore(customers(), None, state.changelog_offset())
@@ -182,10 +175,12 @@ class Restorer:
         data = state.task_record()
         record = TaskRecord() if data is None else decode_task_record(data)
         start = committed | record.next_offsets
-        missing = [topic for topic in INPUT_TOPICS if topic not in start]
-        names = [TopicPartition(self._topics.name(topic), partition) for topic in missing]
+        missing = [topic for topic in EVENT_TOPICS if topic not in start]
         if missing:
-            start |= dict(zip(missing, beginning_offsets(self._admin, names, self._timeout_s), strict=True))
+            begin = beginning_offsets(
+                self._cluster.admin, [self._cluster.place(topic, partition) for topic in missing], self._timeout_s
+            )
+            start |= dict(zip(missing, begin, strict=True))
         return Restored(state, record, start, n_records)
 
     def close(self) -> None:

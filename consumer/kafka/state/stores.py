@@ -1,16 +1,16 @@
 """The local stores of a worker: where each lies, what it is a copy of, and when it is too old to be one."""
 
-import logging
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
+from clients import log
 from consumer.core.customer.working_set import CommittedState
-from consumer.store.lmdb_state import FolderLock, LmdbState
+from consumer.store.folder_lock import FolderLock
+from consumer.store.lmdb_state import LmdbState
 from consumer.store.memory import MemoryState
-
-log = logging.getLogger("nextbest.kafka")
+from schemas.units import Ms
 
 
 class RestorableState(CommittedState, Protocol):
@@ -34,7 +34,7 @@ class Stores:
     that another worker runs on it.
     """
 
-    def __init__(self, folder: Path | None, identity: str, tombstones_ms: int, clock_ms: Callable[[], int]) -> None:
+    def __init__(self, folder: Path | None, identity: str, tombstones_ms: Ms, clock_ms: Callable[[], Ms]) -> None:
         self._folder = folder
         self._identity = identity
         self._tombstones_ms = tombstones_ms

@@ -5,22 +5,27 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import Message
 
+from clients.errors import call_again
+from clients.offsets import end_offsets
 from consumer.core.settings import DAY_MS, ChallengerSettings, CoreSettings, TimeSettings
-from consumer.kafka.cluster import clients
-from consumer.kafka.cluster.log_reader import end_offsets, read_to
-from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
-from consumer.kafka.cluster.topics import INPUTS, create_topics, partitions_of, topic_plan
+from consumer.kafka.clocks import monotonic_s
+from consumer.kafka.cluster.cluster import Cluster as Reached
+from consumer.kafka.cluster.cluster_settings import KafkaSettings, TopicSettings
+from consumer.kafka.cluster.log_reader import read_to
+from consumer.kafka.cluster.topics import create_topics, partitions_of
 from consumer.kafka.state.changelog import TASK_KEY
 from consumer.kafka.worker_settings import WorkerSettings
 from schemas.codec import Decoder
+from schemas.topics import EVENT_TOPICS, Topic
+from schemas.units import Ms, Seconds
 from tests.kafka.harness.stream import InputRecord
 
-DEADLINE_S = 90.0
-SESSION_TIMEOUT_MS = 6_000
+DEADLINE_S: Final = Seconds(90.0)
+SESSION_TIMEOUT_MS: Final = Ms(6_000)
 
 
 @dataclass(slots=True)
@@ -33,10 +38,10 @@ class Cluster:
     partitions: int = 2
     # Weeks of the made-up streams arrive within a second, so what a busy broker stores a moment later looks days late.
     core: CoreSettings = field(default_factory=lambda: CoreSettings(time=TimeSettings(late_by_ms=90 * DAY_MS)))
-    worker: WorkerSettings = field(default_factory=lambda: WorkerSettings(commit_interval_ms=200))
+    worker: WorkerSettings = field(default_factory=lambda: WorkerSettings(commit_interval_ms=Ms(200)))
     challengers: tuple[ChallengerSettings, ...] = ()
-    transaction_timeout_ms: int = 5_000
-    session_timeout_ms: int = SESSION_TIMEOUT_MS
+    transaction_timeout_ms: Ms = Ms(5_000)
+    session_timeout_ms: Ms = SESSION_TIMEOUT_MS
 
     @property
     def topics(self) -> TopicSettings:
@@ -55,6 +60,10 @@ class Cluster:
             transaction_timeout_ms=self.transaction_timeout_ms,
         )
 
+    def reached(self, instance_id: str = "worker-0") -> Reached:
+        """Return the cluster as one worker sees it."""
+        return Reached(self.kafka(instance_id), self.topics)
+
     def worker_settings(self, instance_id: str = "worker-0") -> WorkerSettings:
         """Return the settings of one worker, with a state folder of its own."""
         return replace(self.worker, state_dir=str(self.state_dir(instance_id)))
@@ -65,32 +74,31 @@ class Cluster:
 
     def create(self) -> None:
         """Make all topics."""
-        create_topics(clients.admin(self.kafka()), topic_plan(self.topics))
+        create_topics(self.reached())
 
     def produce(self, records: Iterable[InputRecord]) -> None:
         """Write `records` to the inputs, each topic and partition in the given order."""
-        producer = clients.idempotent_producer(self.kafka())
+        producer = self.reached().idempotent_producer()
         for record in records:
             producer.produce(self.topics.name(record.topic), record.value, record.key, record.partition)
             producer.poll(0)
         assert producer.flush(DEADLINE_S) == 0
 
-    def read(self, topic: str) -> list[Message]:
+    def read(self, topic: Topic) -> list[Message]:
         """Return every committed record of a topic (logical name), each partition in its order."""
-        kafka, name = self.kafka(), self.topics.name(topic)
-        admin = clients.admin(kafka)
-        partitions = [TopicPartition(name, number, 0) for number in range(partitions_of(topic, self.topics))]
-        ends = end_offsets(admin, partitions, DEADLINE_S)
-        reader = clients.reader(kafka, auto_offset_reset="earliest", partition_eof=True)
+        reached = self.reached()
+        partitions = [reached.place(topic, number, 0) for number in range(partitions_of(topic, self.topics))]
+        ends = end_offsets(reached.admin, partitions, DEADLINE_S)
+        reader = reached.reader()
         try:
             reader.assign(partitions)
             wanted = {(each.topic, each.partition): end for each, end in zip(partitions, ends, strict=True)}
-            found = read_to(reader, wanted, stop=lambda: False, clock_s=time.monotonic, timeout_s=DEADLINE_S)
+            found = read_to(reader, wanted, stop=lambda: False, clock_s=monotonic_s, timeout_s=DEADLINE_S)
             return list(found)
         finally:
             reader.close()
 
-    def decoded(self, topic: str) -> list[Any]:
+    def decoded(self, topic: Topic) -> list[Any]:
         """Return every committed record of a topic, decoded."""
         decoder = Decoder()
         return [decoder.decode(topic, message.value()) for message in self.read(topic)]
@@ -109,12 +117,12 @@ class Cluster:
 
     def committed_records(self) -> int:
         """Return how many input records were processed, by the group's committed offsets."""
-        asking = clients.member(self.kafka(), "error")  # which never joins
-        names = [self.topics.name(topic) for topic in INPUTS]
-        partitions = [TopicPartition(name, number) for name in names for number in range(self.partitions)]
+        reached = self.reached()
+        asking = reached.member()  # which never joins
+        partitions = [reached.place(topic, number) for topic in EVENT_TOPICS for number in range(self.partitions)]
         try:
             # A broker that has just started loads its groups first; an open transaction may hold the offsets.
-            found = clients.call_again(lambda: asking.committed(partitions, timeout=5.0), DEADLINE_S)
+            found = call_again(lambda: asking.committed(partitions, timeout=5.0), DEADLINE_S)
         finally:
             asking.close()
         return sum(max(each.offset, 0) for each in found)
@@ -148,4 +156,4 @@ def wait_until(condition: Callable[[], bool], what: str, *running: Running, dead
 
 def input_counts(records: Iterable[InputRecord]) -> Counter[str]:
     """Return how many records each topic got."""
-    return Counter(record.topic for record in records if record.topic in INPUTS)
+    return Counter(record.topic for record in records if record.topic in EVENT_TOPICS)

@@ -4,10 +4,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from consumer.kafka.clocks import Clocks, wall_clock_ms
 from consumer.kafka.observer import CommittedTask, Observer
-from consumer.kafka.run import run
+from consumer.kafka.run import Job, run
 from consumer.kafka.worker import WorkerStatus
 from schemas.codec import Decoder, Encoder, JsonEncoder
+from schemas.units import Ms
 from tests.kafka.harness.cluster import DEADLINE_S, Cluster
 from tests.kafka.harness.shop import catalogue
 from tests.kafka.harness.worker_process import BUILD
@@ -52,7 +54,7 @@ class Watcher(Observer):
         """Note which knowledge is in force."""
         self.versions = versions
 
-    def compared(self, model: str, head: str, label: float, own: float, in_force: float) -> None:  # noqa: ARG002
+    def compared(self, model: str, head: str, label: float, *, own: float, in_force: float) -> None:  # noqa: ARG002
         """Count the rows that a challenger is judged by."""
         self.judged[model] += 1
 
@@ -61,7 +63,7 @@ def work_until(
     cluster: Cluster,
     done: Callable[[Watcher], bool],
     instance_id: str = "worker-0",
-    clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    clock_ms: Callable[[], Ms] = wall_clock_ms,
     codec: tuple[Decoder, Encoder] | None = None,
 ) -> Watcher:
     """Run a worker until `done`, stop it as SIGTERM would, and return what was seen; fail after a deadline."""
@@ -74,19 +76,21 @@ def work_until(
         timed_out = time.monotonic() > until_s
         return timed_out or done(watcher)
 
-    run(
+    job = Job(
         cluster.worker_settings(instance_id),
-        cluster.kafka(instance_id),
-        cluster.topics,
         cluster.core,
         catalogue(),
         *(codec or (Decoder(), JsonEncoder())),
         build=BUILD,
+        challengers=cluster.challengers,
+    )
+    run(
+        cluster.reached(instance_id),
+        job,
         stop=stop,
         observer=watcher,
         status=watcher.status,
-        clock_ms=clock_ms,
-        challengers=cluster.challengers,
+        clocks=Clocks(ms=clock_ms),
     )
     assert not timed_out, f"not done within {DEADLINE_S:.0f} s; {watcher.records} records were committed"
     return watcher

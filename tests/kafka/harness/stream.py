@@ -9,6 +9,7 @@ import msgspec
 from schemas.codec import JsonEncoder
 from schemas.events import ClickEvent, Event, PrivacyEvent, PurchaseEvent
 from schemas.partitioning import partition_of
+from schemas.topics import EventTopic, Topic
 
 START_MS = 1_700_000_000_000
 _ITEMS_PER_TASTE = 12
@@ -20,13 +21,13 @@ _encoder = JsonEncoder()
 class InputRecord:
     """One record to produce. `topic` is the logical name."""
 
-    topic: str
+    topic: Topic
     partition: int
     key: bytes | None
     value: bytes | None
 
 
-def shop_events(customers: int, sessions: int, seed: int = 1) -> Iterator[tuple[str, Event]]:
+def shop_events(customers: int, sessions: int, seed: int = 1) -> Iterator[tuple[EventTopic, Event]]:
     """Yield (logical topic, event) in event-time order: consents first, then `sessions` visits over forty days."""
     draw = random.Random(seed)
     names = [f"customer-{number}" for number in range(customers)]
@@ -59,7 +60,7 @@ def shop_events(customers: int, sessions: int, seed: int = 1) -> Iterator[tuple[
             yield "purchases", msgspec.convert(order, PurchaseEvent)
 
 
-def input_record(topic: str, event: Event, partitions: int) -> InputRecord:
+def input_record(topic: EventTopic, event: Event, partitions: int) -> InputRecord:
     """Return `event` as a producer of ours would send it."""
     key = event.customer_id.encode()
     return InputRecord(topic, partition_of(key, partitions), key, _encoder.encode(topic, event))

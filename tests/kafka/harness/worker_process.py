@@ -13,11 +13,12 @@ from typing import Any, Self
 import msgspec
 
 from consumer.core.settings import CoreSettings
-from consumer.kafka.cluster.settings import KafkaSettings, TopicSettings
+from consumer.kafka.cluster.cluster import Cluster as Reached
+from consumer.kafka.cluster.cluster_settings import KafkaSettings, TopicSettings
 from consumer.kafka.dead_letters import TooManyRejected
+from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.observer import Observer
-from consumer.kafka.run import run
-from consumer.kafka.transactions import CannotGoOn
+from consumer.kafka.run import Job, run
 from consumer.kafka.worker_settings import WorkerSettings
 from schemas.codec import Decoder, JsonEncoder
 from tests.kafka.harness.cluster import Cluster
@@ -85,18 +86,12 @@ def main(arguments: dict[str, Any]) -> int:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
-        run(
-            msgspec.convert(arguments["worker"], WorkerSettings),
-            msgspec.convert(arguments["kafka"], KafkaSettings),
-            msgspec.convert(arguments["topics"], TopicSettings),
-            msgspec.convert(arguments["core"], CoreSettings),
-            catalogue(),
-            Decoder(),
-            JsonEncoder(),
-            build=BUILD,
-            stop=stop.is_set,
-            observer=LoggedRestores(),
-        )
+        kafka = msgspec.convert(arguments["kafka"], KafkaSettings)
+        topics = msgspec.convert(arguments["topics"], TopicSettings)
+        worker = msgspec.convert(arguments["worker"], WorkerSettings)
+        core = msgspec.convert(arguments["core"], CoreSettings)
+        job = Job(worker, core, catalogue(), Decoder(), JsonEncoder(), build=BUILD)
+        run(Reached(kafka, topics), job, stop=stop.is_set, observer=LoggedRestores())
     except TooManyRejected:
         logging.getLogger("test").exception("too many rejected")
         return STOPPED_BY_LIMIT

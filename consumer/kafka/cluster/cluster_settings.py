@@ -1,16 +1,16 @@
 """What the Kafka side can be told. Every limit names its unit."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from annotated_types import Interval
 
-from consumer.core.settings import OneOrMore, Positive, Section, ZeroOrMore
+from clients.properties import Properties
+from consumer.core.settings import OneMsOrMore, OneOrMore, Positive, Section, ZeroMsOrMore
+from schemas.topics import TOPICS, Topic
+from schemas.units import MIB, Ms
 
-Property = str | int | float | bool
-MIB = 1 << 20
-CommitMs = Annotated[int, Interval(ge=2_000)]  # in less, a commit could not be finished
+CommitMs = Annotated[Ms, Interval(ge=2_000)]  # in less, a commit could not be finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,26 +19,24 @@ class KafkaSettings(Section):
 
     `properties` go to every librdkafka client as they are (security is set here: `security.protocol`, `sasl.*`,
     `ssl.*`), `consumer_properties` and `producer_properties` to those alone. Properties that exactly-once rests on are
-    refused; see `clients.PROTECTED`.
+    refused; see `clients.properties.PROTECTED`.
     """
 
     bootstrap_servers: str = "localhost:9092"  # host:port of one broker or more, separated by commas
     group_id: str = "nextbest"  # the consumer group; part of every transactional id
     client_id: str = "nextbest"  # what brokers call us in their logs and quotas
     instance_id: str | None = None  # a stable name for this slot of the deployment (pod ordinal, host); needed to run
-    session_timeout_ms: OneOrMore = 10_000  # a worker that is silent for longer loses its partitions
-    max_poll_interval_ms: OneOrMore = 300_000  # a worker that does not poll for longer loses its partitions
-    transaction_timeout_ms: CommitMs = (
-        10_000  # how long a dead worker's transaction holds `read_committed` readers back
-    )
-    connect_timeout_ms: OneOrMore = 10_000  # how long to wait for the cluster at start
+    session_timeout_ms: OneMsOrMore = Ms(10_000)  # a worker that is silent for longer loses its partitions
+    max_poll_interval_ms: OneMsOrMore = Ms(300_000)  # a worker that does not poll for longer loses its partitions
+    transaction_timeout_ms: CommitMs = Ms(10_000)  # a dead worker's transaction holds readers back so long
+    connect_timeout_ms: OneMsOrMore = Ms(10_000)  # how long to wait for the cluster at start
     schema_registry_url: str | None = None  # needed to read or write Avro
-    schema_registry_properties: Mapping[str, Property] = field(  # of the registry's client; never printed
+    schema_registry_properties: Properties = field(  # of the registry's client; never printed
         default_factory=dict, repr=False
     )
-    properties: Mapping[str, Property] = field(default_factory=dict, repr=False)  # may hold passwords: never printed
-    consumer_properties: Mapping[str, Property] = field(default_factory=dict, repr=False)  # of consumers; not printed
-    producer_properties: Mapping[str, Property] = field(default_factory=dict, repr=False)  # of producers; not printed
+    properties: Properties = field(default_factory=dict, repr=False)  # may hold passwords: never printed
+    consumer_properties: Properties = field(default_factory=dict, repr=False)  # of consumers; not printed
+    producer_properties: Properties = field(default_factory=dict, repr=False)  # of producers; not printed
 
     def check_together(self) -> None:
         """Raise ValueError where a name that is needed is empty."""
@@ -71,13 +69,11 @@ class TopicSettings(Section):
     partitions: OneOrMore = 8  # of the topics keyed by customer, and so the number of tasks
     replication_factor: OneOrMore = 3  # copies of each partition; 1 on a single broker
     min_insync_replicas: OneOrMore = 2  # copies that must have a record before it counts; 1 on a single broker
-    max_input_bytes: OneOrMore = (
-        8 * MIB
-    )  # over what producers may send, so that an oversized record can be dead-lettered
+    max_input_bytes: OneOrMore = 8 * MIB  # over what producers may send: what is too large is dead-lettered
     max_record_bytes: OneOrMore = 8 * MIB  # the largest record of an output or internal topic
     segment_bytes: OneOrMore = 128 * MIB  # a segment ends at this size, or after the hours below
     segment_hours: Positive = 24.0  # records are deleted and compacted a segment at a time, never in the open one
-    min_compaction_lag_ms: ZeroOrMore = 60_000  # a record stays so long before a newer one of its key replaces it
+    min_compaction_lag_ms: ZeroMsOrMore = Ms(60_000)  # how long before a newer record of its key replaces one
     max_compaction_lag_hours: Positive = 24.0  # how long an erased customer may stay in the log
     retention: RetentionSettings = field(default_factory=RetentionSettings)
 
@@ -89,12 +85,10 @@ class TopicSettings(Section):
                 f"{self.replication_factor}: nothing could ever be written"
             )
 
-    def name(self, topic: str) -> str:
+    def name(self, topic: Topic) -> str:
         """Return the real name of a topic that the rest of the code knows by its logical name."""
         return self.prefix + topic
 
-    def logical(self, name: str) -> str:
-        """Return the logical name of a real topic; raise ValueError where it is none of ours."""
-        if not name.startswith(self.prefix):
-            raise ValueError(f"{name!r} does not begin with the prefix {self.prefix!r}")
-        return name[len(self.prefix) :]
+    def logical(self, name: str) -> Topic:
+        """Return the logical name of a real topic; raise KeyError where it is none of ours."""
+        return {self.name(topic): topic for topic in TOPICS}[name]

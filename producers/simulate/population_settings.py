@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-MINUTE_MS = 60_000
-HOUR_MS = 60 * MINUTE_MS
-DAY_MS = 24 * HOUR_MS
+from schemas.units import DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
