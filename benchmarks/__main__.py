@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: the budgets of an event and a decision, and those of the item index.
+"""`python -m benchmarks`: the budgets of an event and a decision, of the item index, and of mapped records.
 
 The index has a process of its own: its memory is told by how much the process grows.
 """
@@ -10,4 +10,5 @@ from benchmarks import budgets
 
 budgets.main()
 as_json = ["--json"] if "--json" in sys.argv else []
-sys.exit(subprocess.run([sys.executable, "-m", "benchmarks.item_index", *as_json], check=False).returncode)
+for name in ("item_index", "mapping"):
+    subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *as_json], check=True)

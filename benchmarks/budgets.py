@@ -174,17 +174,19 @@ class Bench:
         now.n_sessions += len(closed.outputs.sessions)
 
 
-def unit_s(value: bytes, scaler: Any, regression: Any, vectors: list[dict[str, float]]) -> float:
+def unit_s(
+    value: bytes, scaler: Any, regression: Any, vectors: list[dict[str, float]], *, repeats: int = UNIT_REPEATS
+) -> float:
     """Return the seconds of one U, over a batch."""
     started_s = perf_counter()
-    for i in range(UNIT_REPEATS):
+    for i in range(repeats):
         orjson.loads(value)
         x = vectors[i % len(vectors)]
         scaler.learn_one(x)
         scaled = scaler.transform_one(x)
         regression.predict_proba_one(scaled)
         regression.learn_one(scaled, i % 3 == 0)
-    return (perf_counter() - started_s) / UNIT_REPEATS
+    return (perf_counter() - started_s) / repeats
 
 
 def measure(rows: Iterator[UsableRow], settings: CoreSettings, catalogue: Catalogue) -> tuple[list[Round], Bench]:

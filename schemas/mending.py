@@ -16,7 +16,7 @@ from msgspec import inspect
 from schemas.times import milliseconds_of
 
 # What was mended, in fixed words that are fit for a metric label. Never renamed.
-MENDS: Final = (
+MendWord = Literal[
     "number_from_text",
     "flag_from_text",  # "true" for true; 1, too
     "time_from_text",  # ISO 8601 with an offset
@@ -30,13 +30,13 @@ MENDS: Final = (
     "unreadable_field",  # an optional field of a line, or the amount beside usable lines: left out
     "too_many_lines",  # those after the limit: left out, their money counts
     "negative_refund",  # a refund with a minus sign: the same refund without
-)
+]
 
 
 class Mend(NamedTuple):
-    """One thing that was mended in a record: one of `MENDS`, and the field, such as ``lines[].quantity``."""
+    """One thing that was mended in a record: a `MendWord`, and the field, such as ``lines[].quantity``."""
 
-    what: str
+    what: MendWord
     field: str
 
 
@@ -84,7 +84,7 @@ def mend_fields(
     return mended
 
 
-def mend_value(holds: str, value: Any) -> tuple[str | None, Any]:
+def mend_value(holds: str, value: Any) -> tuple[MendWord | None, Any]:
     """What was mended in the value of a field, None for nothing, and the value after it."""
     if isinstance(value, bool):
         return None, value
@@ -101,14 +101,14 @@ def mend_value(holds: str, value: Any) -> tuple[str | None, Any]:
     return None, value
 
 
-def _text(value: Any) -> tuple[str | None, Any]:
+def _text(value: Any) -> tuple[MendWord | None, Any]:
     if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
         value = int(value)
     return ("text_from_number", str(value)) if isinstance(value, int) else (None, value)
 
 
-def _number(value: Any, *, whole: bool) -> tuple[str | None, Any]:
-    what = None
+def _number(value: Any, *, whole: bool) -> tuple[MendWord | None, Any]:
+    what: MendWord | None = None
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         what, value = "number_from_text", int(value) if value.strip().isdecimal() else float(value)
     if whole and isinstance(value, float) and value.is_integer():
@@ -116,7 +116,7 @@ def _number(value: Any, *, whole: bool) -> tuple[str | None, Any]:
     return what, value
 
 
-def _time(value: Any) -> tuple[str | None, Any]:
+def _time(value: Any) -> tuple[MendWord | None, Any]:
     what, value = _number(value, whole=True)
     if isinstance(value, float) and math.isfinite(value):
         return "fraction", math.floor(value)

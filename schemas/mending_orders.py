@@ -7,7 +7,7 @@ import msgspec
 
 from schemas.events import MAX_ORDER_LINES, Money, OrderLine
 from schemas.explain_invalid import explain
-from schemas.mending import Mend, fields_of, mend_fields, mend_value
+from schemas.mending import Mend, MendWord, fields_of, mend_fields, mend_value
 
 _OPTIONAL: Final = frozenset(field.name for field in fields_of(OrderLine) if field.optional)
 _FACTORS: Final = {"quantity": 1, "measure": 1, "unit_price": 0}  # of a line's money, and what they are where absent
@@ -80,7 +80,7 @@ def _sorted_out(lines: list[Any], mends: list[Mend]) -> tuple[list[dict[str, Any
     return usable, left_out
 
 
-def _why_left_out(line: Any) -> str | None:
+def _why_left_out(line: Any) -> MendWord | None:
     if not isinstance(line, dict):
         return "unreadable_line"
     quantity = line.get("quantity")

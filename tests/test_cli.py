@@ -46,7 +46,7 @@ def test_help_lists_the_commands() -> None:
     """Each with a line of what it does."""
     answer = nextbest("--help")
     assert answer.returncode == 0
-    for command in ("run", "check", "topics", "produce", "record", "replay", "verify", "demo", "config"):
+    for command in ("run", "check", "topics", "produce", "record", "replay", "verify", "inputs", "demo", "config"):
         assert f"  {command} " in answer.stdout
 
 

@@ -12,16 +12,17 @@ import typer
 from consumer.commands.common import ConfigOption, configured, results, to_people
 from consumer.commands.errors import MISTAKE, CommandError
 from consumer.commands.mapping import InputOption, input_for, mapper_named
+from schemas.errors import InvalidRecord
 
 if TYPE_CHECKING:
     from consumer.config import Config
-    from consumer.inputs.mapper import MappedEvent, Mapper
-    from producers.readers.mapped import Becomes
-    from schemas.errors import InvalidRecord
+    from consumer.inputs.mapper import Mapper
+    from producers.readers.mapped import Becomes, MappedRecord
 
 inputs_app = typer.Typer(help="Map a shop's own records to events.", no_args_is_help=True)
 
 _SHOWN_CHARACTERS = 60  # of a value
+_SHOWN_LINES = 3  # of an order
 _SHOWN_FIELDS = (
     "session_id",
     "item_id",
@@ -81,7 +82,7 @@ def try_out(
     if (file is None) == (topic is None):
         raise CommandError("give a file, or a topic with --topic")
     settings = configured(config)
-    tally = Tally()
+    tally, shown = Tally(), list[dict[str, Any]]()
     if file is not None:
         name = input_name or _input_for_file(file, settings)
         found = _of_file(file, mapper_named(name, settings))
@@ -93,10 +94,12 @@ def try_out(
             tally.more = True
             break
         tally.add(each)
-        if not as_json:
+        if as_json:
+            shown.append(_as_data(each))
+        else:
             _show(each)
     if as_json:
-        typer.echo(json.dumps({"input": name, **tally.report()}, allow_nan=False))
+        typer.echo(json.dumps({"input": name, **tally.report(), "each": shown}, allow_nan=False))
     else:
         _show_counts(name, tally)
     if not tally.events:
@@ -126,12 +129,11 @@ class Tally:
         self.records += 1
         self.nothing += not tried.becomes
         for each in tried.becomes:
-            if _is_event(each):
-                self.events[each.kind] += 1  # type: ignore[union-attr]  # it is an event
+            if isinstance(each, InvalidRecord):
+                self.wrong[each.message] += 1
+                self.first.setdefault(each.message, tried.place)
             else:
-                message = each.message  # type: ignore[union-attr]  # it is none
-                self.wrong[message] += 1
-                self.first.setdefault(message, tried.place)
+                self.events[each.kind] += 1
 
     def report(self) -> dict[str, Any]:
         """Return the counts as plain data."""
@@ -144,10 +146,6 @@ class Tally:
             "no_event": self.nothing,
             "wrong": wrong,
         }
-
-
-def _is_event(each: object) -> bool:
-    return hasattr(each, "event")
 
 
 def _input_for_file(file: Path, settings: "Config") -> str:
@@ -201,7 +199,6 @@ def _input_for_topic(topic: str, settings: "Config") -> str:
 def _of_file(file: Path, mapper: "Mapper") -> Iterator[Tried]:
     from producers.readers.mapped import what_becomes
     from producers.rows import BadRow
-    from schemas.errors import InvalidRecord
 
     for found in what_becomes(file, mapper):
         if isinstance(found, BadRow):
@@ -219,35 +216,50 @@ def _of_topic(topic: str, mapper: "Mapper", settings: "Config", n: int) -> Itera
         yield Tried(f"partition {record.partition} offset {record.offset}", becomes)
 
 
+def _as_data(tried: Tried) -> dict[str, Any]:
+    becomes = [
+        {"wrong": each.message, "reason": each.reason, "field": each.field}
+        if isinstance(each, InvalidRecord)
+        else {"topic": each.topic, "record": json.loads(each.value)}
+        for each in tried.becomes
+    ]
+    return {"place": tried.place, "becomes": becomes}
+
+
 def _show(tried: Tried) -> None:
     if not tried.becomes:
         results.print(f"{tried.place}: no event", markup=False)
     for each in tried.becomes:
-        said = _in_words(each) if _is_event(each) else _fault_in_words(each)  # type: ignore[arg-type]  # it is one or the other
+        said = _fault_in_words(each) if isinstance(each, InvalidRecord) else _in_words(each)
         results.print(f"{tried.place}: {said}", markup=False)
 
 
-def _in_words(mapped: "MappedEvent") -> str:
+def _in_words(mapped: "MappedRecord") -> str:
     from datetime import UTC, datetime
 
-    event = mapped.event
+    record = json.loads(mapped.value)
     words = [mapped.kind]
     if mapped.occurred_at is not None:
         words.append(datetime.fromtimestamp(mapped.occurred_at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"))
-    named = ("customer_id", *_SHOWN_FIELDS)
-    words += [f"{name} {value}" for name in named if (value := getattr(event, name, None)) is not None]
-    lines = getattr(event, "lines", ())
+    words += [f"{name} {record[name]}" for name in ("customer_id", *_SHOWN_FIELDS) if name in record]
+    lines = record.get("lines", [])
     if lines:
-        words.append(" + ".join(f"{line.quantity} × {line.item_id} at {line.unit_price:g}" for line in lines[:3]))
-        if len(lines) > 3:
-            words.append(f"and {len(lines) - 3} lines more")
+        words.append(" + ".join(map(_line_in_words, lines[:_SHOWN_LINES])))
+        if len(lines) > _SHOWN_LINES:
+            words.append(f"and {len(lines) - _SHOWN_LINES} lines more")
     return ", ".join(words)
 
 
+def _line_in_words(line: dict[str, Any]) -> str:
+    return f"{line.get('quantity', 1)} × {line.get('item_id')} at {line.get('unit_price', 0)}"
+
+
 def _fault_in_words(invalid: "InvalidRecord") -> str:
+    from consumer.inputs.paths import Names
+
     found = getattr(invalid, "found", None)
-    shown = "" if found is None else f" (found: {repr(found)[:_SHOWN_CHARACTERS]})"
-    return f"WRONG, {invalid.reason}: {invalid.message}{shown}"
+    shown = f" ({found})" if isinstance(found, Names) else f" (found: {repr(found)[:_SHOWN_CHARACTERS]})"
+    return f"WRONG, {invalid.reason}: {invalid.message}{'' if found is None else shown}"
 
 
 def _show_counts(name: str, tally: Tally) -> None:

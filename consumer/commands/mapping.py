@@ -14,7 +14,7 @@ from consumer.commands.errors import CommandError
 if TYPE_CHECKING:
     from consumer.config import Config
     from consumer.inputs.mapper import Mapper
-    from producers.readers import Reader
+    from producers.readers.reader import Reader
     from schemas.codec import Decoder
     from schemas.registry import SchemaSource
 

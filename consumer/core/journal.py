@@ -10,7 +10,7 @@ from struct import Struct
 import msgspec
 
 from consumer.core.decision.budget import Spending
-from consumer.core.intake import Rejection
+from consumer.core.intake import NO_EVENT, Rejection
 from consumer.core.merge import MergeRecord
 from consumer.core.step import Outputs, ScoringTask
 from schemas.records import MAX_REJECTED, JournalRecord, Rejected, Run
@@ -100,7 +100,7 @@ class OpenCommit:
         self._next_offsets[topic] = offset + 1
         self._inputs.update(digest_input(record))
         rejection = event if isinstance(event, Rejection) else self.scoring.step(topic, offset, event)
-        if rejection is not None:
+        if rejection is not None and rejection.reason != NO_EVENT:
             self._note_rejected(topic, rejection.reason, offset)
         return rejection
 

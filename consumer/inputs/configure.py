@@ -61,18 +61,18 @@ class BadMapping(Exception):
 
 def mapping_of(name: str, section: Any) -> Mapping:
     """Return the compiled mapping of the section `[inputs.NAME]`. Raises BadMapping with everything that is wrong."""
+    if not isinstance(section, dict):
+        raise BadMapping([("", f"is a section: write [inputs.{name}] and its keys below")])
     return _Reading(name, section).mapping()
 
 
 class _Reading:
     """One section while it is read. Problems are collected, so that all of them are said at once."""
 
-    def __init__(self, name: str, section: Any) -> None:
+    def __init__(self, name: str, section: dict[str, Any]) -> None:
         self._name = name
-        self._section = section if isinstance(section, dict) else {}
+        self._section = section
         self._problems: list[tuple[str, str]] = []
-        if not isinstance(section, dict):
-            self._say("", f"is a section: write [inputs.{name}] and its keys below")
 
     def mapping(self) -> Mapping:
         section = self._section
@@ -80,7 +80,7 @@ class _Reading:
             if key not in _INPUT_KEYS:
                 self._say(key, f"no such key.{did_you_mean(key, _INPUT_KEYS)}")
         topics, files = self._texts("topics"), self._texts("files")
-        if section and not section.get("topics") and not section.get("files"):
+        if not section.get("topics") and not section.get("files"):
             self._say("topics", 'neither topics nor files are named: say what it is for, as files = ["orders-*.csv"]')
         habits = Habits(frozenset(("", *self._texts("none"))), self._zone())
         common = self._table("fields")
@@ -154,10 +154,8 @@ class _Reading:
     def _rules(self, common: dict[str, Any], habits: Habits) -> Iterable[Rule]:
         events = self._section.get("events", [])
         if not isinstance(events, list) or not events or not all(isinstance(each, dict) for each in events):
-            if self._section:
-                self._say(
-                    "events", f"says what records become: write [[inputs.{self._name}.events]] and its keys below"
-                )
+            said = f"says what records become: write [[inputs.{self._name}.events]] and its keys below"
+            self._say("events", said)
             return ()
         rules = [self._rule(f"events[{number}]", event, common, habits) for number, event in enumerate(events)]
         return [rule for rule in rules if rule is not None]

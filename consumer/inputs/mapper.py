@@ -13,6 +13,7 @@ import orjson
 from msgspec import ValidationError, convert
 
 from consumer.inputs.mapping import KEY, ROWS, TIMESTAMP, Canonical, Mapping, WrongValue
+from consumer.inputs.paths import names_near
 from consumer.inputs.records import record_reader
 from schemas.codec import MAX_VALUE_BYTES, Decoder
 from schemas.errors import InvalidRecord
@@ -162,8 +163,8 @@ class Mapper:
             return InvalidRecord(invalid.reason, field, f"{where}: {invalid.message}; no field of the mapping gives it")
         if invalid.reason == "missing_field":
             advice = "correct the path, or leave such records out with `when`"
-            said = f"`{field}`, from {source}, is missing: nothing is there; {advice}"
-            return InvalidRecord(invalid.reason, field, f"{where}: {said}")
+            said = f"{where}: `{field}`, from {source}, is missing: nothing is there; {advice}"
+            return WrongValue(invalid.reason, field, said, names_near(canonical.record, source.strip("`")))
         return WrongValue(invalid.reason, field, f"{where}: {invalid.message}; it comes from {source}", None)
 
 

@@ -25,7 +25,7 @@ FOUND_SOMETHING = 1  # results of a search of which no count is known: only 0 me
 
 
 class WrongValue(InvalidRecord):
-    """A value that its field can't take. `found` is that value, for the eyes of whoever tries the mapping."""
+    """A value that its field can't take. `found` says what it is, for the eyes of whoever tries the mapping alone."""
 
     def __init__(self, reason: RejectionReason, field: str, message: str, found: Any) -> None:
         super().__init__(reason, field, message)
@@ -33,13 +33,14 @@ class WrongValue(InvalidRecord):
 
 
 class Canonical(NamedTuple):
-    """One event as the tree of a canonical record, not validated yet.
+    """One event as the tree of a canonical record, not validated yet, and the record that it is made of.
 
     `at_ms` is its time (None for a product that has none). `complaint` is what was wrong within an order line, should
     the event not be valid as it is.
     """
 
     plan: "Plan"
+    record: dict[str, Any]
     tree: dict[str, Any]
     at_ms: int | None
     complaint: InvalidRecord | None
@@ -109,11 +110,11 @@ class Plan:
             if lines is not None:
                 tree["lines"] = lines
         if self.topic == "products":
-            return Canonical(self, tree, tree.pop("occurred_at", None), complaint)
+            return Canonical(self, record, tree, tree.pop("occurred_at", None), complaint)
         tree["kind"] = self.kind
         if self.kind == "search":
             tree.setdefault("n_results", FOUND_SOMETHING)
-        return Canonical(self, tree, tree.get("occurred_at"), complaint)
+        return Canonical(self, record, tree, tree.get("occurred_at"), complaint)
 
     def _read(self, fields: Fields, record: dict[str, Any]) -> dict[str, Any]:
         tree: dict[str, Any] = {}

@@ -8,6 +8,7 @@ same values; a test holds them together.
 
 import re
 from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from typing import Any
 
 import jmespath
@@ -18,6 +19,24 @@ Getter = Callable[[Any], Any]
 
 # Never a JMESPath expression, so it is taken for a name as it stands: `Customer ID`, `price-eur`, `2nd item`.
 _ODD_NAME = re.compile(r"[\w][\w \-/%#&+:]*")
+
+
+class Names(str):
+    """Names of fields, in words."""
+
+    __slots__ = ()
+
+
+def names_near(record: Any, path: str) -> Names | None:
+    """Return which names there are where a path of names leads to nothing; None for any other path."""
+    for name in path.split("."):
+        if not isinstance(record, dict):
+            return None
+        if record.get(name) is None:
+            close = get_close_matches(name, [each for each in record if each != name], n=1)
+            return Names(f"did you mean {close[0]}?" if close else f"there are {', '.join(map(str, record)) or 'none'}")
+        record = record[name]
+    return None
 
 
 class BadPath(Exception):

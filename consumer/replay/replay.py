@@ -165,10 +165,7 @@ class _Replay:
         record = usable(row)
         if record is None:
             unusable: UnusableRow = row  # type: ignore[assignment]  # it is what `usable` says it is not
-            if unusable.reason == NO_EVENT:
-                self.tally.n_skipped += 1
-            else:
-                self._reject(unusable.line, Rejection(unusable.reason, None, unusable.message), None)
+            self._reject(unusable.line, Rejection(unusable.reason, None, unusable.message), None)
         elif not is_input(record):
             why = Rejection(OTHER_TOPIC, None, "the record is of a topic that is not read")
             self._reject(record.line, why, None)
@@ -253,6 +250,9 @@ class _Replay:
 
     def _reject(self, line: int, why: Rejection, origin: dict[str, Any] | None) -> None:
         """Count a row that came to nothing and put it with the dead letters, with where it would have stood."""
+        if why.reason == NO_EVENT:
+            self.tally.n_skipped += 1  # as its mapping wants it
+            return
         self.tally.losses.add(line, why, None if origin is None else origin["partition"])
         letter = {"line": line, "reason": why.reason, "field": why.field, "message": why.message, "origin": origin}
         self._output.write_lines(DEAD_LETTERS, [msgspec.json.encode(letter)])

@@ -106,7 +106,7 @@ class Summary(msgspec.Struct, frozen=True):
     input: str
     seconds: float
     warnings: tuple[str, ...] = ()
-    mended: dict[str, int] = {}  # in records that were taken, by topic, field and `schemas.mending.MENDS`
+    mended: dict[str, int] = {}  # in records that were taken, by topic, field and `schemas.mending.MendWord`
 
     def __post_init__(self) -> None:
         total = self.events + self.late + self.duplicate + self.merged + self.products + self.skipped + self.bad

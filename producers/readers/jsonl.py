@@ -59,11 +59,11 @@ def _row(line: Line, latest_ms: int) -> Row | BadRow:
         return BadRow(line.number, MALFORMED_ROW, f"no JSON: {error}")
     if not isinstance(event, dict):
         return BadRow(line.number, MALFORMED_ROW, "the line is JSON, but no object")
-    return row_of(line.number, event, f"jsonl-{line.number}", latest_ms, data=line.data)
+    return row_of(line.number, event, f"jsonl-{line.number}", latest_ms=latest_ms, data=line.data)
 
 
 def row_of(
-    number: int, event: dict[str, object], new_id: str, latest_ms: int = 0, *, data: bytes | None = None
+    number: int, event: dict[str, object], new_id: str, *, latest_ms: int = 0, data: bytes | None = None
 ) -> Row | BadRow:
     """Return the row of one event: on the topic of its kind, with `new_id` where it has no id of its own.
 

@@ -82,9 +82,7 @@ def read_table(
     """
     wanted = (*ids, TIME, *numbers)
     try:
-        reading = _Reading(
-            _opened(path), wanted, len(ids), names=names or {}, where=where or {}, times=times or TimeFormat()
-        )
+        reading = _Reading(_opened(path), wanted, len(ids), names or {}, where=where or {}, times=times or TimeFormat())
         return reading.read(progress)
     except NoHeader as error:
         needed = _listed((names or {}).get(column, column) for column in wanted)
@@ -123,8 +121,8 @@ class _Reading:
         source: CsvFile | _ParquetTable,
         wanted: tuple[str, ...],
         n_ids: int,
-        *,
         names: Mapping[str, str],
+        *,
         where: Mapping[str, Sequence[str]],
         times: TimeFormat,
     ) -> None:

@@ -104,12 +104,15 @@ def test_try_shows_what_each_record_becomes_and_counts(nextbest: NextBest, confi
     assert shown[1] == "line 2: no event"
     assert "line 3: WRONG, wrong_type: [inputs.shop] order: `lines[0].unit_price`, from `price`, is text" in shown[2]
     assert "as decimal = \",\" (found: '2,50')" in shown[2]
-    assert shown[3].endswith("order_id 6-1715040013, 1 × 3 at 3")
+    assert shown[3].endswith("order_id 6-1715040013, 1 × 3 at 3.0")
     assert "[inputs.shop] 4 records: 2 events (1 item_view, 1 order)" in shown
     assert "  no event, as the mapping wants it: 1" in shown
     report = json.loads(nextbest("inputs", "try", file, "--config", config, "--json").stdout)
     assert (report["input"], report["records"], report["events"], report["no_event"]) == ("shop", 4, 2, 1)
     assert [(each["n"], each["first"]) for each in report["wrong"]] == [(1, "line 3")]
+    assert [each["place"] for each in report["each"]] == ["line 1", "line 2", "line 3", "line 4"]
+    assert report["each"][0]["becomes"][0]["record"]["kind"] == "item_view"
+    assert [len(each["becomes"]) for each in report["each"]] == [1, 0, 1, 1]
     first = json.loads(nextbest("inputs", "try", file, "--config", config, "--json", "--sample", 1).stdout)
     assert (first["records"], first["more"]) == (1, True)
 

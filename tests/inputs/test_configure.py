@@ -1,12 +1,19 @@
 """Sections `[inputs.NAME]`: everything that is wrong with one is said at once, each with its key and what to write."""
 
 import re
+import tomllib
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from consumer.config import ConfigError, load_config
-from consumer.inputs.configure import BadMapping, mapping_of
+from consumer.inputs.configure import _INPUT_KEYS, _RULE_KEYS, BadMapping, mapping_of
+from consumer.inputs.fields import _KEYS as FIELD_KEYS
+from consumer.inputs.shipped import shipped_names
 from tests.inputs.sections import HEAD, ORDER, VIEW, section
 
 
@@ -105,3 +112,42 @@ def test_inputs_may_come_from_the_environment_as_json() -> None:
     assert load_config(None, {"NEXTBEST_INPUTS": inputs}).inputs["shop"]["files"] == ["x"]
     with pytest.raises(ConfigError, match="is a section, not a single value"):
         load_config(None, {"NEXTBEST_INPUTS": "shop"})
+
+
+DOCS = (Path(__file__).parents[2] / "docs" / "inputs.md").read_text(encoding="utf-8")
+
+
+def test_the_reference_names_every_key() -> None:
+    """And those that come along."""
+    for key in (*_INPUT_KEYS, *_RULE_KEYS, *FIELD_KEYS):
+        assert f"`{key}`" in DOCS, key
+    for name in shipped_names():
+        assert f"`{name}`" in DOCS, name
+
+
+def test_the_examples_of_the_reference_are_mappings() -> None:
+    """But for the one that leaves out what is beside its point."""
+    examples = [
+        tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", DOCS, re.DOTALL) if "# …" not in block
+    ]
+    assert examples
+    for example in examples:
+        for name, each in example["inputs"].items():
+            mapping_of(name, each)
+
+
+WORDS = st.sampled_from(["a", "a.b", "item_view", "order", "", "%Y", "s", ",", "csv", "Europe/Berlin", "a ==", "*"])
+KEYS = st.sampled_from([*_INPUT_KEYS, *_RULE_KEYS, *FIELD_KEYS, "item_id", "occurred_at", "price", "lines", "context"])
+VALUES = st.recursive(
+    WORDS | st.integers() | st.booleans() | st.floats(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(written=st.dictionaries(KEYS, VALUES, max_size=6) | VALUES)
+@settings(max_examples=200)
+def test_a_section_is_a_mapping_or_all_that_is_wrong_with_it(written: Any) -> None:
+    """Whatever stands in the file, nobody sees a stack trace."""
+    with suppress(BadMapping):
+        assert mapping_of("shop", written).rules

@@ -8,10 +8,12 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from confluent_kafka import Producer
 
 from consumer.store.folder_lock import FolderLock
 from tests.test_cli import nextbest
@@ -55,6 +57,13 @@ def worker(settings: dict[str, str], unused_port: int, tmp_path: Path) -> Iterat
     assert nextbest("topics", "create", **settings).returncode == 0
     published = nextbest("produce", "replay", str(recording(tmp_path / "events.jsonl")), **settings)
     assert published.returncode == 0, published.stdout + published.stderr
+    with running_worker(settings, unused_port) as address:
+        yield address
+
+
+@contextmanager
+def running_worker(settings: dict[str, str], unused_port: int) -> Iterator[str]:
+    """Run a worker; hand out the address of its health server; stop it at the end."""
     process = subprocess.Popen(
         [sys.executable, "-c", "from consumer.cli import main; main()", "run"],
         env={"PATH": "/usr/bin:/bin", **settings, "NEXTBEST_HTTP__PORT": str(unused_port)},
@@ -131,21 +140,68 @@ def test_a_simulation_that_would_begin_in_the_past_of_another_is_refused(setting
         assert allowed.returncode == 0, allowed.stdout + allowed.stderr
 
 
+def counted(client: httpx.Client, metric: str, n: int) -> dict[str, float]:
+    """Return the series of a metric once they add up to `n`, or as they are after a while."""
+    deadline = time.monotonic() + DEADLINE_S
+    series: dict[str, float] = {}
+    while sum(series.values()) < n and time.monotonic() < deadline:
+        time.sleep(0.1)
+        try:
+            lines = client.get("/metrics").text.splitlines()
+        except httpx.TransportError:
+            continue
+        pairs = (line.rsplit(" ", 1) for line in lines if line.startswith(metric + "{"))
+        series = {name: float(value) for name, value in pairs if float(value)}
+    return series
+
+
 def test_a_worker_processes_what_was_published_and_can_be_verified(worker: str, settings: dict[str, str]) -> None:
     """It becomes ready, counts every event, and its decisions are derived again from the topics."""
-    deadline = time.monotonic() + DEADLINE_S
-    processed = 0.0
     with httpx.Client(base_url=worker, trust_env=False) as client:
-        while processed < N_EVENTS and time.monotonic() < deadline:
-            time.sleep(0.1)
-            try:
-                lines = client.get("/metrics").text.splitlines()
-            except httpx.TransportError:
-                continue
-            processed = sum(float(line.split()[-1]) for line in lines if line.startswith("nextbest_events_total{"))
-        assert processed == N_EVENTS
+        assert sum(counted(client, "nextbest_events_total", N_EVENTS).values()) == N_EVENTS
         assert client.get("/readyz").status_code == 200
         assert client.get("/livez").status_code == 200
         assert "_created" not in client.get("/metrics").text
+    verdict = nextbest("verify", "--topics", **settings)
+    assert (verdict.returncode, verdict.stdout.split(":")[0]) == (0, "same"), verdict.stdout + verdict.stderr
+
+
+MAPPING = """
+[inputs.web]
+topics = ["{topic}"]
+[[inputs.web.events]]
+kind = {{ path = "what", table = {{ look = "item_view" }}, otherwise = "" }}
+event_id = {{ hash_of = ["user", "at"] }}
+customer_id = "user.no"
+occurred_at = {{ path = "at", time = "s" }}
+item_id = "item"
+"""
+
+
+def test_a_worker_reads_a_shops_own_records_by_their_mapping(
+    settings: dict[str, str], unused_port: int, tmp_path: Path
+) -> None:
+    """Those that become no event are passed over, those that are wrong are rejected, and verify says the same."""
+    topic, now_s = settings["NEXTBEST_TOPICS__PREFIX"] + "clickstream", int(time.time())
+    config = tmp_path / "nextbest.toml"
+    config.write_text(MAPPING.format(topic=topic), encoding="utf-8")
+    settings["NEXTBEST_CONFIG"] = str(config)
+    assert nextbest("topics", "create", **settings).returncode == 0
+    bootstrap = settings["NEXTBEST_KAFKA__BOOTSTRAP_SERVERS"]
+    producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random"})
+    for n in range(N_EVENTS):
+        what, customer = ("look", "sneeze", "look")[n % 3], n % 7
+        record = {"what": what, "at": now_s - (N_EVENTS - n) * 60, "user": {"no": customer}, "item": n % 11}
+        if n == 5:
+            del record["item"]
+        producer.produce(topic, json.dumps(record).encode(), str(customer).encode())
+    assert producer.flush(10) == 0
+    with running_worker(settings, unused_port) as address, httpx.Client(base_url=address, trust_env=False) as client:
+        counts = counted(client, "nextbest_events_total", N_EVENTS - 1)
+        rejected = counted(client, "nextbest_rejected_total", 1)
+    by_kind = {name.split('kind="')[1].split('"')[0]: n for name, n in counts.items()}
+    assert by_kind == {"item_view": 2 * N_EVENTS / 3 - 1, "no_event": N_EVENTS / 3}
+    assert list(rejected.values()) == [1.0]
+    assert 'reason="missing_field"' in next(iter(rejected))
     verdict = nextbest("verify", "--topics", **settings)
     assert (verdict.returncode, verdict.stdout.split(":")[0]) == (0, "same"), verdict.stdout + verdict.stderr

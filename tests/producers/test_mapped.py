@@ -102,6 +102,17 @@ def test_csv_without_a_header_has_the_columns_of_the_mapping(tmp_path: Path) -> 
     assert good(rows_of(path, text)) == [(1, "item_view", 0), (2, "item_view", 1)]
 
 
+def test_parquet_is_read_by_a_mapping_of_any_format(tmp_path: Path) -> None:
+    """Its columns may be nested; they are reached by path, as in JSON."""
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "shop.parquet"
+    rows = [{"id": n, "user": {"no": n}, "at": T + n, "kind": "look", "item": "x"} for n in range(3)]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    text = VIEW.replace("[[events]]", '[[events]]\ncustomer_id = "user.no"')
+    assert good(rows_of(path, text)) == [(1, "item_view", 0), (2, "item_view", 1), (3, "item_view", 2)]
+
+
 def test_rows_of_one_order_are_one_event_wherever_they_stand(tmp_path: Path) -> None:
     """Rows that have no group stand for themselves."""
     path = tmp_path / "shop.csv"
