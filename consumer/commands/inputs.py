@@ -173,7 +173,7 @@ def _looks_like(file: Path) -> str:
         for section_name, section in tomllib.loads(shipped_text(name))["inputs"].items():
             tally = Tally()
             try:
-                for number, each in enumerate(_of_file(file, Mapper(mapping_of(section_name, section)))):
+                for number, each in enumerate(_of_file(file, Mapper(mapping_of(section_name, section), strict=True))):
                     if number == 20:
                         break
                     tally.add(each)

@@ -94,13 +94,13 @@ def mapped_form(input_name: str | None, sections: dict[str, Any], config: "Confi
 
 
 def mapper_named(input_name: str, config: "Config") -> "Mapper":
-    """Return the mapping of one section. Raises CommandError where there is none."""
+    """Return the mapping of one section, to be tried: nothing is mended. Raises CommandError where there is none."""
     if input_name not in config.inputs:
         raise CommandError(f"there is no [inputs.{input_name}] in the configuration{_instead(config.inputs)}")
-    return mappers_of({input_name: config.inputs[input_name]}, config)[input_name]
+    return mappers_of({input_name: config.inputs[input_name]}, config, strict=True)[input_name]
 
 
-def mappers_of(sections: MappingOf[str, Any], config: "Config") -> "dict[str, Mapper]":
+def mappers_of(sections: MappingOf[str, Any], config: "Config", *, strict: bool = False) -> "dict[str, Mapper]":
     """Return the mapping of each section, ready for records."""
     from consumer.inputs.configure import mapping_of
     from consumer.inputs.mapper import Mapper
@@ -108,7 +108,8 @@ def mappers_of(sections: MappingOf[str, Any], config: "Config") -> "dict[str, Ma
     source = schema_source_of(config)
     largest = config.topics.max_record_bytes
     return {
-        name: Mapper(mapping_of(name, section), source, max_value_bytes=largest) for name, section in sections.items()
+        name: Mapper(mapping_of(name, section), source, max_value_bytes=largest, strict=strict)
+        for name, section in sections.items()
     }
 
 

@@ -18,6 +18,7 @@ from consumer.inputs.records import record_reader
 from schemas.codec import MAX_VALUE_BYTES, Decoder
 from schemas.errors import InvalidRecord
 from schemas.events import Event, Product
+from schemas.explain_invalid import explain
 from schemas.registry import STRUCTS, SchemaSource
 
 NO_EVENT = "no_event"
@@ -66,13 +67,15 @@ class Mapper:
         self,
         mapping: Mapping,
         schema_source: SchemaSource | None = None,
-        decoder: Decoder | None = None,
+        *,
         max_value_bytes: int = MAX_VALUE_BYTES,
+        strict: bool = False,
     ) -> None:
-        """`decoder` judges the canonical records; `schema_source` is needed for Avro alone."""
+        """`schema_source` is needed for Avro alone. `strict`: nothing is mended, what would be is wrong."""
         self.mapping = mapping
         self._read = record_reader(mapping.form, schema_source)
-        self._decoder = decoder or Decoder()
+        self._strict = strict
+        self.decoder = Decoder()  # judges what is not canonical at once
         self._max_value_bytes = max_value_bytes
         self._where = f"[inputs.{mapping.name}]"
 
@@ -145,9 +148,11 @@ class Mapper:
         plan, tree = canonical.plan, canonical.tree
         try:
             event: Event | Product = convert(tree, STRUCTS[plan.topic])  # type: ignore[assignment]  # of these topics
-        except ValidationError:
+        except ValidationError as error:
+            if self._strict:
+                return canonical.complaint or self._explained(canonical, explain(error, STRUCTS[plan.topic], tree))
             try:
-                event = self._decoder.decode(plan.topic, orjson.dumps(tree, default=str))
+                event = self.decoder.decode(plan.topic, orjson.dumps(tree, default=str))
             except InvalidRecord as invalid:
                 return canonical.complaint or self._explained(canonical, invalid)
             except orjson.JSONEncodeError:  # a number beyond 64 bits, or text with half a character in it
@@ -180,6 +185,8 @@ class MappedDecoder(Decoder):
         """`mappers`: logical topic → what its records are mapped by."""
         super().__init__(schema_source, max_value_bytes)
         self._mappers = mappers
+        for mapper in mappers.values():
+            mapper.decoder.mended = self.mended  # one count, whoever mends
 
     def decode_event(self, topic: str, value: bytes | None) -> Event:
         """Return the event in a value. Raises InvalidRecord, and NoEvent for a record that becomes none.

@@ -34,7 +34,7 @@ def section(text: str) -> dict[str, Any]:
 
 
 def mapper(text: str, source: SchemaSource | None = None) -> Mapper:
-    return Mapper(mapping_of("shop", section(text)), source)
+    return Mapper(mapping_of("shop", section(text)), source, strict=True)
 
 
 def events(text: str, record: Any) -> list[Any]:

@@ -6,13 +6,14 @@ import orjson
 import pytest
 
 from consumer.core import intake
-from consumer.inputs.mapper import NO_EVENT, MappedDecoder, MappedEvent
+from consumer.inputs.configure import mapping_of
+from consumer.inputs.mapper import NO_EVENT, MappedDecoder, MappedEvent, Mapper
 from producers import rows
 from schemas.codec import Decoder, JsonEncoder
 from schemas.errors import InvalidRecord
-from schemas.events import ClickEvent
+from schemas.events import ClickEvent, PurchaseEvent
 from schemas.partitioning import partition_of
-from tests.inputs.sections import ORDER, RECORD, VIEW, mapper
+from tests.inputs.sections import ORDER, RECORD, VIEW, mapper, section
 from tests.schemas.wire import SchemaTable, encode_with
 
 TOPIC = 'topics = ["t"]\n'
@@ -158,3 +159,17 @@ def test_other_topics_are_read_as_canonical_records() -> None:
     decoder = MappedDecoder({"purchases": mapper(TOPIC + ORDER + 'amount = "sum"')})
     assert decoder.decode_event("clickstream", JsonEncoder().encode("clickstream", CLICK)) == CLICK
     assert decoder.decode_event("purchases", value(sum=3)).kind == "order"
+
+
+def test_an_order_with_one_odd_line_is_an_order_and_the_line_is_counted() -> None:
+    """One line that nobody can read costs that line, not the order; who tries a mapping is told that it is wrong."""
+    lines = '[events.lines]\neach = "rows"\nitem_id = "each.sku"\nunit_price = "each.price"\n'
+    record = {**RECORD, "rows": [{"sku": "a", "price": 2.5}, {"sku": None, "price": 1}]}
+    lenient = Mapper(mapping_of("shop", section(TOPIC + ORDER + lines)))
+    decoder = MappedDecoder({"purchases": lenient})
+    event = decoder.decode_event("purchases", orjson.dumps(record))
+    assert isinstance(event, PurchaseEvent)
+    assert [line.item_id for line in event.lines] == ["a"]
+    assert decoder.mended.total() == 1
+    (found,) = mapper(TOPIC + ORDER + lines).of_record(record)
+    assert isinstance(found, InvalidRecord)
