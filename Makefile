@@ -32,11 +32,12 @@ demo: $(READY) ## a simulated shop, two workers and a live view, for about a min
 test: check ## check, then all tests; those for which this machine lacks something are named at the end
 	$(BIN)/python -m pytest $(TEST_ARGS)
 
-check: $(READY) ## lint, format, types, and who may import what
+check: $(READY) ## lint, format, types, who may import what, and what nobody uses
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/vulture
 
 format: $(READY) ## put the code into its format and repair what can be repaired
 	$(BIN)/ruff check --fix .

@@ -16,12 +16,14 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
+from unittest.mock import patch
 
 if __package__ in (None, ""):  # started as a file: the project's folder is not on the path then
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -29,23 +31,27 @@ if __package__ in (None, ""):  # started as a file: the project's folder is not 
 import orjson
 from river import linear_model, preprocessing
 
+from consumer.core import teaching
 from consumer.core.catalogue import Catalogue
 from consumer.core.customer.customer import encode_customer
 from consumer.core.customer.working_set import WorkingSet
 from consumer.core.intake import Rejection
-from consumer.core.journal import OpenCommit, TaskRecord, encode_task_record, settings_digest
-from consumer.core.knowledge.knowledge import Knowledge
-from consumer.core.merge import EventTimeMerge
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.settings import CoreSettings
+from consumer.core.shared import Core
 from consumer.core.step import ScoringTask
+from consumer.core.task import Task
+from consumer.default_catalogue import default_catalogue
 from consumer.replay.inlet import PRODUCTS, Inlet, UsableRow
 from consumer.replay.options import settings_for_recording
 from consumer.replay.training import Trainers
 from consumer.store.memory import MemoryState
+from consumer.zones import load_zone
 from producers.readers import Row, detect_format, read_rows
 from producers.simulate import Population
 from schemas.codec import JsonEncoder
+from schemas.records import TrainingExample
 from schemas.topics import EVENT_TOPICS
+from schemas.units import DAY_MS
 
 ROUND_ROWS = 1_000
 WARM_UP_ROUNDS = 5
@@ -85,78 +91,71 @@ class Bench:
     round: Round = field(default_factory=Round)
 
     def __post_init__(self) -> None:
-        """Make the task and put clocks around deciding and ticking."""
-        self.knowledge = Knowledge(self.settings, self.catalogue)
+        """Make the task."""
+        self.core = Core.new(self.settings, self.catalogue, load_zone, build="bench")
         self.trainers = Trainers(self.settings, self.catalogue)
-        self.state = WorkingSet(MemoryState())
-        self.task = ScoringTask(
-            0, self.settings, self.catalogue, self.state, self.knowledge, settings_digest=settings_digest(self.settings)
-        )
-        self.merge = EventTimeMerge()
-        for topic in EVENT_TOPICS:
-            self.merge.set_caught_up(topic, True)
+        self.task = Task(0, self.core, WorkingSet(MemoryState()))
         self.inlet = Inlet(1, self.settings.time.max_ahead_ms)
         self.encoder = JsonEncoder()
-        self.previous = TaskRecord()
         self.decision_sizes: list[int] = []  # bytes of JSON
-        task: Any = self.task  # the clocks go where the work is, which is private
-        task._decide = self._timed_decide(task._decide)  # noqa: SLF001 - see above
-        task._tick = self._timed_tick(task._tick)  # noqa: SLF001 - see above
-        task._try_recommendation = self._timed_try(task._try_recommendation)  # noqa: SLF001 - see above
 
-    def _timed_decide(self, decide: Callable[..., None]) -> Callable[..., None]:
-        def timed(*arguments: object) -> None:
-            made = len(self.task._outputs.decisions)  # noqa: SLF001 - as above
+    @contextmanager
+    def clocks(self) -> Iterator[None]:
+        """Put clocks where the work is, which is private: around deciding, ticking and trying a recommendation."""
+        decide, tick = ScoringTask._decide, ScoringTask._tick  # noqa: SLF001 - see above
+        example_of_item = teaching.example_of_item
+
+        def timed_decide(*arguments: Any) -> bool:
             started_s = perf_counter()
-            decide(*arguments)
-            if len(self.task._outputs.decisions) > made:  # noqa: SLF001 - as above
+            made = decide(*arguments)
+            if made:
                 self.round.decide_s += perf_counter() - started_s
                 self.round.n_decisions += 1
+            return made
 
-        return timed
-
-    def _timed_tick(self, tick: Callable[..., None]) -> Callable[..., None]:
-        def timed(*arguments: object) -> None:
-            decided_s = self.round.decide_s
-            started_s = perf_counter()
+        def timed_tick(*arguments: Any) -> None:
+            decided_s, started_s = self.round.decide_s, perf_counter()
             tick(*arguments)
             self.round.tick_s += perf_counter() - started_s - (self.round.decide_s - decided_s)
             self.round.n_ticks += 1
 
-        return timed
-
-    def _timed_try(self, try_recommendation: Callable[..., None]) -> Callable[..., None]:
-        def timed(*arguments: object) -> None:
-            made = len(self.task._outputs.examples)  # noqa: SLF001 - as above
+        def timed_try(*arguments: Any) -> list[TrainingExample]:
             started_s = perf_counter()
-            try_recommendation(*arguments)
-            if len(self.task._outputs.examples) > made:  # noqa: SLF001 - as above
+            examples = example_of_item(*arguments)
+            if examples:
                 self.round.try_s += perf_counter() - started_s
                 self.round.n_tried += 1
+            return examples
 
-        return timed
+        with (
+            patch.object(ScoringTask, "_decide", timed_decide),
+            patch.object(ScoringTask, "_tick", timed_tick),
+            patch.object(teaching, "example_of_item", timed_try),
+        ):
+            yield
 
     def run(self, rows: list[UsableRow]) -> None:
         """Take one round of rows through intake, merge, step and commit, and let knowledge move on."""
-        now, seen = self.round, perf_counter
+        now, seen, task, knowledge = self.round, perf_counter, self.task, self.core.knowledge
         started_s = seen()
         records = [self.inlet.record_of(row)[1] for row in rows if row.topic != PRODUCTS]
         now.intake_s += seen() - started_s
 
-        commit = OpenCommit(self.task, self.previous, "bench")
         started_s = seen()
         for record in records:
-            self.merge.push(record)
-        while (popped := self.merge.pop()) is not None:
+            task.take(record)
+        for topic in EVENT_TOPICS:
+            task.end_reached(topic)
+        commit = task.open("live")
+        while (popped := task.next()) is not None:
             commit.process(popped)
         now.process_s += seen() - started_s
         now.n_events += sum(not isinstance(record.event, Rejection) for record in records)
 
         started_s = seen()
         closed = commit.close()
-        self.state.commit(closed.changes, encode_task_record(closed.task_record), 0)
+        task.committed(closed)
         now.close_s += seen() - started_s
-        self.previous = closed.task_record
 
         started_s = seen()
         encoded = [self.encoder.encode("next-best-actions", decision) for decision in closed.outputs.decisions]
@@ -165,13 +164,13 @@ class Bench:
 
         started_s = seen()
         for snapshot in self.trainers.fold(closed.outputs.examples):
-            self.knowledge.adopt(snapshot.data)
+            knowledge.adopt(snapshot.data)
         now.learn_s += seen() - started_s
         now.n_examples += len(closed.outputs.examples)
 
         started_s = seen()
         for session in closed.outputs.sessions:
-            self.knowledge.fold_session(self.knowledge.sessions_offset, session)
+            knowledge.fold_session(knowledge.sessions_offset, session)
         now.fold_s += seen() - started_s
         now.n_sessions += len(closed.outputs.sessions)
 
@@ -198,7 +197,8 @@ def measure(rows: Iterator[UsableRow], settings: CoreSettings, catalogue: Catalo
     while batch := list(islice(rows, ROUND_ROWS)):
         value = next((row.value for row in batch if row.value), b"{}")
         bench.round = Round(unit_s=unit_s(value, scaler, regression, vectors))
-        bench.run(batch)
+        with bench.clocks():
+            bench.run(batch)
         rounds.append(bench.round)
     return rounds[WARM_UP_ROUNDS:] or rounds, bench
 
@@ -274,12 +274,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
     rows, source = load(arguments)
-    catalogue = Catalogue.from_mapping(_default_catalogue())
+    catalogue = default_catalogue()
     times_ms = [row.occurred_at for row in rows]
     explicit = {"preference.sample_share"}
     settings = settings_for_recording(CoreSettings(), min(times_ms), max(times_ms), explicit)
     rounds, bench = measure(iter(rows), settings, catalogue)
-    customers = list(bench.state._cache.values())  # noqa: SLF001 - sizes of what is in memory
+    customers = list(bench.task.state._cache.values())  # noqa: SLF001 - sizes of what is in memory
     sizes = sorted(len(encode_customer(customer)) for customer in customers) or [0]
     decision_sizes = sorted(bench.decision_sizes) or [0]
     result = {
@@ -288,7 +288,7 @@ def main() -> None:
         "rounds": len(rounds),
         "unit_microseconds": median(r.unit_s for r in rounds) * 1e6,
         "costs": report(rounds),
-        "customers": len(bench.state),
+        "customers": len(bench.task.state),
         "state_bytes_mean": sum(sizes) / len(sizes),
         "state_bytes_p99": sizes[int(len(sizes) * 0.99)],
         "decision_bytes_mean": sum(decision_sizes) / len(decision_sizes),
@@ -298,13 +298,6 @@ def main() -> None:
         print(json.dumps(result))
     else:
         _print(result)
-
-
-def _default_catalogue() -> dict[str, Any]:
-    import tomllib
-    from importlib.resources import files
-
-    return tomllib.loads(files("consumer.core").joinpath("catalogue_default.toml").read_text())
 
 
 def _print(result: dict[str, Any]) -> None:

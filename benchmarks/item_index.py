@@ -24,7 +24,7 @@ import numpy as np
 from river import linear_model, preprocessing
 
 from benchmarks.budgets import N_FEATURES, UNIT_REPEATS, unit_s
-from consumer.core.customer.customer import Customer
+from consumer.core.customer.customer import Customer, OpenSession, TasteCounts
 from consumer.core.preference.items import ItemIndex
 from consumer.core.preference.preference import Ranker, recommend, try_next_item
 from consumer.core.settings import PreferenceSettings
@@ -80,11 +80,11 @@ def visitors(n: int) -> Iterator[tuple[Customer, Session]]:
         yield (
             Customer(
                 "someone",
-                session_items=list(session.items[:seen]),
-                session_categories=list(session.categories[:seen]),
-                session_weights=[1.0] * seen,
+                session=OpenSession(
+                    items=list(session.items[:seen]), categories=list(session.categories[:seen]), weights=[1.0] * seen
+                ),
                 history=list(dict.fromkeys(history)),
-                categories={"category 0": 2.0, "category 7": 1.0, session.categories[0] or "": 3.0},
+                tastes=TasteCounts(categories={"category 0": 2.0, "category 7": 1.0, session.categories[0] or "": 3.0}),
                 cart=[session.items[0]],
             ),
             session,
@@ -137,7 +137,7 @@ def measure(index: ItemIndex) -> dict[str, list[float]]:
         recommend(index, ranker, customer, TOP)
         seconds["recommend"].append(thread_time() - started)
         started = thread_time()
-        try_next_item(index, ranker, customer, session.items[-1], 1, 2, settings)
+        try_next_item(index, ranker, customer, session.items[-1], predicted_at_ms=1, matured_at_ms=2, settings=settings)
         seconds["try"].append(thread_time() - started)
         index.fold(session)
     for _ in range(N_MEASURED // 100):  # a hundred at a time: a clock around each would cost as much as it measures

@@ -32,9 +32,11 @@ from benchmarks.session_baselines import NEIGHBOURS, Method, TrainSession, publi
 from consumer.core.customer import updates
 from consumer.core.customer.customer import Customer
 from consumer.core.hashing import uniform
-from consumer.core.preference.items import ItemIndex
-from consumer.core.preference.preference import PreferenceLearner, Ranker, own_items, recommend, try_next_item
+from consumer.core.knowledge.knowledge import Knowledge
+from consumer.core.knowledge.learner import new_learner
+from consumer.core.preference.preference import own_items, recommend, try_next_item
 from consumer.core.settings import CoreSettings
+from consumer.default_catalogue import default_catalogue
 from schemas.events import ClickEvent
 from schemas.records import Session, TrainingExample
 
@@ -73,11 +75,11 @@ class Ours:
 
     def __init__(self, share: float) -> None:
         self._share = share  # of positions that the ranker learns from
-        self._learner = PreferenceLearner(SETTINGS.learner)
-        self._n_examples = 0
+        catalogue = default_catalogue()
+        self._learner = new_learner("preference", SETTINGS, catalogue)
+        self.knowledge = Knowledge(SETTINGS, catalogue)
         self.customers: dict[str, Customer] = {}
-        self.index = ItemIndex(SETTINGS.preference)
-        self.ranker = Ranker()
+        self.index = self.knowledge.items
 
     def open(self, visit: Visit) -> Customer:
         """Return the customer at the start of a visit."""
@@ -96,22 +98,27 @@ class Ours:
         at_ms, category = round(visit.times_s[place] * 1000), visit.categories[place]
         event = ClickEvent("", customer.customer_id, at_ms, "item_view", item_id=visit.items[place], category=category)
         updates.apply_click(customer, event, category, SETTINGS)
-        customer.session_last_ms = at_ms
+        customer.session.last_ms = at_ms
 
     def try_position(self, customer: Customer, visit: Visit, place: int) -> list[TrainingExample]:
         """Return what can be learned from what came next, on a sample of positions."""
         if uniform("benchmark", visit.session_id, str(place)) >= self._share:
             return []
         item_id, at_ms = visit.items[place], round(visit.times_s[place] * 1000)
-        return [try_next_item(self.index, self.ranker, customer, item_id, at_ms, at_ms, SETTINGS.preference)]
+        ranker = self.knowledge.ranker
+        return [
+            try_next_item(
+                self.index, ranker, customer, item_id,
+                predicted_at_ms=at_ms, matured_at_ms=at_ms, settings=SETTINGS.preference,
+            )
+        ]  # fmt: skip
 
     def learn(self, visit: Visit, examples: list[TrainingExample]) -> None:
         """Learn from a session that has ended: its examples, then its items."""
         for example in examples:
-            self._learner.learn(example)
-            self._n_examples += 1
-            if self._n_examples % SETTINGS.learner.snapshot_examples == 0:
-                self.adopt()
+            snapshot = self._learner.fold(self._learner.next_offset, example).snapshot
+            if snapshot is not None:
+                self.knowledge.adopt(snapshot)
         last = slice(-SETTINGS.state.session_items, None)
         items = tuple(visit.items[last])
         ended_at = round(visit.times_s[-1] * 1000)
@@ -119,7 +126,7 @@ class Ours:
 
     def adopt(self) -> None:
         """Rank with the weights as they stand."""
-        self.ranker = Ranker.from_state(self._learner.state())
+        self.knowledge.adopt(self._learner.snapshot())
 
 
 # -- measuring ---------------------------------------------------------------------------------------------------------
@@ -150,7 +157,7 @@ def measure(train: list[Visit], test: list[Visit], settings_of: str) -> tuple[di
         customer = ours.open(visit)
         for place, came in enumerate(visit.items):
             if place:
-                found = recommend(ours.index, ours.ranker, customer, TOP)
+                found = recommend(ours.index, ours.knowledge.ranker, customer, TOP)
                 ranks.setdefault("ours, static", []).append(_rank(came, [one.item_id for one in found]))
                 ranks.setdefault("own history", []).append(_rank(came, own_items(customer, TOP)))
                 for name, ids in _published(methods, visit, place):
@@ -185,7 +192,7 @@ def prequential(ours: Ours, test: list[Visit]) -> list[int]:
             visits[number] = ours.open(visit), []
         customer, examples = visits[number]
         if place:
-            found = recommend(ours.index, ours.ranker, customer, TOP)
+            found = recommend(ours.index, ours.knowledge.ranker, customer, TOP)
             ranks[number, place] = _rank(visit.items[place], [one.item_id for one in found])
             examples += ours.try_position(customer, visit, place)
         ours.look(customer, visit, place)

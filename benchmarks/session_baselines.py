@@ -199,19 +199,27 @@ def _steps_ago(items: Sequence[str], number: dict[str, int]) -> dict[int, int]:
 
 
 def _vsknn(
-    k: int, sample_size: int, weighting: str, weighting_score: str, idf: float | None = None
+    k: int, sample_size: int, weighting: str, weighting_score: str, *, idf: float | None = None
 ) -> NeighbourSettings:
     return NeighbourSettings(
         k, sample_size, similarity="vec", weighting=weighting, weighting_score=weighting_score, idf=idf
     )
 
 
-def _stan(k: int, sample_size: int, spw: float, snh: float, inh: float) -> NeighbourSettings:
+def _stan(k: int, sample_size: int, *, spw: float, snh: float, inh: float) -> NeighbourSettings:
     return NeighbourSettings(k, sample_size, lambda_spw=spw, lambda_snh=snh, lambda_inh=inh)
 
 
 def _vstan(
-    k: int, sample_size: int, spw: float, snh: float, inh: float, ipw: float, idf: float, similarity: str = "cosine"
+    k: int,
+    sample_size: int,
+    similarity: str = "cosine",
+    *,
+    spw: float,
+    snh: float,
+    inh: float,
+    ipw: float,
+    idf: float,
 ) -> NeighbourSettings:
     return NeighbourSettings(
         k, sample_size, similarity, lambda_spw=spw, lambda_snh=snh, lambda_inh=inh, lambda_ipw=ipw, idf=idf
@@ -222,24 +230,24 @@ def _vstan(
 NEIGHBOURS: dict[str, dict[str, NeighbourSettings]] = {
     "retailrocket": {
         "vsknn": _vsknn(1500, 2500, "same", "linear"),
-        "stan-mrr": _stan(500, 1000, 1.81, 100, 0.4525),
-        "stan-hr": _stan(200, 5000, 3.62, 40, 7.24),
-        "vstan-mrr": _vstan(1000, 2500, 3.62, 100, 0.4525, 3.62, 1, "vec"),
-        "vstan-hr": _vstan(500, 1000, 7.24, 100, 3.62, 3.62, 1),
+        "stan-mrr": _stan(500, 1000, spw=1.81, snh=100, inh=0.4525),
+        "stan-hr": _stan(200, 5000, spw=3.62, snh=40, inh=7.24),
+        "vstan-mrr": _vstan(1000, 2500, "vec", spw=3.62, snh=100, inh=0.4525, ipw=3.62, idf=1),
+        "vstan-hr": _vstan(500, 1000, spw=7.24, snh=100, inh=3.62, ipw=3.62, idf=1),
     },
     "yoochoose": {
         "vsknn": _vsknn(100, 1000, "quadratic", "quadratic"),
-        "stan-mrr": _stan(1000, 10_000, 0.00001, 10, 2),
-        "stan-hr": _stan(1000, 10_000, 0.5, 20, 0.5),
-        "vstan-mrr": _vstan(1500, 10_000, 0.5, 5, 2, 2, 2),
-        "vstan-hr": _vstan(2000, 10_000, 4, 20, 0.5, 1, 2),
+        "stan-mrr": _stan(1000, 10_000, spw=0.00001, snh=10, inh=2),
+        "stan-hr": _stan(1000, 10_000, spw=0.5, snh=20, inh=0.5),
+        "vstan-mrr": _vstan(1500, 10_000, spw=0.5, snh=5, inh=2, ipw=2, idf=2),
+        "vstan-hr": _vstan(2000, 10_000, spw=4, snh=20, inh=0.5, ipw=1, idf=2),
     },
     "diginetica": {
-        "vsknn": _vsknn(500, 5000, "quadratic", "div", 5),
-        "stan-mrr": _stan(500, 10_000, 1.225, 20, 4.9),
-        "stan-hr": _stan(100, 5000, 2.45, 20, 9.8),
-        "vstan-mrr": _vstan(1500, 5000, 4.9, 40, 4.9, 1.225, 10),
-        "vstan-hr": _vstan(100, 1000, 4.9, 80, 9.8, 4.9, 5, "vec"),
+        "vsknn": _vsknn(500, 5000, "quadratic", "div", idf=5),
+        "stan-mrr": _stan(500, 10_000, spw=1.225, snh=20, inh=4.9),
+        "stan-hr": _stan(100, 5000, spw=2.45, snh=20, inh=9.8),
+        "vstan-mrr": _vstan(1500, 5000, spw=4.9, snh=40, inh=4.9, ipw=1.225, idf=10),
+        "vstan-hr": _vstan(100, 1000, "vec", spw=4.9, snh=80, inh=9.8, ipw=4.9, idf=5),
     },
 }
 RULES: dict[str, tuple[int, str]] = {  # steps, weighting

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from consumer.core.customer.segment_learner import SEGMENT
 from consumer.core.customer.segments import transitions
@@ -21,10 +21,8 @@ MODES = ("live", "catch-up", "history", "frozen")
 class MetricsObserver(Observer):
     """Turns everything that the worker tells into metrics, and what is rare into a log line as well."""
 
-    def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.time) -> None:
-        """`clock` gives epoch seconds."""
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._clock = clock
         self._shown_models: set[str] = set()
         self._base_rates: dict[str, BaseRate] = {}
 
@@ -33,7 +31,7 @@ class MetricsObserver(Observer):
         metrics = self._metrics
         metrics.commits.add()
         metrics.commit_seconds.observe(seconds)
-        now_s = self._clock()
+        now_s = time.time()
         for task in tasks:
             self._count(task)
             journal = task.commit.journal
@@ -44,14 +42,14 @@ class MetricsObserver(Observer):
                 metrics.mode.set(float(mode == journal.mode), name, mode)
 
     def _count(self, task: CommittedTask) -> None:
-        metrics, outputs = self._metrics, task.commit.outputs
+        metrics, outputs, counters = self._metrics, task.commit.outputs, task.commit.counters
         for (topic, kind), n in task.processed.items():
             metrics.events.add(topic, kind, amount=n)
         for topic, rejection in task.rejected:
             metrics.rejected.add(topic, rejection.reason)
-        metrics.duplicates.add(amount=task.counters.get("duplicates", 0))
-        metrics.late.add(amount=task.counters.get("late", 0))
-        for move, n in transitions(task.counters).items():
+        metrics.duplicates.add(amount=counters.get("duplicates", 0))
+        metrics.late.add(amount=counters.get("late", 0))
+        for move, n in transitions(counters).items():
             metrics.segment_moves.add(*move, amount=n)
         for decision in outputs.decisions:
             metrics.decisions.add(decision.action, decision.channel or "none", decision.trigger)
@@ -125,7 +123,7 @@ class MetricsObserver(Observer):
 
     def compared(self, model: str, head: str, label: float, *, own: float, in_force: float) -> None:
         """Count how good a challenger was beside the model in force, on the same row."""
-        self._metrics.observe_challenger(model, head, label, own, in_force)
+        self._metrics.observe_challenger(model, head, label, own=own, in_force=in_force)
 
     def published(self, model: str, offset: int) -> None:
         """Count a snapshot."""

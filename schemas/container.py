@@ -1,10 +1,9 @@
 """Recordings: Kafka records as they were, in an Avro container file whose rows follow ``recorded.v1.avsc``."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Final, Literal, Self
 
 import msgspec
@@ -77,20 +76,8 @@ class ContainerWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def write_container(target: Path | str | IO[bytes], records: Iterable[Recorded], codec: Codec = "deflate") -> int:
-    """Write a recording of `records`; returns their number."""
-    n_records = 0
-    with ContainerWriter(target, codec) as writer:
-        for record in records:
-            writer.append(record)
-            n_records += 1
-    return n_records
 
 
 def read_container(source: Path | str | IO[bytes]) -> Iterator[Recorded]:

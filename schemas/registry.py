@@ -36,17 +36,6 @@ class SchemaSource(Protocol):
         """
 
 
-class SchemaTable:
-    """A `SchemaSource` over a fixed table, for work without a registry."""
-
-    def __init__(self, schemas: Mapping[int, Any]) -> None:
-        self._schemas = dict(schemas)
-
-    def schema_by_id(self, schema_id: int) -> Any:
-        """The schema of this id; KeyError where the table lacks it."""
-        return self._schemas[schema_id]
-
-
 @cache
 def versions(name: str) -> tuple[int, ...]:
     """The versions of a schema that are on disk, ascending. `name` is a topic or ``recorded``; KeyError if neither."""

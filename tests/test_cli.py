@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from consumer.commands.errors import FOR_PEOPLE
-from schemas.container import Recorded, write_container
+from schemas.container import Recorded
 from schemas.partitioning import partition_of
+from tests.containers import write_container
 
 ADVICE = "Is the file in the order of event time? If events do come so late, raise time.late_by_ms"
 EVENTS = [

@@ -1,10 +1,15 @@
 """The configuration: where values come from, what is refused and in which words, and its reference."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from consumer.config import Config, ConfigError, load_config, load_config_and_origins, reference, shown
+from consumer.config import Config, ConfigError, load_config, load_config_and_origins
+from consumer.config.keys import KEYS, Key
+from consumer.config.reference import reference
+from consumer.config.toml import shown
 from consumer.core.settings import CoreSettings
 
 DOCS = Path(__file__).parents[1] / "docs" / "configuration.md"
@@ -66,10 +71,10 @@ def test_it_is_known_where_each_value_came_from(tmp_path: Path) -> None:
         ("churn = 3", "churn (FILE): is a section, not a single value: write [churn] and its keys below"),
         ("format = 'xml'", "format = \"xml\" (FILE): should be 'json' or 'avro' (default: \"json\")"),
         ("[http]\nport = 1.5", "http.port = 1.5 (FILE): is not a whole number (default: 8642)"),
-        ("[http]\nport = 70000", "http (FILE): `port` must be at most 65535"),
-        ("[worker]\ncommit_records = -1", "worker"),
-        ("[kafka]\nconnect_timeout_ms = 0", "kafka.connect_timeout_ms = 0 (FILE): must be more than 0"),
-        ("[worker]\nheartbeat_ms = -5", "worker.heartbeat_ms = -5 (FILE): must be 0 or more (default: 0)"),
+        ("[http]\nport = 70000", "http.port = 70000 (FILE): must be at least 0 and at most 65535 (default: 8642)"),
+        ("[worker]\ncommit_records = -1", "worker.commit_records = -1 (FILE): must be at least 1 (default: 20000)"),
+        ("[kafka]\nconnect_timeout_ms = 0", "kafka.connect_timeout_ms = 0 (FILE): must be at least 1"),
+        ("[worker]\nheartbeat_ms = -5", "worker.heartbeat_ms = -5 (FILE): must be at least 0 (default: 0)"),
         (
             "[policy]\ndefault_time_zone = 'Berlin'",
             'policy.default_time_zone = "Berlin" (FILE): is not the IANA name of a time zone, such as "Europe/Berlin"',
@@ -80,6 +85,32 @@ def test_a_mistake_in_the_file_is_named_with_its_place_and_what_to_do(tmp_path: 
     """Key, value, origin, what is wrong, and the default or the key that was meant."""
     file = written(tmp_path, text)
     assert words.replace("FILE", str(file)) in problems(file, {})
+
+
+def outside(key: Key) -> list[float]:
+    """Return numbers just beyond the ends of a key's range, and one that is no number."""
+    is_whole = isinstance(key.default, int)
+    step = 1 if is_whole else 1e-3
+    allowed: Any = key.allowed
+    ends = [(allowed.gt, 0), (allowed.ge, -step), (allowed.lt, 0), (allowed.le, step)]
+    return [end + by for end, by in ends if end is not None] + ([] if is_whole else [float("nan")])
+
+
+@pytest.mark.parametrize(
+    "key", [key for key in KEYS.values() if type(key.default) in {int, float}], ids=lambda k: k.path[-1]
+)
+def test_every_number_has_a_range_that_holds_in_a_file_and_in_code(tmp_path: Path, key: Key) -> None:
+    """Just beyond either end it is refused by name, by the loader and by the constructor of its section."""
+    assert key.allowed is not None
+    *path, name = key.path
+    section: Any = Config()
+    for each in path:
+        section = getattr(section, each)
+    for value in outside(key):
+        file = written(tmp_path, f"[{'.'.join(path)}]\n{name} = {value}")
+        assert f"{'.'.join(key.path)} = {value} ({file}): must be " in problems(file, {})
+        with pytest.raises(ValueError, match=f"{name} is .*; it must be "):
+            replace(section, **{name: value})
 
 
 def test_a_mistake_in_the_environment_names_the_variable() -> None:
@@ -100,7 +131,7 @@ def test_all_problems_are_said_at_once(tmp_path: Path) -> None:
     file = written(tmp_path, "[churn]\nhorizon_day = 1\n[state]\ncontacts = 'x'")
     said = problems(file, {"NEXTBEST_NONSENSE": "1", "NEXTBEST_TIME__SESSION_GAP_MS": "-5"})
     assert "4 problems" in said
-    assert "time.session_gap_ms = -5 (environment variable NEXTBEST_TIME__SESSION_GAP_MS): must be more than 0" in said
+    assert "time.session_gap_ms = -5 (environment variable NEXTBEST_TIME__SESSION_GAP_MS): must be at least 1" in said
 
 
 def test_every_key_says_what_it_means() -> None:

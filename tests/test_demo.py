@@ -49,7 +49,9 @@ def rendered(width: int, height: int) -> list[str]:
         decisions=6_000,
     )
     console = Console(width=width, height=height)
-    screen = view(cast("Watch", watch), 5.0, 60.0, 0, 100_000, ConsoleDimensions(width, height))
+    screen = view(
+        cast("Watch", watch), 5.0, 60.0, event_time_ms=0, published=100_000, size=ConsoleDimensions(width, height)
+    )
     with console.capture() as captured:
         console.print(screen)
     return captured.get().splitlines()

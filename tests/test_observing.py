@@ -6,11 +6,11 @@ import pytest
 
 from consumer.core.journal import OpenCommit, TaskRecord
 from consumer.core.learning.drift import Drift
-from consumer.core.settings import DAY_MS
 from consumer.kafka.observer import CommittedTask
 from consumer.observing import MetricsObserver
 from consumer.telemetry.metrics import Metrics
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 from tests.core.streams import SETTINGS, T0, Stream, new_task
 
 
@@ -63,10 +63,10 @@ def test_moves_between_segments_are_counted_and_samples_are_judged_as_nothing(me
     task = new_task(SETTINGS)
     stream = Stream(task)
     stream.click("ann", T0)
-    commit = OpenCommit(task, TaskRecord(), "tests")
+    commit = OpenCommit(task, TaskRecord())
     stream.click("ann", T0 + 40 * DAY_MS)
     observer = MetricsObserver(metrics)
-    told = CommittedTask(commit.close(), {}, dict(task.counters), (), customers=1)
+    told = CommittedTask(commit.close(), {}, (), customers=1)
     observer.committed([told], 0.1)
     observer.learned("churn", example(head="segment", predicted=None))
     value = metrics.registry.get_sample_value

@@ -1,13 +1,13 @@
 """What several commands share: the configuration option, the catalogue, progress bars."""
 
+import os
 import signal
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from threading import Event as StopEvent
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from consumer.config import Config
     from consumer.core.catalogue import Catalogue
+    from consumer.core.settings import CoreSettings
+    from consumer.core.shared import Core
     from consumer.kafka.cluster.cluster import Cluster
 
 ConfigOption = Annotated[
@@ -42,7 +44,7 @@ def configured(file: Path | None) -> "Config":
     from consumer.config import load_config
     from consumer.telemetry.logs import set_up_logs
 
-    config = load_config(file)
+    config = load_config(file, os.environ)
     set_up_logs(config.logging.level, as_json=config.logging.json)
     return config
 
@@ -50,13 +52,19 @@ def configured(file: Path | None) -> "Config":
 def catalogue_of(config: "Config") -> "Catalogue":
     """Return the catalogue that the configuration names, or the one that comes along."""
     from consumer.core.catalogue import Catalogue, CatalogueError
+    from consumer.default_catalogue import default_catalogue
 
-    mapping = catalogue_mapping(config.catalogue)
+    file = config.catalogue
+    if file is None:
+        return default_catalogue()
     try:
-        return Catalogue.from_mapping(mapping)
+        return Catalogue.from_mapping(tomllib.loads(file.read_text(encoding="utf-8")))
     except CatalogueError as error:
-        file = config.catalogue or "that comes along"
         raise CatalogueError(f"catalogue {file}: {str(error).removeprefix('catalogue: ')}") from None
+    except FileNotFoundError:
+        raise CommandError(f"catalogue file {file} does not exist: check `catalogue` in the configuration") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CommandError(f"catalogue file {file} can't be read: {error}") from None
 
 
 def cluster_of(config: "Config") -> "Cluster":
@@ -66,16 +74,13 @@ def cluster_of(config: "Config") -> "Cluster":
     return Cluster(config.kafka, config.topics)
 
 
-def catalogue_mapping(path: Path | None) -> dict[str, Any]:
-    """Return the parsed TOML of a catalogue file, or of the one that comes along."""
-    if path is None:
-        return tomllib.loads(files("consumer.core").joinpath("catalogue_default.toml").read_text(encoding="utf-8"))
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CommandError(f"catalogue file {path} does not exist: check `catalogue` in the configuration") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CommandError(f"catalogue file {path} can't be read: {error}") from None
+def core_of(settings: "CoreSettings", catalogue: "Catalogue") -> "Core":
+    """Return what tasks score with: a core of this build, with the time zones that come along."""
+    from consumer.build import build_fingerprint
+    from consumer.core.shared import Core
+    from consumer.zones import load_zone
+
+    return Core.new(settings, catalogue, load_zone, build=build_fingerprint())
 
 
 @contextmanager

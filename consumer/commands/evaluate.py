@@ -1,5 +1,6 @@
 """`nextbest evaluate`: backtests of the models on a file of one's own, without a broker."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -46,8 +47,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 @evaluate_app.command()
-def churn(
+def churn(  # noqa: PLR0913 - one for each option
     orders: Annotated[Path, typer.Argument(help="CSV with customer_id, occurred_at and amount.")],
+    *,
     horizon: Annotated[
         str | None, typer.Option(help="Churn is no order within so many days: 90d, 12w.", show_default=False)
     ] = None,
@@ -127,6 +129,7 @@ def next_item(
     test: Annotated[
         Path | None, typer.Argument(help="The sessions to predict; those of the first file where it is not given.")
     ] = None,
+    *,
     top: TopOption = 20,
     column: ColumnOption = None,
     as_json: JsonOption = False,
@@ -144,9 +147,8 @@ def next_item(
     trained = _read(train, ["session_id", "item_id"], (), column)
     tested = None if test is None else _read(test, ["session_id", "item_id"], (), column)
     with _progress("events") as progress:
-        run = run_next_item(
-            _session_events(trained), None if tested is None else _session_events(tested), core, top, progress
-        )
+        test_events = None if tested is None else _session_events(tested)
+        run = run_next_item(_session_events(trained), test_events, core, top, progress=progress)
     if not len(run.prequential):
         raise CommandError(f"{test or train}: no session has two events, so there is no next item to predict")
     figures = figures_of(run)
@@ -160,6 +162,7 @@ def next_item(
 @evaluate_app.command()
 def basket(
     lines: Annotated[Path, typer.Argument(help="CSV with customer_id, occurred_at and item_id.")],
+    *,
     top: TopOption = 20,
     column: ColumnOption = None,
     as_json: JsonOption = False,
@@ -191,6 +194,7 @@ def basket(
 @evaluate_app.command()
 def audience(
     lines: Annotated[Path, typer.Argument(help="CSV with customer_id, occurred_at and category.")],
+    *,
     within: Annotated[
         str | None, typer.Option(help="An order in the category within so many days: 30d, 4w.", show_default=False)
     ] = None,
@@ -218,7 +222,7 @@ def audience(
                 core,
                 within_days,
                 categories,
-                progress,
+                progress=progress,
             )
     except TooShort as error:
         raise CommandError(f"{lines}: {error}") from None
@@ -231,7 +235,7 @@ def audience(
 def _core_settings(config: Path | None) -> "CoreSettings":
     from consumer.config import load_config
 
-    return load_config(config).core_settings()
+    return load_config(config, os.environ).core_settings()
 
 
 def _with_signal(core: "CoreSettings", signal: str | None) -> "CoreSettings":

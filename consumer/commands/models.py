@@ -17,7 +17,7 @@ from consumer.commands.common import (
 
 if TYPE_CHECKING:
     from consumer.config import Config
-    from consumer.kafka.models.promotion import ModelRow, ModelsTopic
+    from consumer.kafka.models.promotion import ModelOverview, ModelRow
     from consumer.kafka.models.records import Promotion
     from consumer.measure.prequential import Figures
 
@@ -100,7 +100,7 @@ def rebuild(config: ConfigOption = None) -> None:
                 cluster_of(settings),
                 settings.core_settings(),
                 catalogue_of(settings),
-                codec_of(settings)[0],
+                decoder=codec_of(settings)[0],
                 stop=stop.is_set,
                 progress=lambda n: bar.update(task, completed=n),
                 challengers=settings.challengers,
@@ -113,14 +113,14 @@ def rebuild(config: ConfigOption = None) -> None:
         results.print(f"{model}: learned anew from {n:,} examples")
 
 
-def _read(settings: "Config") -> "ModelsTopic":
+def _read(settings: "Config") -> "ModelOverview":
     from consumer.kafka.failures import Stopping
-    from consumer.kafka.models.promotion import ModelsTopic
+    from consumer.kafka.models.promotion import ModelOverview
 
     core, catalogue = settings.core_settings(), catalogue_of(settings)
     with stopped_by_signals() as stop:
         try:
-            return ModelsTopic(cluster_of(settings), core, catalogue, stop.is_set)
+            return ModelOverview(cluster_of(settings), core, catalogue, stop=stop.is_set)
         except Stopping:
             raise KeyboardInterrupt from None
 
@@ -130,7 +130,7 @@ def _record(settings: "Config", promotion: "Promotion") -> None:
     from consumer.kafka.models.promotion import record_promotion
 
     record_promotion(cluster_of(settings), promotion)
-    held = _read(settings).models.promotion(promotion.family)
+    held = _read(settings).index.promotion(promotion.family)
     if held != promotion and held is not None:
         raise CommandError(
             f"{promotion.model} is not in force: {held.model} was put in force at the same time, for this reason: "

@@ -65,6 +65,7 @@ def connection_of(config: "Config") -> "Connection":
 @produce_app.command()
 def simulate(
     config: ConfigOption = None,
+    *,
     customers: Annotated[int, typer.Option(min=1, help="Size of the population.")] = 1_000,
     seed: Annotated[int, typer.Option(help="The same seed and the same reactions give the same events.")] = 0,
     speed: Annotated[float, typer.Option(min=0.001, help="Event time for each second of the clock.")] = 1.0,
@@ -125,6 +126,7 @@ def _refuse_the_past(start_ms: int, newest_ms: int | None, topic: str) -> None:
 @produce_app.command()
 def replay(
     file: Annotated[Path, typer.Argument(help="A recorded stream.")],
+    *,
     format_name: FormatOption = None,
     config: ConfigOption = None,
     speed: Annotated[
@@ -153,6 +155,7 @@ def replay(
 
 def record(
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
+    *,
     topics: Annotated[
         list[str] | None, typer.Option("--topic", help="Logical name, may be repeated; all inputs when not given.")
     ] = None,

@@ -1,5 +1,6 @@
 """`nextbest replay` and `nextbest verify`: a recorded stream without a broker, and deriving decisions again."""
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from consumer.commands.common import (
     catalogue_of,
     cluster_of,
     configured,
+    core_of,
     progress_bar,
     results,
     stopped_by_signals,
@@ -39,6 +41,7 @@ def add_to(app: typer.Typer) -> None:
 def replay(
     file: Annotated[Path, typer.Argument(help="A recorded stream.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="A new or empty directory, or one of an earlier replay.")],
+    *,
     format_name: FormatOption = None,
     config: ConfigOption = None,
     partitions: Annotated[
@@ -57,16 +60,16 @@ def replay(
 
     Two runs give the same decisions, byte for byte.
     """
-    from consumer.build import build_fingerprint
     from consumer.config import load_config_and_origins
     from consumer.replay.files import Source
     from consumer.replay.options import ReplayOptions, settings_for_recording, time_span_ms
+    from consumer.replay.replay import Stream
     from consumer.replay.replay import replay as run
     from consumer.store.memory import MemoryState
     from producers.readers import UnreadableFile, read_rows
 
     name = format_of(file, format_name)
-    settings, origins = load_config_and_origins(config)
+    settings, origins = load_config_and_origins(config, os.environ)
     with TemporaryDirectory(prefix="nextbest-") as spill, progress_bar() as bar:
         looking = bar.add_task("looking through", total=None)
         rows = _Counted(read_rows(file, name, spill=Path(spill)), (UnreadableFile,))
@@ -85,19 +88,19 @@ def replay(
 
         try:
             summary = run(
-                read_rows(file, name, spill=Path(spill)),
+                Stream(
+                    read_rows(file, name, spill=Path(spill)),
+                    Source.of(file, name),
+                    _decoder_of(settings),
+                    unreadable=(UnreadableFile,),
+                ),
                 out,
-                core,
-                catalogue_of(settings),
-                source=Source.of(file, name),
-                build=build_fingerprint(),
-                new_state=MemoryState,
+                core_of(core, catalogue_of(settings)),
+                MemoryState,
                 options=ReplayOptions(
                     partitions=partitions or max(1, rows.partitions), last_ms=span[1] if span is not None else None
                 ),
-                decoder=_decoder_of(settings),
                 progress=progress,
-                unreadable=(UnreadableFile,),
             )
         except KeyboardInterrupt:
             bar.stop()
@@ -151,9 +154,17 @@ def verify(
     config: ConfigOption = None,
 ) -> None:
     """Derive all decisions again, bit for bit, and say: same, different (and where), or not verifiable (and why)."""
+    from consumer.replay.recording import Damaged, NotVerifiable
+    from consumer.replay.verify import Verdict
+
     if topics == (directory is not None):
         raise CommandError("give the directory of a replay, or --topics for a live run")
-    verdict = _verify_directory(directory, input_file, config) if directory is not None else _verify_topics(config)
+    try:
+        verdict = _verify_directory(directory, input_file, config) if directory is not None else _verify_topics(config)
+    except NotVerifiable as error:
+        verdict = Verdict("not_verifiable", str(error))
+    except Damaged as error:
+        verdict = Verdict("different", str(error))
     results.print(f"{verdict.kind.replace('_', ' ')}: {verdict.message}", markup=False)
     for detail in verdict.details:
         results.print(f"  {detail}", markup=False)
@@ -168,66 +179,43 @@ def _decoder_of(settings: "Config") -> "Decoder | None":
 
 
 def _verify_directory(directory: Path, input_file: Path | None, config: Path | None) -> "Verdict":
-    from consumer.build import build_fingerprint
     from consumer.replay.directory import DirectoryRecording
-    from consumer.replay.recording import Damaged, NotVerifiable
-    from consumer.replay.verify import Verdict
     from consumer.replay.verify import verify as derive_again
     from consumer.store.memory import MemoryState
     from producers.readers import read_rows
 
     with TemporaryDirectory(prefix="nextbest-") as spill, progress_bar() as bar:
         task = bar.add_task("records derived again", total=None)
-        try:
-            recording = DirectoryRecording(
-                directory,
-                lambda path, name: read_rows(path, name, spill=Path(spill)),
-                input_file,
-                _decoder_of(configured(config)),
-            )
-        except NotVerifiable as error:
-            return Verdict("not_verifiable", str(error))
-        except Damaged as error:
-            return Verdict("different", str(error))
-        return derive_again(
-            recording,
-            recording.settings,
-            recording.catalogue,
-            build_fingerprint(),
-            MemoryState,
-            lambda n: bar.update(task, completed=n),
+        recording = DirectoryRecording(
+            directory,
+            lambda path, name: read_rows(path, name, spill=Path(spill)),
+            input_file,
+            _decoder_of(configured(config)),
         )
+        core = core_of(recording.settings, recording.catalogue)
+        return derive_again(recording, core, MemoryState, lambda n: bar.update(task, completed=n))
 
 
 def _verify_topics(config: Path | None) -> "Verdict":
     from msgspec.structs import replace
 
-    from consumer.build import build_fingerprint
     from consumer.commands.broker import codec_of
     from consumer.kafka.cluster.check import require_topics
     from consumer.kafka.failures import Stopping
     from consumer.kafka.recording import TopicRecording
-    from consumer.replay.recording import Damaged, NotVerifiable
-    from consumer.replay.verify import Verdict
     from consumer.replay.verify import verify as derive_again
     from consumer.store.memory import MemoryState
 
     settings = configured(config)
-    core, (decoder, _) = settings.core_settings(), codec_of(settings)
+    core, (decoder, _) = core_of(settings.core_settings(), catalogue_of(settings)), codec_of(settings)
+    max_ahead_ms = core.settings.time.max_ahead_ms
     cluster = cluster_of(settings)
     require_topics(cluster)
     with progress_bar() as bar, stopped_by_signals() as stop:
         task = bar.add_task("records derived again", total=None)
         try:
-            with TopicRecording(cluster, decoder, core.time.max_ahead_ms, stop=stop.is_set) as recording:
-                verdict = derive_again(
-                    recording,
-                    core,
-                    catalogue_of(settings),
-                    build_fingerprint(),
-                    MemoryState,
-                    lambda n: bar.update(task, completed=n),
-                )
+            with TopicRecording(cluster, decoder, max_ahead_ms, stop=stop.is_set) as recording:
+                verdict = derive_again(recording, core, MemoryState, lambda n: bar.update(task, completed=n))
                 all_read = verdict.kind == "same" or verdict.task is None
                 if all_read and (beyond := recording.uncommitted_inputs()):
                     told = f"{beyond:,} input records lie beyond the last commit of their task: not processed yet"
@@ -235,7 +223,3 @@ def _verify_topics(config: Path | None) -> "Verdict":
                 return verdict
         except Stopping:
             raise KeyboardInterrupt from None
-        except NotVerifiable as error:
-            return Verdict("not_verifiable", str(error))
-        except Damaged as error:
-            return Verdict("different", str(error))

@@ -1,5 +1,6 @@
 """`nextbest config`: what is in force, and what there is to set."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -19,9 +20,10 @@ def add_to(app: typer.Typer) -> None:
 @config_app.command()
 def show(config: ConfigOption = None) -> None:
     """Print the configuration in force as TOML, without what may hold passwords."""
-    from consumer.config import load_config, shown
+    from consumer.config import load_config
+    from consumer.config.toml import shown
 
-    typer.echo(shown(load_config(config)), nl=False)
+    typer.echo(shown(load_config(config, os.environ)), nl=False)
 
 
 @config_app.command()
@@ -29,7 +31,7 @@ def reference(
     into: Annotated[Path | None, typer.Option(help="Replace what stands below '## Reference' in this file.")] = None,
 ) -> None:
     """Print all keys with their defaults, in Markdown."""
-    from consumer.config import reference as text
+    from consumer.config.reference import reference as text
 
     if into is None:
         typer.echo(text(), nl=False)

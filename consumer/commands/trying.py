@@ -1,5 +1,6 @@
 """`nextbest demo`: the whole of it on one machine, without a broker."""
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -33,4 +34,4 @@ def _check_settings() -> None:
     with TemporaryDirectory(prefix="nextbest-demo-") as folder:
         file = Path(folder) / "demo.toml"
         file.write_text(worker_config("127.0.0.1:1", "worker", port=0, partitions=1))
-        catalogue_of(load_config(file))
+        catalogue_of(load_config(file, os.environ))

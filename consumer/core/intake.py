@@ -15,7 +15,7 @@ from schemas.partitioning import partition_of
 class Rejection(msgspec.Struct, frozen=True):
     """Why a record was rejected. It repeats no value of the record."""
 
-    reason: str  # one of `schemas.errors.REASONS`, or another short fixed word
+    reason: str  # one of `schemas.errors.RejectionReason`, or another short fixed word
     field: str | None
     message: str
 
@@ -43,11 +43,14 @@ def read(
         event = decoder.decode_event(topic, value)
     except InvalidRecord as invalid:
         return Rejection(invalid.reason, invalid.field, invalid.message)
-    return admit(event, key, partition, partitions, timestamp_ms, max_ahead_ms) or event
+    rejection = admit(
+        event, key, partition=partition, partitions=partitions, timestamp_ms=timestamp_ms, max_ahead_ms=max_ahead_ms
+    )
+    return event if rejection is None else rejection
 
 
 def admit(
-    event: Event, key: bytes | None, partition: int, partitions: int, timestamp_ms: int, max_ahead_ms: int
+    event: Event, key: bytes | None, *, partition: int, partitions: int, timestamp_ms: int, max_ahead_ms: int
 ) -> Rejection | None:
     """Whether an event may be processed where it was found; None where it may.
 
@@ -55,19 +58,6 @@ def admit(
     be split over two tasks. `occurred_at` must not be more than `max_ahead_ms` ahead of the broker's `timestamp_ms`: a
     single such event would move stream time for everyone.
     """
-    if (
-        key is not None
-        and key == event.customer_id.encode()
-        and partition_of(key, partitions) == partition
-        and event.occurred_at - timestamp_ms <= max_ahead_ms
-    ):
-        return None
-    return _rejection(event, key, partition, partitions, timestamp_ms, max_ahead_ms)
-
-
-def _rejection(
-    event: Event, key: bytes | None, partition: int, partitions: int, timestamp_ms: int, max_ahead_ms: int
-) -> Rejection:
     if not key:
         return Rejection("missing_key", "key", "`key` is missing: expected the customer id")
     if key != event.customer_id.encode():
@@ -79,6 +69,8 @@ def _rejection(
         )
         return Rejection("wrong_partition", "key", message)
     ahead_ms = event.occurred_at - timestamp_ms
+    if ahead_ms <= max_ahead_ms:
+        return None
     message = (
         f"`occurred_at` is {ahead_ms} ms ahead of the broker's timestamp: expected at most {max_ahead_ms} ms "
         "(epoch milliseconds, UTC)"

@@ -1,9 +1,9 @@
 """One commit of one task: the inputs it took, what came of them, and the journal record that makes it repeatable.
 
-The Kafka worker, the broker-free replay and `verify` all commit through `OpenCommit`, so a live run, a replay and its
-verification cannot drift apart. Nothing here does I/O: the shell writes what `close` returns.
+Nothing here does I/O: the shell writes what `close` returns.
 """
 
+from collections.abc import Mapping
 from hashlib import blake2b
 from struct import Struct
 
@@ -12,7 +12,6 @@ import msgspec
 from consumer.core.decision.budget import Spending
 from consumer.core.intake import Rejection
 from consumer.core.merge import MergeRecord
-from consumer.core.settings import CoreSettings
 from consumer.core.step import Outputs, ScoringTask
 from schemas.records import MAX_REJECTED, JournalRecord, Rejected, Run
 
@@ -60,11 +59,6 @@ def decode_task_record(data: bytes) -> TaskRecord:
     return record
 
 
-def settings_digest(settings: CoreSettings) -> str:
-    """Return 32 hexadecimal digits that change whenever any setting of the core does."""
-    return blake2b(msgspec.json.encode(settings, order="deterministic"), digest_size=16).hexdigest()
-
-
 class ClosedCommit(msgspec.Struct, frozen=True):
     """Everything one commit has to write, and nothing it has written yet."""
 
@@ -72,22 +66,18 @@ class ClosedCommit(msgspec.Struct, frozen=True):
     task_record: TaskRecord
     outputs: Outputs
     changes: dict[str, bytes | None]
+    counters: Mapping[str, int]  # events, duplicates, late, moves of segment: told, and written nowhere
 
 
 class OpenCommit:
-    """Collects one commit of one task, from its first input to its journal record.
+    """Collects one commit of one task, from its first input to its journal record. Knowledge holds still meanwhile."""
 
-    `mode`, knowledge and grants hold still while a commit is open; they change between commits only.
-    """
-
-    def __init__(self, task: ScoringTask, previous: TaskRecord, build: str) -> None:
-        self._task = task
+    def __init__(self, scoring: ScoringTask, previous: TaskRecord) -> None:
+        self.scoring = scoring
         self._previous = previous
-        self._build = build
-        self._mode = task.mode
-        self._versions = dict(task.knowledge.model_versions)
-        self._sessions_offset = task.knowledge.sessions_offset
-        self._products_offset = task.knowledge.products_offset
+        self._versions = dict(scoring.knowledge.model_versions)
+        self._sessions_offset = scoring.knowledge.sessions_offset
+        self._products_offset = scoring.knowledge.products_offset
         self._runs: list[Run] = []
         self._run_topic: str | None = None
         self._run_count = 0
@@ -96,11 +86,6 @@ class OpenCommit:
         self._inputs = blake2b(digest_size=16)
         self._rejected: list[Rejected] = []
         self._rejected_left_out = 0
-        self.n_records = 0
-
-    def __bool__(self) -> bool:
-        """Return whether there is anything to commit."""
-        return bool(self.n_records or self._runs)
 
     def process(self, record: MergeRecord) -> Rejection | None:
         """Take one record in the merge order; return why it was rejected, if it was."""
@@ -114,8 +99,7 @@ class OpenCommit:
             self._first_offsets[topic] = offset
         self._next_offsets[topic] = offset + 1
         self._inputs.update(digest_input(record))
-        self.n_records += 1
-        rejection = event if isinstance(event, Rejection) else self._task.step(topic, offset, event)
+        rejection = event if isinstance(event, Rejection) else self.scoring.step(topic, offset, event)
         if rejection is not None:
             self._note_rejected(topic, rejection.reason, offset)
         return rejection
@@ -133,7 +117,7 @@ class OpenCommit:
         """Move stream time without a record: a heartbeat of an idle partition."""
         self._end_run()
         self._runs.append(Run(topic=None, count=0, advance_to=stream_time_ms))
-        self._task.advance_to(stream_time_ms)
+        self.scoring.advance_to(stream_time_ms)
 
     def _end_run(self) -> None:
         if self._run_topic is not None:
@@ -143,16 +127,16 @@ class OpenCommit:
     def close(self) -> ClosedCommit:
         """End the commit and return what it has to write. The task's buffers are empty after."""
         self._end_run()
-        task, previous = self._task, self._previous
+        task, previous, core = self.scoring, self._previous, self.scoring.core
         outputs = task.take_outputs()
         changes = task.state.changes()
         unsealed = JournalRecord(
             task=task.partition,
             sequence=previous.sequence + 1,
-            build=self._build,
-            settings_digest=task.settings_digest,
-            catalogue_digest=task.catalogue_digest,
-            mode=self._mode,
+            build=core.build,
+            settings_digest=core.settings_digest,
+            catalogue_digest=core.catalogue_digest,
+            mode=task.mode,
             model_versions=self._versions,
             sessions_offset=self._sessions_offset,
             products_offset=self._products_offset,
@@ -174,8 +158,8 @@ class OpenCommit:
         return ClosedCommit(
             journal=journal,
             task_record=TaskRecord(
-                build=self._build,
-                settings_digest=task.settings_digest,
+                build=core.build,
+                settings_digest=core.settings_digest,
                 stream_time_ms=task.stream_time_ms,
                 next_offsets=self._next_offsets,
                 sequence=journal.sequence,
@@ -184,6 +168,7 @@ class OpenCommit:
             ),
             outputs=outputs,
             changes=changes,
+            counters=task.counters,
         )
 
 

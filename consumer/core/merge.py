@@ -6,7 +6,6 @@ is there (KIP-695), for else a slow fetch would look like an empty topic.
 """
 
 from collections import deque
-from collections.abc import Sequence
 
 import msgspec
 
@@ -30,10 +29,10 @@ class MergeRecord(msgspec.Struct, frozen=True, gc=False):
 class EventTimeMerge:
     """Records of one task's topics in the order in which they are to be processed."""
 
-    def __init__(self, topics: Sequence[str] = EVENT_TOPICS) -> None:
-        self._queues: dict[str, deque[tuple[int, MergeRecord]]] = {topic: deque() for topic in topics}
-        self._last_time_ms = dict.fromkeys(topics, 0)
-        self._caught_up = dict.fromkeys(topics, False)
+    def __init__(self) -> None:
+        self._queues: dict[str, deque[tuple[int, MergeRecord]]] = {topic: deque() for topic in EVENT_TOPICS}
+        self._last_time_ms: dict[str, int] = dict.fromkeys(EVENT_TOPICS, 0)
+        self._end_reached: dict[str, bool] = dict.fromkeys(EVENT_TOPICS, False)
 
     def push(self, record: MergeRecord) -> None:
         """Queue a record behind those of its topic.
@@ -41,15 +40,21 @@ class EventTimeMerge:
         A rejected record has no time of its own; it takes that of the record before it, so that it moves nothing.
         """
         event, topic = record.event, record.topic
+        self._end_reached[topic] = False  # there may be more behind it
         if isinstance(event, Rejection):
             time_ms = self._last_time_ms[topic]
         else:
             time_ms = self._last_time_ms[topic] = event.occurred_at
         self._queues[topic].append((time_ms, record))
 
-    def set_caught_up(self, topic: str, caught_up: bool) -> None:
-        """Say whether the lag of `topic` is known to be 0 beyond what is queued."""
-        self._caught_up[topic] = caught_up
+    def end_reached(self, topic: str) -> None:
+        """Note that the lag of `topic` is known to be 0 beyond what is queued, until more of it comes."""
+        self._end_reached[topic] = True
+
+    @property
+    def exhausted(self) -> bool:
+        """Return whether nothing waits, and nothing more is known to come of any topic."""
+        return not self and all(self._end_reached.values())
 
     def pop(self) -> MergeRecord | None:
         """Return the next record, or None while nothing may be processed."""
@@ -60,7 +65,7 @@ class EventTimeMerge:
                 time_ms = queue[0][0]
                 if lowest is None or time_ms < lowest_ms:
                     lowest, lowest_ms = queue, time_ms
-            elif not self._caught_up[topic]:
+            elif not self._end_reached[topic]:
                 return None
         return lowest.popleft()[1] if lowest is not None else None
 

@@ -12,7 +12,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from consumer.core.catalogue import Catalogue
+from consumer.core import teaching
 from consumer.core.churn import churn
 from consumer.core.customer import tastes, updates
 from consumer.core.customer.bought import schedule_replenishment
@@ -22,19 +22,16 @@ from consumer.core.customer.segments import transition, update_segment
 from consumer.core.customer.words import remembered
 from consumer.core.customer.working_set import WorkingSet
 from consumer.core.decision import outcomes
-from consumer.core.decision.budget import Budget
+from consumer.core.decision.budget import Budget, Spending
 from consumer.core.decision.decide import Moment, decide_for
-from consumer.core.decision.gates import local_hour
 from consumer.core.intake import Rejection
-from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.preference import audience
 from consumer.core.preference.audience_model import predict_pair
-from consumer.core.preference.basket import try_next_basket
-from consumer.core.preference.preference import try_next_item
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.shared import Core
 from consumer.core.timers import Deadline, first_tick_ms, next_deadline
 from schemas.events import ClickEvent, Event, PrivacyEvent, PurchaseEvent
-from schemas.records import Coordinates, Mode, NextBestAction, Session, SessionKind, TrainingExample
+from schemas.records import Coordinates, Mode, NextBestAction, Session, TrainingExample
+from schemas.units import DAY_MS
 
 _TRIED_KINDS = frozenset({"item_view", "cart_add", "wishlist"})
 _TROUBLE_KINDS = frozenset({"error", "support_contact"})
@@ -49,31 +46,26 @@ class Outputs(msgspec.Struct):
 
 
 class ScoringTask:
-    """The owner of one partition number across the co-partitioned input topics."""
+    """One task for the length of a commit: stream time and spending are where the commit before left them."""
 
     def __init__(
         self,
         partition: int,
-        settings: CoreSettings,
-        catalogue: Catalogue,
+        core: Core,
         state: WorkingSet,
-        knowledge: Knowledge,
-        *,
-        settings_digest: str,
-        stream_time_ms: int = 0,
         mode: Mode = "live",
-        budget: Budget | None = None,
+        *,
+        stream_time_ms: int = 0,
+        spending: Spending | None = None,
     ) -> None:
         self.partition = partition
-        self.settings = settings
-        self.catalogue = catalogue
+        self.core = core
+        self.settings = core.settings
+        self.knowledge = core.knowledge
         self.state = state
-        self.knowledge = knowledge
-        self.settings_digest = settings_digest
-        self.catalogue_digest = catalogue.digest()
+        self.mode = mode
         self.stream_time_ms = stream_time_ms
-        self.mode: Mode = mode  # changed between commits only
-        self.budget = budget if budget is not None else Budget()
+        self.budget = Budget(core.grants, spending)
         self.counters: Counter[str] = Counter()  # events, duplicates, late, moves of segment: never read here
         self._outputs = Outputs()
 
@@ -105,7 +97,7 @@ class ScoringTask:
             self._decide(customer, trigger, at_ms, trouble)
         # A click that triggers nothing puts deadlines off; the one that it may bring forward is the first tick.
         only_put_off = trigger is None and isinstance(event, ClickEvent)
-        if not (only_put_off and 0 < customer.scheduled_ms <= customer.next_tick_ms):
+        if not (only_put_off and 0 < customer.scheduled_ms <= customer.due.tick_ms):
             self._reschedule(customer)
         self.state.put(customer)
         return None
@@ -157,12 +149,14 @@ class ScoringTask:
         if opened:
             self._note_visit(customer, at_ms)
         if kind in _TRIED_KINDS and event.item_id is not None:
-            if customer.session_items:
-                self._try_recommendation(customer, event, event.item_id)
+            if customer.session.items and self._learns_of(customer):
+                self._learn_from(teaching.example_of_item(customer, event, event.item_id, self.core))
             category = event.category
             category = remembered(category) if category else self.knowledge.items.category_of(event.item_id)
-            if not customer.objected:
-                tastes.note_click(customer, event, event.item_id, self.knowledge.items, self.settings.state.brands)
+            if not customer.consent.objected:
+                tastes.note_click(
+                    customer, event, event.item_id, self.knowledge.items, max_brands=self.settings.state.brands
+                )
         else:
             category = None
         updates.apply_click(customer, event, category, self.settings)
@@ -176,11 +170,11 @@ class ScoringTask:
     def _update_by_purchase(self, customer: Customer, event: PurchaseEvent) -> str | None:
         at_ms = event.occurred_at
         if event.kind == "order":
-            self._learn_of_basket(customer, event)
+            self._learn_of_order(customer, event)
         updates.apply_purchase(customer, event, self.settings)
         if event.kind == "order":
             self._note_visit(customer, at_ms)
-            if not customer.objected:
+            if not customer.consent.objected:
                 tastes.note_order(customer, event, self.knowledge.items, self.settings.state.brands)
                 audience.note_order(customer, event, self.knowledge.items, self.settings)
             outcomes.note_order(customer, at_ms, event.total, self.settings)
@@ -190,9 +184,9 @@ class ScoringTask:
         return {"order": "purchase", "payment_failed": "service_problem"}.get(event.kind)
 
     def _note_visit(self, customer: Customer, at_ms: int) -> None:
-        if not customer.objected:
-            hour = local_hour(at_ms, customer.time_zone, self.settings.policy.default_time_zone)
-            tastes.note_visit(customer, hour, customer.device, self.settings.state.devices)
+        if not customer.consent.objected:
+            hour = self.core.local_time.hour(at_ms, customer.context.time_zone)
+            tastes.note_visit(customer, hour, customer.context.device, self.settings.state.devices)
 
     def _note_seen(self, customer: Customer, at_ms: int) -> None:
         absence_days = (at_ms - customer.last_seen_ms) // DAY_MS
@@ -200,34 +194,26 @@ class ScoringTask:
         customer.last_seen_ms = max(customer.last_seen_ms, at_ms)
         if self.settings.churn.signal == "activity":
             churn.note_signal(customer, at_ms)
-        if not customer.next_tick_ms:
+        if not customer.due.tick_ms:
             self._start_ticks(customer, at_ms)
 
     def _start_ticks(self, customer: Customer, at_ms: int) -> None:
-        if not customer.objected:
-            customer.next_tick_ms = first_tick_ms(customer.customer_id, at_ms, self.settings.churn.tick_days)
+        if not customer.consent.objected:
+            customer.due.tick_ms = first_tick_ms(customer.customer_id, at_ms, self.settings.churn.tick_days)
 
     def _follow_session(self, customer: Customer, session_id: str | None, at_ms: int) -> bool:
         """Keep the session up to date; return whether this event opened one."""
-        if customer.session_started_ms:
-            if session_id is None or session_id == customer.session_id:
-                customer.session_last_ms = max(customer.session_last_ms, at_ms)
+        if customer.session.started_ms:
+            if session_id is None or session_id == customer.session.id:
+                customer.session.last_ms = max(customer.session.last_ms, at_ms)
                 return False
             self._end_session(customer)
         updates.open_session(customer, session_id, at_ms)
         return True
 
     def _end_session(self, customer: Customer) -> None:
-        if customer.session_items and self.mode != "frozen" and not customer.objected:
-            self._outputs.sessions.append(
-                Session(
-                    session_id=_anonymous(customer, self.partition),
-                    ended_at=customer.session_last_ms,
-                    items=tuple(customer.session_items),
-                    categories=tuple(customer.session_categories),
-                    weights=tuple(customer.session_weights),
-                )
-            )
+        if customer.session.items and self._learns_of(customer):
+            self._outputs.sessions.append(teaching.visit(customer, self.partition))
         updates.clear_session(customer)
 
     def _is_duplicate(self, customer: Customer, event_id: str) -> bool:
@@ -242,40 +228,14 @@ class ScoringTask:
         customer.event_ids = (seen + digest)[-self.settings.time.duplicate_window * EVENT_DIGEST_SIZE :]
         return False
 
-    def _try_recommendation(self, customer: Customer, event: ClickEvent, item_id: str) -> None:
-        """On a sample of events, see where the next item stood in what would have been recommended, and learn of it."""
-        settings = self.settings.preference
-        if self.mode == "frozen" or customer.objected or _chance_of_event(customer) >= settings.sample_share:
-            return
-        self._outputs.examples.append(
-            try_next_item(
-                self.knowledge.items,
-                self.knowledge.ranker,
-                customer,
-                item_id,
-                customer.session_last_ms,
-                event.occurred_at,
-                settings,
-                settings.caused_weight if event.decision_id is not None else 1.0,
-            )
-        )
+    def _learns_of(self, customer: Customer) -> bool:
+        return self.mode != "frozen" and not customer.consent.objected
 
-    def _learn_of_basket(self, customer: Customer, event: PurchaseEvent) -> None:
-        """Emit what was ordered; on a sample, see where it stood in what would have been predicted, and learn of it."""
-        if self.mode == "frozen" or customer.objected or not event.lines:
-            return
-        settings, at_ms = self.settings.preference, event.occurred_at
-        categories = {line.item_id: line.category and remembered(line.category) for line in event.lines}
-        items = tuple(categories)
-        weight = settings.caused_weight if event.decision_id is not None else 1.0
-        if customer.n_orders and _chance_of_event(customer) < settings.basket_sample_share:
-            index, ranker = self.knowledge.baskets, self.knowledge.basket_ranker
-            self._outputs.examples.append(
-                try_next_basket(index, ranker, customer, items, at_ms, settings, (event.event_id,), weight)
-            )
-        name = _anonymous(customer, self.partition, "basket")
-        weights = (weight,) * len(items)
-        self._outputs.sessions.append(Session(name, at_ms, items, tuple(categories.values()), weights, "basket"))
+    def _learn_of_order(self, customer: Customer, event: PurchaseEvent) -> None:
+        if event.lines and self._learns_of(customer):
+            self._learn_from(teaching.example_of_basket(customer, event, self.core))
+            order = teaching.basket(customer, event, self.partition, self.settings.preference)
+            self._outputs.sessions.append(order)
 
     # Timers
 
@@ -311,7 +271,7 @@ class ScoringTask:
         elif kind == "outcome":
             self._learn_from(outcomes.reveal_outcomes(customer, due_ms, self.settings))
         elif kind == "session_end":
-            abandoned = customer.session_carted and not customer.session_bought and bool(customer.cart)
+            abandoned = customer.session.carted and not customer.session.bought and bool(customer.cart)
             self._decide(customer, "abandonment" if abandoned else "session_end", due_ms)
             self._end_session(customer)
         elif kind == "replenishment":
@@ -323,10 +283,11 @@ class ScoringTask:
     def _tick(self, customer: Customer, due_ms: int) -> None:
         """Look at a silent customer: predict, keep the prediction until its labels mature, act on a high risk."""
         estimate = self.knowledge.churn.estimate(customer, due_ms)
-        churn.remember_prediction(customer, estimate, due_ms, self.settings.churn, self.settings.state.pending_churn)
+        limit = self.settings.state.pending_churn
+        churn.remember_prediction(customer, estimate, due_ms, self.settings.churn, limit=limit)
         predict_pair(customer, self.knowledge.audience, due_ms, self.settings)
-        customer.next_tick_ms = due_ms + int(self.settings.churn.tick_days * DAY_MS)
-        probability = estimate.probability if estimate.probability >= 0.0 else None
+        customer.due.tick_ms = due_ms + int(self.settings.churn.tick_days * DAY_MS)
+        probability = estimate.probability
         sample = sample_of(customer, due_ms, self.knowledge.thresholds)
         if sample is not None:
             self._learn_from([sample])
@@ -362,7 +323,7 @@ class ScoringTask:
         Return whether there is a decision.
         """
         settings = self.settings
-        if self.mode in {"catch-up", "history"} or customer.objected:
+        if self.mode in {"catch-up", "history"} or customer.consent.objected:
             return False
         if self.stream_time_ms - at_ms > settings.time.tick_decides_within_ms:
             return False
@@ -372,9 +333,7 @@ class ScoringTask:
         origin = Coordinates(customer.origin_topic, self.partition, customer.origin_offset)
         moment = Moment(trigger=trigger, at_ms=at_ms, origin=origin, mode=self.mode, trouble=trouble)
         before = customer.segment
-        self._outputs.decisions.append(
-            decide_for(customer, moment, settings, self.catalogue, self.knowledge, self.budget)
-        )
+        self._outputs.decisions.append(decide_for(customer, moment, self.core, self.budget))
         if customer.segment != before:
             self.counters[transition(before, customer.segment)] += 1
         return True
@@ -383,20 +342,3 @@ class ScoringTask:
 def _must_be_heeded(event: Event) -> bool:
     """Return whether the event takes something back: an erasure, an objection, a refusal. It is never too late."""
     return isinstance(event, PrivacyEvent) and not (event.kind == "consent" and event.granted)
-
-
-def _chance_of_event(customer: Customer) -> float:
-    """Return a number in [0, 1) that is a function of the id of the customer's latest event."""
-    return int.from_bytes(customer.event_ids[-EVENT_DIGEST_SIZE:], "big") / (1 << 8 * EVENT_DIGEST_SIZE)
-
-
-def _anonymous(customer: Customer, partition: int, kind: SessionKind = "visit") -> str:
-    """Return a name for the customer's session that doesn't lead back to the customer.
-
-    The customer's id is no part of it: ids can be guessed, and a guess could be confirmed by its digest.
-    """
-    times = f"{customer.session_started_ms}\x1f{customer.session_last_ms}"
-    words = f"{partition}\x1f{customer.origin_topic}\x1f{customer.origin_offset}\x1f{times}"
-    if kind != "visit":
-        words = f"{words}\x1f{kind}"
-    return blake2b(words.encode(), digest_size=16, person=b"nextbest.session").hexdigest()

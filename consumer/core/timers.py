@@ -9,7 +9,8 @@ from typing import Literal
 from consumer.core.churn.churn import next_maturity_ms
 from consumer.core.customer.customer import Customer
 from consumer.core.hashing import digest64
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.settings import CoreSettings
+from schemas.units import DAY_MS
 
 Deadline = Literal["label", "outcome", "session_end", "replenishment", "tick", "forget"]
 
@@ -18,23 +19,23 @@ def next_deadline(customer: Customer, settings: CoreSettings) -> tuple[int, Dead
     """Return the earliest deadline of `customer`. At the same moment, what reveals goes before what predicts."""
     due_ms = customer.last_seen_ms + settings.state.time_to_live_days * DAY_MS
     kind: Deadline = "forget"
-    if customer.next_tick_ms and customer.next_tick_ms < due_ms:
-        due_ms, kind = customer.next_tick_ms, "tick"
-    if customer.replenish_ms and customer.replenish_ms <= due_ms:
-        due_ms, kind = customer.replenish_ms, "replenishment"
-    if customer.session_started_ms:
-        session_end_ms = customer.session_last_ms + settings.time.session_gap_ms
+    if customer.due.tick_ms and customer.due.tick_ms < due_ms:
+        due_ms, kind = customer.due.tick_ms, "tick"
+    if customer.due.replenish_ms and customer.due.replenish_ms <= due_ms:
+        due_ms, kind = customer.due.replenish_ms, "replenishment"
+    if customer.session.started_ms:
+        session_end_ms = customer.session.last_ms + settings.time.session_gap_ms
         if session_end_ms <= due_ms:
             due_ms, kind = session_end_ms, "session_end"
-    if customer.pending_decisions:
-        outcome_ms = customer.pending_decisions[0].decided_at + int(settings.policy.outcome_days * DAY_MS)
+    if customer.pending.decisions:
+        outcome_ms = customer.pending.decisions[0].decided_at + int(settings.policy.outcome_days * DAY_MS)
         if outcome_ms <= due_ms:
             due_ms, kind = outcome_ms, "outcome"
     label_ms = next_maturity_ms(customer, settings.churn)
     if label_ms is not None and label_ms <= due_ms:
         due_ms, kind = label_ms, "label"
-    if customer.pending_audience:
-        audience_ms = customer.pending_audience[0].predicted_at + int(settings.audience.within_days * DAY_MS)
+    if customer.pending.audience:
+        audience_ms = customer.pending.audience[0].predicted_at + int(settings.audience.within_days * DAY_MS)
         if audience_ms <= due_ms:
             due_ms, kind = audience_ms, "label"
     return due_ms, kind

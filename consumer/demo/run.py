@@ -109,7 +109,14 @@ def run_demo(seconds: float, live: bool, out: Path) -> int:
         broker = stack.enter_context(MockBroker({spec.name: spec.partitions for spec in topic_plan(topics)}))
         workers = [
             stack.enter_context(
-                DemoWorker(f"worker-{n}", broker.bootstrap, PARTITIONS, folder, out / f"worker-{n}.log", environment)
+                DemoWorker(
+                    f"worker-{n}",
+                    broker.bootstrap,
+                    PARTITIONS,
+                    folder=folder,
+                    log_file=out / f"worker-{n}.log",
+                    environment=environment,
+                )
             )
             for n in range(1, WORKERS + 1)
         ]
@@ -120,7 +127,7 @@ def run_demo(seconds: float, live: bool, out: Path) -> int:
                 console.print(STARTING)
             with console.status(STARTING) if live else nullcontext():
                 _wait_until_ready(workers)
-            ended_well = _show(console, workers, watch, shop, seconds, live=live)
+            ended_well = _show(console, workers, watch, shop, seconds=seconds, live=live)
         except KeyboardInterrupt:
             stopped = f"stopped; {watch.decisions:,} decisions so far in {out / EVENTS_FILE}"
             console.print(stopped, markup=False, soft_wrap=True)
@@ -149,7 +156,7 @@ def _wait_until_ready(workers: Sequence[DemoWorker]) -> None:
 
 
 def _show(
-    console: Console, workers: Sequence[DemoWorker], watch: Watch, shop: Shop, seconds: float, *, live: bool
+    console: Console, workers: Sequence[DemoWorker], watch: Watch, shop: Shop, *, seconds: float, live: bool
 ) -> bool:
     """Let the stream run and the workers finish it; return whether they stopped well."""
     shop.open()
@@ -157,7 +164,14 @@ def _show(
 
     def screen() -> RenderableType:
         passed_s = min(time.monotonic() - started_s, seconds)
-        return view(watch, passed_s, seconds, shop.event_time_ms, shop.published, console.size)
+        return view(
+            watch,
+            passed_s,
+            seconds,
+            event_time_ms=shop.event_time_ms,
+            published=shop.published,
+            size=console.size,
+        )
 
     with ExitStack() as stack:
         display = stack.enter_context(Live(console=console, auto_refresh=False, transient=True)) if live else None

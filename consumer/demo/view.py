@@ -20,7 +20,7 @@ _MANY_LINES, _SOME_LINES = 40, 30
 
 
 def view(
-    watch: Watch, passed_s: float, seconds: float, event_time_ms: int, published: int, size: ConsoleDimensions
+    watch: Watch, passed_s: float, seconds: float, *, event_time_ms: int, published: int, size: ConsoleDimensions
 ) -> RenderableType:
     """Return the whole screen, for a terminal of the given size: less of it where there is little room."""
     day = datetime.fromtimestamp(event_time_ms / 1000, UTC)

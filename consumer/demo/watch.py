@@ -4,7 +4,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from confluent_kafka import TopicPartition
@@ -81,10 +80,8 @@ class Watch:
         self._events_at: deque[tuple[float, float]] = deque(maxlen=6)
         self._metrics_at_s = 0.0
         self.actions: Counter[tuple[str, str]] = Counter()  # (action, channel)
-        self.triggers: Counter[str] = Counter()
         self._showcase = Showcase()
         self.quality = Quality()
-        self.repeated = 0
         self.events = self.rejected = self.lag = self.customers = 0
 
     def look(self, timeout_s: Seconds) -> None:
@@ -105,12 +102,10 @@ class Watch:
             return
         decision = self._decoder.decode("next-best-actions", value)
         if decision.decision_id in self._seen:  # this broker shows what an aborted transaction had written, too
-            self.repeated += 1
             return
         self._seen.add(decision.decision_id)
         self._file.write(self._encoder.encode(DECISIONS, decision) + b"\n")
         self.actions[decision.action, decision.channel or "–"] += 1
-        self.triggers[decision.trigger] += 1
         self._showcase.add(decision)
 
     def _take_metrics(self, now_s: float) -> None:
@@ -147,8 +142,6 @@ class Watch:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
         self._consumer.close()

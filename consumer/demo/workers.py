@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -95,6 +94,7 @@ class DemoWorker:
         name: str,
         bootstrap: str,
         partitions: int,
+        *,
         folder: Path,
         log_file: Path,
         environment: Mapping[str, str],
@@ -164,9 +164,7 @@ class DemoWorker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()

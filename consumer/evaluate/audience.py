@@ -27,9 +27,10 @@ from consumer.core.hashing import digest64
 from consumer.core.preference import audience
 from consumer.core.preference.audience import customer_part
 from consumer.core.preference.audience_model import AudienceLearner, AudienceScorer, predict_pair
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.settings import CoreSettings
 from consumer.evaluate.metrics import Floats, Ints, auc_within, lift, log_loss
 from schemas.events import OrderLine, PurchaseEvent
+from schemas.units import DAY_MS
 
 NEVER_DAYS = 1e6  # days since a purchase that never was, to rank by
 _EPOCH = date(1970, 1, 1)
@@ -92,6 +93,7 @@ def run_audience(
     settings: CoreSettings,
     within_days: int,
     n_categories: int,
+    *,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> AudienceRun:
     """Predict and learn through all lines; `progress` is told days done and days in all. Raises TooShort."""
@@ -240,7 +242,8 @@ class _Backtest:
             earlier = [self._buys(n, category, day - self._within) for n in known_before]
             cell = _Cell(day, category, numbers, base_rate=sum(earlier) / max(1, len(earlier)))
             for n, part in zip(numbers, parts, strict=True):
-                cell.probability.append(scorer.estimate_with(part, self._customers[n], name, day * DAY_MS).probability)
+                estimate = scorer.estimate_with(part, self._customers[n], name, day * DAY_MS)
+                cell.probability.append(cell.base_rate if estimate.probability is None else estimate.probability)
                 days = self._bought_on.get((n, category))
                 cell.since.append(NEVER_DAYS if days is None else float(day - days[-1]))
                 cell.times.append(0.0 if days is None else float(len(days)))

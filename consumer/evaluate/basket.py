@@ -25,11 +25,12 @@ from consumer.core.customer.customer import Customer
 from consumer.core.hashing import digest64, uniform
 from consumer.core.preference.basket import BasketLearner, BasketRanker, recommend_basket, try_next_basket
 from consumer.core.preference.basket_index import BasketIndex
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.settings import CoreSettings
+from consumer.evaluate.learning import learned_share
 from consumer.evaluate.metrics import Floats, Ints
-from consumer.evaluate.sampling import learned_share
 from schemas.events import OrderLine, PurchaseEvent
 from schemas.records import Session, TrainingExample
+from schemas.units import DAY_MS
 
 FREQUENCY_HALF_LIFE_DAYS = 90.0  # of the baseline: a round number, not one that was looked for
 _CALENDAR_CYCLE_DAYS = 146_097  # 400 years: the same dates and weekdays again
@@ -199,10 +200,12 @@ class _Learned:
         """Return what the customer is to order, and keep what can be learned from what came; on a sample."""
         customer = self._customers[basket.customer_id]
         index, ranker, settings = self._index, self._ranker, self._settings.preference
-        found = recommend_basket(index, ranker, customer, at_ms, top)
+        found = recommend_basket(index, ranker, customer, at_ms, limit=top)
         seed_words = (basket.customer_id, str(at_ms))
         if self._share >= 1.0 or uniform("evaluate", *seed_words) < self._share:
-            example = try_next_basket(index, ranker, customer, basket.items, at_ms, settings, seed_words)
+            example = try_next_basket(
+                index, ranker, customer, basket.items, at_ms=at_ms, settings=settings, seed_words=seed_words
+            )
             self._examples.append(example)
         return [each.item_id for each in found]
 

@@ -15,14 +15,12 @@ learn from the label of row i when it predicts row j only where `rows.day[i] + r
 figures are then `figures_of(run, predicted, report_from)`, which picks the rows that count.
 """
 
-import tomllib
 from array import array
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from importlib.resources import files
 from math import ceil, fsum
 from time import perf_counter
 
@@ -30,7 +28,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from consumer.core.catalogue import Catalogue
 from consumer.core.churn import churn
 from consumer.core.churn.features import CHURN_FEATURES, unpack_churn
 from consumer.core.customer import updates
@@ -38,12 +35,14 @@ from consumer.core.customer.customer import Customer
 from consumer.core.hashing import digest64
 from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.learner import new_learner
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.settings import CoreSettings
+from consumer.default_catalogue import default_catalogue
 from consumer.evaluate.metrics import Floats, Ints, RankingFigures, ranking_figures
 from consumer.measure.base_rate import BaseRate
 from schemas.events import PurchaseEvent
+from schemas.units import DAY_MS
 
-SETTLING_DAYS = 28  # rows count from two horizons and this on: the first labels mature after one horizon
+WARM_UP_DAYS = 28  # rows count from two horizons and this on: the first labels mature after one horizon
 _CALENDAR_CYCLE_DAYS = 146_097  # 400 years: the same dates and weekdays again
 
 Flags = npt.NDArray[np.bool_]
@@ -102,7 +101,6 @@ class ChurnRun:
     last_day: int  # of the last order, since day 0
     horizon_days: int
     every_days: int
-    feature_names: tuple[str, ...]
     orders: DayOrders
     rows: ChurnRows
     n_input: int
@@ -148,12 +146,12 @@ def run_churn(
     )
     customer_ids, day_orders, epoch_day_0 = merge_by_day(orders)
     last_day = int(day_orders.day[-1])
-    needed = 3 * horizon_days + SETTLING_DAYS
+    needed = 3 * horizon_days + WARM_UP_DAYS
     if last_day < needed:
         first_on = date(1970, 1, 1) + timedelta(days=epoch_day_0)
         raise TooShort(
             f"the orders span {last_day + 1} days from {first_on} on; a horizon of {horizon_days} days needs "
-            f"{needed + 1} (two horizons and {SETTLING_DAYS} days to learn in, one for labels to mature): take more "
+            f"{needed + 1} (two horizons and {WARM_UP_DAYS} days to learn in, one for labels to mature): take more "
             "orders, or a shorter --horizon"
         )
     backtest = _Backtest(customer_ids, day_orders, epoch_day_0, settings, keep_features=keep_features)
@@ -166,7 +164,6 @@ def run_churn(
         last_day=last_day,
         horizon_days=horizon_days,
         every_days=every_days,
-        feature_names=CHURN_FEATURES,
         orders=day_orders,
         rows=backtest.rows(),
         n_input=len(orders.customer),
@@ -223,13 +220,6 @@ def _place(customer_id: str) -> tuple[int, str]:
     return digest64("evaluate", customer_id), customer_id
 
 
-def _any_catalogue() -> Catalogue:
-    """Return the catalogue that comes along: a learner asks for one, though that of churn makes nothing of it."""
-    return Catalogue.from_mapping(
-        tomllib.loads(files("consumer.core").joinpath("catalogue_default.toml").read_text(encoding="utf-8"))
-    )
-
-
 class _Backtest:
     """Turns the calendar: learn what has matured, take in the day's orders, predict."""
 
@@ -259,7 +249,7 @@ class _Backtest:
             self._on_phase[digest64("tick", customer_id) % self._every].append(number)
         self._customers: dict[int, Customer] = {}
         self._due: defaultdict[int, set[int]] = defaultdict(set)  # day → customers who may have a label to learn
-        catalogue = _any_catalogue()
+        catalogue = default_catalogue()
         self._learner = new_learner("churn", settings, catalogue)
         self._knowledge = Knowledge(settings, catalogue)
         self._base_rate = BaseRate()
@@ -288,7 +278,7 @@ class _Backtest:
         for number in sorted(self._due.pop(day, ())):
             customer = self._customers[number]
             for example in churn.reveal(customer, self._ms(day) - 1, self._settings.churn):
-                self._learner.learn(self._learner.last_offset + 1, example)
+                self._learner.fold(self._learner.next_offset, example)
                 if example.head == churn.HORIZON:
                     self._base_rate.add(example.matured_at, example.label)
             self._schedule(number, customer)
@@ -321,10 +311,10 @@ class _Backtest:
         for number in numbers:
             customer = self._customers[number]
             estimate = scorer.estimate(customer, at_ms)
-            churn.remember_prediction(customer, estimate, at_ms, settings, self._pending_limit)
+            churn.remember_prediction(customer, estimate, at_ms, settings, limit=self._pending_limit)
             self._schedule(number, customer)
-            known = estimate.probability >= 0.0
-            self._note_row(number, day, estimate.probability if known else base_rate, is_base_rate=not known)
+            probability = base_rate if estimate.probability is None else estimate.probability
+            self._note_row(number, day, probability, is_base_rate=estimate.probability is None)
             if self._keep_features:
                 self._features.extend(unpack_churn(estimate.features))
 
@@ -356,6 +346,6 @@ class _Backtest:
             probability=np.array(self._probability),
             is_base_rate=columns["is_base_rate"] > 0,
             is_active=day - columns["last"] < horizon,
-            counts=day >= 2 * horizon + SETTLING_DAYS,
+            counts=day >= 2 * horizon + WARM_UP_DAYS,
             churned=columns["churned"].astype(np.float64),
         )

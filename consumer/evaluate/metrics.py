@@ -55,31 +55,25 @@ def ranking_figures(predicted: Floats, labels: Floats, ticks: Ints) -> RankingFi
     )
 
 
-def auc(
-    predicted: "Sequence[float] | Floats", labels: "Sequence[int] | Floats", weights: Floats | None = None
-) -> float | None:
-    """Return the area under the ROC curve, ties as a half (Mann and Whitney 1947); None for one class alone.
-
-    `weights` count a row more than once, or not at all.
-    """
-    return auc_within(predicted, labels, None, weights)
+def auc(predicted: "Sequence[float] | Floats", labels: "Sequence[int] | Floats") -> float | None:
+    """Return the area under the ROC curve, ties as a half (Mann and Whitney 1947); None for one class alone."""
+    return auc_within(predicted, labels, None)
 
 
 def auc_within(
     predicted: "Sequence[float] | Floats",
     labels: "Sequence[int] | Floats",
     ticks: Ints | None,
-    weights: Floats | None = None,
 ) -> float | None:
     """Return the mean AUC of each tick's rows, weighted by their number.
 
     The AUC of all rows also measures whether the season was foreseen; this one, whether customers are ranked within
     it. Ticks of one class alone have no AUC and are left out; None where that leaves nothing.
     """
-    return _Ranking(predicted, labels, ticks).auc(weights)
+    return Ranking(predicted, labels, ticks).auc()
 
 
-class _Ranking:
+class Ranking:
     """Rows sorted once by tick and prediction, so that the AUC under many weightings is cheap."""
 
     def __init__(self, predicted: Any, labels: Any, ticks: Ints | None) -> None:
@@ -97,6 +91,7 @@ class _Ranking:
         self._ticks: Ints = np.flatnonzero(new_tick[self._ties])  # where each tick starts, among these runs
 
     def auc(self, weights: Floats | None = None) -> float | None:
+        """Return the mean AUC of each tick's rows; `weights` count a row more than once, or not at all."""
         if not len(self._order):
             return None
         mass = np.ones(len(self._order)) if weights is None else weights[self._order]
@@ -128,7 +123,7 @@ def log_loss(predicted: Floats, labels: Floats) -> float | None:
     return float(log_losses(predicted, labels).mean()) if len(predicted) else None
 
 
-def calibration_error(predicted: Floats, labels: Floats, bins: int = CALIBRATION_BINS) -> float | None:
+def calibration_error(predicted: Floats, labels: Floats) -> float | None:
     """Return the expected calibration error over bins of equal mass (Naeini et al. 2015).
 
     It is the mean over rows of |mean prediction − share of 1| of the row's bin.
@@ -138,7 +133,7 @@ def calibration_error(predicted: Floats, labels: Floats, bins: int = CALIBRATION
         return None
     order = predicted.argsort(kind="stable")
     gaps = (predicted - labels)[order]
-    return float(sum(abs(part.sum()) for part in np.array_split(gaps, bins)) / n)
+    return float(sum(abs(part.sum()) for part in np.array_split(gaps, CALIBRATION_BINS)) / n)
 
 
 def lift(predicted: Floats, labels: Floats, share: float = LIFT_SHARE) -> float | None:
@@ -156,7 +151,7 @@ def lift(predicted: Floats, labels: Floats, share: float = LIFT_SHARE) -> float 
     return float(found / n_top / rate)
 
 
-def resampled(clusters: Ints, figure: Callable[[Floats], float | None], n: int = RESAMPLES) -> Interval | None:
+def resampled(clusters: Ints, figure: Callable[[Floats], float | None]) -> Interval | None:
     """Return the 95 % interval of `figure` on resampled clusters (the bootstrap, clustered: Field and Welsh 2007).
 
     `clusters` is which customer (or session) each row is of; rows of one are drawn together, for they are not
@@ -167,12 +162,12 @@ def resampled(clusters: Ints, figure: Callable[[Floats], float | None], n: int =
         return None
     chance = np.random.default_rng(SEED)
     found = []
-    for _ in range(n):
+    for _ in range(RESAMPLES):
         drawn = np.bincount(chance.integers(len(names), size=len(names)), minlength=len(names)).astype(np.float64)
         value = figure(drawn[of_row])
         if value is not None:
             found.append(value)
-    if len(found) < n // 2:
+    if len(found) < RESAMPLES // 2:
         return None
     low, high = np.quantile(found, (0.025, 0.975)).tolist()
     return Interval(low, high)
@@ -180,7 +175,7 @@ def resampled(clusters: Ints, figure: Callable[[Floats], float | None], n: int =
 
 def auc_interval(predicted: Floats, labels: Floats, ticks: Ints | None, clusters: Ints) -> Interval | None:
     """Return the interval of `auc_within` (of `auc` where `ticks` is None)."""
-    return resampled(clusters, _Ranking(predicted, labels, ticks).auc)
+    return resampled(clusters, Ranking(predicted, labels, ticks).auc)
 
 
 def mean_interval(values: Floats, clusters: Ints) -> Interval | None:

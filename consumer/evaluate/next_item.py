@@ -22,9 +22,12 @@ import numpy as np
 
 from consumer.core.customer import updates
 from consumer.core.hashing import uniform
-from consumer.core.preference.items import ItemIndex
-from consumer.core.preference.preference import PreferenceLearner, Ranker, recommend, try_next_item
+from consumer.core.knowledge.knowledge import Knowledge
+from consumer.core.knowledge.learner import new_learner
+from consumer.core.preference.preference import Ranker, recommend, try_next_item
 from consumer.core.settings import CoreSettings
+from consumer.default_catalogue import default_catalogue
+from consumer.evaluate.learning import learned_share
 from consumer.evaluate.metrics import (
     Exposure,
     Ints,
@@ -34,7 +37,6 @@ from consumer.evaluate.metrics import (
     list_figures,
     microseconds,
 )
-from consumer.evaluate.sampling import learned_share
 from consumer.evaluate.sessions import SessionEvents, Sessions
 from schemas.events import ClickEvent
 from schemas.records import Session, TrainingExample
@@ -59,7 +61,7 @@ class Visit:
         customer = self.customer
         event = ClickEvent(f"{at_ms}", customer.customer_id, at_ms, "item_view", item_id=item_id)
         updates.apply_click(customer, event, None, settings)
-        customer.session_last_ms = at_ms
+        customer.session.last_ms = at_ms
         self.items.pop(item_id, None)
         self.items[item_id] = None
 
@@ -115,17 +117,22 @@ class Learned:
     def __init__(self, settings: CoreSettings, learned_share: float) -> None:
         self._settings = settings
         self._share = learned_share
-        self._learner = PreferenceLearner(settings.learner)
-        self._n_examples = 0
-        self.index = ItemIndex(settings.preference)
-        self.ranker = Ranker.from_state(self._learner.state())
+        catalogue = default_catalogue()
+        self._learner = new_learner("preference", settings, catalogue)
+        self._knowledge = Knowledge(settings, catalogue)
+        self.index = self._knowledge.items
         self.items_seen: set[str] = set()
         self.learn_ns = array("q")  # of each session folded
+
+    @property
+    def ranker(self) -> Ranker:
+        """Return the ranker in force."""
+        return self._knowledge.ranker
 
     def try_position(self, visit: Visit, item_id: str, at_ms: int) -> None:
         """Keep what the ranker can learn from what came next, predicted with what is known now; on a sample."""
         customer = visit.customer
-        seed_words = (customer.customer_id, str(at_ms), str(len(customer.session_items)), item_id)
+        seed_words = (customer.customer_id, str(at_ms), str(len(customer.session.items)), item_id)
         if self._share < 1.0 and uniform("evaluate", *seed_words) >= self._share:
             return
         visit.examples.append(
@@ -134,9 +141,9 @@ class Learned:
                 self.ranker,
                 customer,
                 item_id,
-                customer.session_last_ms,
-                at_ms,
-                self._settings.preference,
+                predicted_at_ms=customer.session.last_ms,
+                matured_at_ms=at_ms,
+                settings=self._settings.preference,
             )
         )
 
@@ -144,16 +151,15 @@ class Learned:
         """Learn from a session that has ended: its examples, then its items."""
         customer = visit.customer
         for example in visit.examples:
-            self._learner.learn(example)
-            self._n_examples += 1
-            if self._n_examples % self._settings.learner.snapshot_examples == 0:
-                self.adopt()
+            snapshot = self._learner.fold(self._learner.next_offset, example).snapshot
+            if snapshot is not None:
+                self._knowledge.adopt(snapshot)
         session = Session(
             session_id=customer.customer_id,
-            ended_at=customer.session_last_ms,
-            items=tuple(customer.session_items),
-            categories=tuple(customer.session_categories),
-            weights=tuple(customer.session_weights),
+            ended_at=customer.session.last_ms,
+            items=tuple(customer.session.items),
+            categories=tuple(customer.session.categories),
+            weights=tuple(customer.session.weights),
         )
         started_ns = perf_counter_ns()
         self.index.fold(session)
@@ -162,7 +168,7 @@ class Learned:
 
     def adopt(self) -> None:
         """Rank with the weights as they stand."""
-        self.ranker = Ranker.from_state(self._learner.state())
+        self._knowledge.adopt(self._learner.snapshot())
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +209,7 @@ def run_next_item(
     test: SessionEvents | None,
     settings: CoreSettings,
     top: int,
+    *,
     progress: Progress = lambda _done, _total: None,
 ) -> NextItemRun:
     """Predict and learn through both files, or through the one."""
@@ -212,17 +219,17 @@ def run_next_item(
     share = learned_share(trained.n_positions, settings.preference.sample_share)
     learned = Learned(settings, share)
     if test is None:
-        prequential = _predict_in_time(trained, learned, settings, top, lambda n: progress(n, trained.n_events))
+        prequential = _predict_in_time(trained, learned, settings, lambda n: progress(n, trained.n_events))
         static, tested = None, trained
     else:
         tested = Sessions(test)
         total = trained.n_events + 2 * tested.n_events
         _learn(trained, learned, settings, lambda n: progress(n, total))
         done = trained.n_events
-        static = _predict(tested, learned, settings, top, lambda n: progress(done + n, total))
+        static = _predict(tested, learned, settings, lambda n: progress(done + n, total))
         learned.learn_ns = array("q")
         done += tested.n_events
-        prequential = _predict_in_time(tested, learned, settings, top, lambda n: progress(done + n, total))
+        prequential = _predict_in_time(tested, learned, settings, lambda n: progress(done + n, total))
     static_items = set(train.item_ids)
     return NextItemRun(
         top=top,
@@ -275,10 +282,10 @@ def _learn(sessions: Sessions, learned: Learned, settings: CoreSettings, progres
 
 
 def _predict(
-    sessions: Sessions, learned: Learned, settings: CoreSettings, top: int, progress: Callable[[int], None]
+    sessions: Sessions, learned: Learned, settings: CoreSettings, progress: Callable[[int], None]
 ) -> Predictions:
     """Predict every position of all sessions, and learn nothing."""
-    predictions = Predictions(top)
+    predictions = Predictions(settings.preference.top)
     done = 0
     for number in range(len(sessions)):
         events = sessions.events_of(number)
@@ -293,10 +300,10 @@ def _predict(
 
 
 def _predict_in_time(
-    sessions: Sessions, learned: Learned, settings: CoreSettings, top: int, progress: Callable[[int], None]
+    sessions: Sessions, learned: Learned, settings: CoreSettings, progress: Callable[[int], None]
 ) -> Predictions:
     """Predict every position as it comes, and learn each session once it has ended."""
-    predictions = Predictions(top)
+    predictions = Predictions(settings.preference.top)
     visits: dict[int, Visit] = {}
     n_ended = 0
     for done, (number, item_id, at_ms) in enumerate(sessions.in_time()):

@@ -63,8 +63,8 @@ class Checkpoint:
             self._produce(runner, commit)
         transactions.flush()
         self._check_delivered(runners)
-        transactions.commit(self._input_offsets(runners), self._group_metadata())
-        return [runner.committed(self._changelog_offsets[runner.partition]) for runner in runners]
+        transactions.commit(self._input_offsets(closed), self._group_metadata())
+        return [runner.committed(commit, self._changelog_offsets[runner.partition]) for runner, commit in closed]
 
     def _produce(self, runner: TaskRunner, commit: ClosedCommit) -> None:
         task, outputs, write = runner.partition, commit.outputs, self._write
@@ -100,10 +100,10 @@ class Checkpoint:
             self._transactions.abort()
             raise TransactionAborted("the changelog was not delivered")
 
-    def _input_offsets(self, runners: Sequence[TaskRunner]) -> list[TopicPartition]:
+    def _input_offsets(self, closed: Sequence[tuple[TaskRunner, ClosedCommit]]) -> list[TopicPartition]:
         return [
             self._cluster.place(topic, runner.partition, offsets[topic])
-            for runner in runners
-            for offsets in (runner.offsets_to_commit(),)
+            for runner, commit in closed
+            for offsets in (runner.offsets_to_commit(commit),)
             for topic in EVENT_TOPICS
         ]

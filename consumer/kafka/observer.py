@@ -19,7 +19,6 @@ class CommittedTask(msgspec.Struct, frozen=True):
 
     commit: ClosedCommit
     processed: Mapping[tuple[str, str], int]  # (logical topic, kind of event) → records
-    counters: Mapping[str, int]  # the core's own: events, duplicates, late
     rejected: Sequence[tuple[str, Rejection]]  # logical topic, why
     customers: int
 

@@ -2,12 +2,12 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from confluent_kafka import Consumer, Message
 
 from clients.offsets import beginning_offsets, end_offsets
+from consumer.core.knowledge.snapshot import snapshot_key
 from consumer.core.merge import MergeRecord
 from consumer.kafka.clocks import monotonic_s
 from consumer.kafka.cluster.cluster import Cluster
@@ -107,7 +107,7 @@ class TopicRecording:
         """Return a snapshot from the models topic."""
         if self._snapshots is None:
             self._snapshots = {message.key() or b"": message.value() or b"" for message in self._read("models", 0)}
-        return self._snapshots.get(f"{model}@{offset}".encode())
+        return self._snapshots.get(snapshot_key(model, offset))
 
     def sessions(self, from_offset: int, to_offset: int) -> Iterator[tuple[int, Session]]:
         """Yield sessions by offset. What retention took before was read by the run, so it cannot be left out here."""
@@ -186,9 +186,7 @@ class TopicRecording:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

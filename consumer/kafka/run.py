@@ -8,10 +8,9 @@ from confluent_kafka import KafkaException, TopicCollection
 from clients.errors import ClusterAway, call_again, error_of
 from consumer.core.catalogue import Catalogue
 from consumer.core.decision.budget import equal_share
-from consumer.core.journal import settings_digest
-from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.river_classifier import UnknownModel
 from consumer.core.settings import ChallengerSettings, CoreSettings
+from consumer.core.shared import Core
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.checkpoint import Checkpoint
 from consumer.kafka.clocks import Clocks
@@ -19,21 +18,23 @@ from consumer.kafka.cluster.check import require_topics
 from consumer.kafka.cluster.cluster import Cluster
 from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.input_reader import InputReader
-from consumer.kafka.models.challengers import GROUP_SUFFIX, AllLearning, ChallengerTrainer
 from consumer.kafka.models.follower import KnowledgeFollower
+from consumer.kafka.models.group import ElectedReader
 from consumer.kafka.models.publisher import ModelPublisher
-from consumer.kafka.models.trainer import Learning, Trainer
+from consumer.kafka.models.trainer import BATCH_RECORDS, CHALLENGER_BATCH_RECORDS, Trainer, Training
 from consumer.kafka.observer import Observer
 from consumer.kafka.state.restore import Restorer
 from consumer.kafka.state.stores import Stores
-from consumer.kafka.task_runner import Core
 from consumer.kafka.transactions import Transactions
 from consumer.kafka.worker import Parts, Worker, WorkerStatus
 from consumer.kafka.worker_settings import WorkerSettings
+from consumer.zones import load_zone
 from schemas.codec import Decoder, Encoder
-from schemas.units import DAY_MS, Ms, in_seconds
+from schemas.units import DAY_MS, HOUR_MS, Ms, in_seconds
 
 TRAINER_GROUP_SUFFIX = "-trainer"
+CHALLENGER_GROUP_SUFFIX = "-challenger-"  # and its name
+CHALLENGER_GROUP_SUFFIX = "-challenger-"  # and its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +93,8 @@ def _build(
     require_topics(cluster)
     worker, kafka, topics = job.worker, cluster.kafka, cluster.topics
     stores = _stores(cluster, worker, clocks)
-    core = Core(
-        settings=job.core,
-        settings_digest=settings_digest(job.core),
-        catalogue=job.catalogue,
-        knowledge=Knowledge(job.core, job.catalogue),
-        build=job.build,
-        cache_customers=worker.cache_customers,
-        grants=equal_share(job.catalogue.budgets(), topics.partitions),
-    )
+    grants = equal_share(job.catalogue.budgets(), topics.partitions)
+    core = Core.new(job.core, job.catalogue, load_zone, build=job.build, grants=grants)
     consumer = cluster.member()
     transactions = Transactions(
         lambda: cluster.transactional_producer(kafka.instance_id or ""),
@@ -108,7 +102,7 @@ def _build(
         clocks.s,
         stop,
     )
-    follower = KnowledgeFollower(cluster.reader(), cluster.admin, topics, job.decoder, core.knowledge, clocks.s)
+    follower = KnowledgeFollower(cluster, job.decoder, core.knowledge, clocks.s)
     trains = worker.trainer and worker.mode != "frozen"
     parts = Parts(
         consumer=consumer,
@@ -131,36 +125,29 @@ def _build(
             stop=stop,
         ),
         follower=follower,
-        trainer=_trainers(cluster, job, follower, observer=observer, clocks=clocks) if trains else None,
+        trainer=_trainer(cluster, job, follower, observer=observer, clocks=clocks) if trains else None,
     )
     return Worker(worker, core, parts, observer=observer, status=status, clocks=clocks, stop=stop)
 
 
-def _trainers(
-    cluster: Cluster, job: Job, follower: KnowledgeFollower, *, observer: Observer, clocks: Clocks
-) -> Learning:
-    """Return the trainer of the families' own models, and those of the challengers."""
-    publisher = ModelPublisher(cluster.idempotent_producer(), cluster.topics.name("models"))
-    examples = cluster.topics.name("training-examples")
-    trainers: list[Learning] = [
-        Trainer(
-            cluster.member(TRAINER_GROUP_SUFFIX),
-            publisher, cluster.admin, examples, job.decoder, job.core, job.catalogue, follower.models, observer,
-            clocks.s, clocks.ms, job.worker.republish_hours * 3600,
+def _trainer(cluster: Cluster, job: Job, follower: KnowledgeFollower, *, observer: Observer, clocks: Clocks) -> Trainer:
+    def reader(group_suffix: str, batch_records: int) -> ElectedReader:
+        member, examples = cluster.member(group_suffix), cluster.topics.name("training-examples")
+        return ElectedReader(
+            member, cluster.admin, examples, job.decoder, clock_s=clocks.s, batch_records=batch_records
         )
-    ]  # fmt: skip
-    for each in job.challengers:
-        try:
-            trainer = ChallengerTrainer(
-                each,
-                cluster.member(GROUP_SUFFIX + each.name),
-                publisher, cluster.admin, examples, job.decoder, job.core, job.catalogue, follower.models, observer,
-                clocks.s,
-            )  # fmt: skip
-        except UnknownModel as error:
-            raise CannotGoOn(str(error)) from None
-        trainers.append(trainer)
-    return AllLearning(trainers)
+
+    try:
+        return Trainer(
+            reader(TRAINER_GROUP_SUFFIX, BATCH_RECORDS),
+            [(each, reader(CHALLENGER_GROUP_SUFFIX + each.name, CHALLENGER_BATCH_RECORDS)) for each in job.challengers],
+            Training(job.core, job.catalogue, follower.index, observer),
+            ModelPublisher(cluster.idempotent_producer(), cluster.topics.name("models")),
+            clocks=clocks,
+            republish_ms=Ms(int(job.worker.republish_hours * HOUR_MS)),
+        )
+    except UnknownModel as error:
+        raise CannotGoOn(str(error)) from None
 
 
 def _stores(cluster: Cluster, worker: WorkerSettings, clocks: Clocks) -> Stores:

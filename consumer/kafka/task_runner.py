@@ -1,124 +1,103 @@
-"""One task in a worker: its queues, its open commit, and the way back to the last commit.
-
-    running ──suspend──▶ suspended ──resume──▶ running
-       │                     │
-       └───────close─────────┴──────▶ closed
-
-A suspended task (its partition is between owners) keeps what it has decoded, and takes in and processes nothing.
-"""
+"""One task in a worker: in which mode it commits, when it stops for bad records, and what it does between owners."""
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import Literal
 
-from consumer.core.catalogue import Catalogue
 from consumer.core.customer.working_set import WorkingSet
-from consumer.core.decision.budget import Budget
 from consumer.core.intake import Rejection
-from consumer.core.journal import ClosedCommit, OpenCommit, encode_task_record
-from consumer.core.knowledge.knowledge import Knowledge
-from consumer.core.merge import EventTimeMerge, MergeRecord
-from consumer.core.settings import CoreSettings
-from consumer.core.step import ScoringTask
+from consumer.core.journal import ClosedCommit
+from consumer.core.merge import MergeRecord
+from consumer.core.shared import Core
+from consumer.core.task import Task
 from consumer.kafka.dead_letters import DeadLetterLimit
 from consumer.kafka.modes import ModeSwitch
 from consumer.kafka.observer import CommittedTask
 from consumer.kafka.state.restore import Restored
-from schemas.records import Mode
+from consumer.kafka.worker_settings import WorkerSettings
 from schemas.topics import EVENT_TOPICS
 
+Phase = Literal["running", "committing", "suspended", "closed"]
+Event = Literal["process", "close_commit", "committed", "roll_back", "suspend", "resume", "close"]
 
-@dataclass(frozen=True, slots=True)
-class Core:
-    """What all tasks of a process score with."""
+# What may happen in which phase, and the phase that follows. A suspended task's partition is between owners: it keeps
+# what it has decoded, and neither processes nor commits.
+_TRANSITIONS: Mapping[tuple[Phase, Event], Phase] = {
+    ("running", "process"): "running",
+    ("running", "close_commit"): "committing",
+    ("committing", "committed"): "running",
+    ("committing", "roll_back"): "running",
+    ("running", "roll_back"): "running",
+    ("running", "suspend"): "suspended",
+    ("suspended", "resume"): "running",
+    ("suspended", "close"): "closed",
+    ("running", "close"): "closed",
+}
 
-    settings: CoreSettings
-    settings_digest: str
-    catalogue: Catalogue
-    knowledge: Knowledge
-    build: str
-    cache_customers: int
-    grants: Mapping[str, float] = field(default_factory=dict)  # contacts a day of each task, by action or channel
+
+class InvalidTransition(RuntimeError):
+    """A task was asked for what it cannot do in its phase: a fault of this program."""
 
 
 class TaskRunner:
     """Takes records of one partition number in, processes them in event-time order, and hands out closed commits."""
 
-    def __init__(
-        self,
-        partition: int,
-        core: Core,
-        restored: Restored,
-        modes: ModeSwitch,
-        limit: DeadLetterLimit,
-        merge_wait_s: float = 0.0,
-    ) -> None:
+    def __init__(self, partition: int, core: Core, restored: Restored, settings: WorkerSettings) -> None:
         self.partition = partition
         self.state = restored.state
-        self._core = core
-        self._modes = modes
-        self._limit = limit
-        self._merge_wait_s = merge_wait_s
-        self._record = restored.record
-        self._start_offsets = restored.start_offsets
-        self._working_set = WorkingSet(restored.state, core.cache_customers)
-        self.suspended = False
-        self._go_back_to_last_commit()
+        working_set = WorkingSet(restored.state, settings.cache_customers)
+        self._task = Task(partition, core, working_set, restored.record, start_offsets=restored.start_offsets)
+        self.take = self._task.take
+        self.end_reached = self._task.end_reached
+        self.queued = self._task.queued
+        self.offsets_to_commit = self._task.offsets_to_commit
+        self._modes = ModeSwitch(settings.mode, settings.catch_up_after_ms)
+        self._limit = DeadLetterLimit(settings.dead_letters)
+        self._merge_wait_s = settings.merge_wait_ms / 1000
+        self._phase: Phase = "running"
+        self._begin()
 
-    def _go_back_to_last_commit(self) -> None:
-        record, core = self._record, self._core
-        self.next_to_take = dict(self._start_offsets) | record.next_offsets
-        self._merge = EventTimeMerge()
-        self._caught_up: set[str] = set()
+    def _begin(self) -> None:
         self._waiting_since_s: float | None = None
-        self._task = ScoringTask(
-            self.partition,
-            core.settings,
-            core.catalogue,
-            self._working_set,
-            core.knowledge,
-            settings_digest=core.settings_digest,
-            stream_time_ms=record.stream_time_ms,
-            budget=Budget(core.grants, record.spending),
-        )
-        self._commit: OpenCommit | None = None
-        self._closed: ClosedCommit | None = None
         self._processed: Counter[tuple[str, str]] = Counter()
         self.rejected: list[tuple[MergeRecord, Rejection]] = []
 
-    # Taking in and processing
+    def _on(self, event: Event) -> None:
+        """Enter the phase that follows; raise InvalidTransition where nothing does."""
+        try:
+            self._phase = _TRANSITIONS[self._phase, event]
+        except KeyError:
+            raise InvalidTransition(f"task {self.partition} is {self._phase}: no {event} then") from None
 
-    def take(self, record: MergeRecord) -> None:
-        """Queue a record behind those of its topic."""
-        if record.offset < self.next_to_take[record.topic]:
-            return  # was taken before; the client may deliver it again after a seek
-        self.next_to_take[record.topic] = record.offset + 1
-        if record.topic in self._caught_up:  # there may be more behind it: the end has to be reached anew
-            self._caught_up.discard(record.topic)
-            self._merge.set_caught_up(record.topic, False)
-        self._merge.push(record)
+    # Processing
 
-    def end_reached(self, topic: str) -> None:
-        """Note that the broker had no more of `topic` when it was last asked."""
-        self._caught_up.add(topic)
-        self._merge.set_caught_up(topic, True)
+    @property
+    def next_to_take(self) -> Mapping[str, int]:
+        """Logical topic → offset of the next record to take in."""
+        return self._task.next_to_take
 
-    def queued(self, topic: str) -> int:
-        """Return how many records of `topic` wait."""
-        return self._merge.queued(topic)
+    @property
+    def waits(self) -> bool:
+        """Return whether records wait to be processed."""
+        return self._task.waits
+
+    @property
+    def has_work(self) -> bool:
+        """Return whether there is something to commit."""
+        return self._task.commit is not None
 
     def process(self, max_records: int, now_ms: int, now_s: float) -> int:
         """Process up to `max_records` in the merge order; return how many it were. Raises TooManyRejected.
 
         `now_ms` is the wall clock, to know how far behind the records are; `now_s` a monotonic one.
         """
-        if self.suspended or self._waits(now_s):
+        self._on("process")
+        if self._waits_for_others(now_s):
             return 0
-        pop, counts, n_accepted, n = self._merge.pop, self._processed, 0, 0
-        while n < max_records and (record := pop()) is not None:
-            if self._commit is None:
-                self._commit = self._open(self._modes.mode(now_ms - record.timestamp_ms))
-            rejection = self._commit.process(record)
+        task, counts, n_accepted, n = self._task, self._processed, 0, 0
+        while n < max_records and (record := task.next()) is not None:
+            commit = task.commit or task.open(self._modes.mode(now_ms - record.timestamp_ms))
+            rejection = commit.process(record)
             n += 1
             if rejection is None:
                 n_accepted += 1
@@ -131,104 +110,70 @@ class TaskRunner:
         self._limit.accepted(n_accepted)
         return n
 
-    def _waits(self, now_s: float) -> bool:
+    def _waits_for_others(self, now_s: float) -> bool:
         """Return whether the first records after silence are still to wait for those of the other topics.
 
         A producer's batches for several topics arrive apart. Where events come faster than they happened (a replay, a
         simulation), that would put one topic days ahead of the others.
         """
-        if not self._merge:
+        task = self._task
+        if not task.waits:
             self._waiting_since_s = None
             return True
         if self._waiting_since_s is None:
             self._waiting_since_s = now_s
-        return now_s - self._waiting_since_s < self._merge_wait_s and not all(map(self._merge.queued, EVENT_TOPICS))
+        return now_s - self._waiting_since_s < self._merge_wait_s and not all(map(task.queued, EVENT_TOPICS))
 
     def heartbeat(self, stream_time_ms: int) -> bool:
         """Move the stream time of an idle task, so that timers fire in silence; return whether it moved."""
-        if not self.idle or stream_time_ms <= self._task.stream_time_ms:
+        self._on("process")
+        task = self._task
+        if not task.idle or stream_time_ms <= task.stream_time_ms:
             return False
-        commit = self._open(self._modes.mode(0))
-        if self._task.mode != "live":
+        mode = self._modes.mode(0)
+        if mode != "live":
             return False
-        self._commit = commit
-        commit.advance_to(stream_time_ms)
+        task.open(mode).advance_to(stream_time_ms)
         return True
-
-    @property
-    def waits(self) -> bool:
-        """Return whether records wait to be processed."""
-        return bool(self._merge)
-
-    @property
-    def idle(self) -> bool:
-        """Return whether all topics are known to hold nothing more, and nothing waits here or is uncommitted."""
-        return not (self.suspended or self._merge or self._commit) and len(self._caught_up) == len(EVENT_TOPICS)
 
     # Committing
 
-    @property
-    def has_work(self) -> bool:
-        """Return whether there is something to commit."""
-        return self._commit is not None and bool(self._commit)
-
-    def _open(self, mode: Mode) -> OpenCommit:
-        self._task.mode = mode
-        return OpenCommit(self._task, self._record, self._core.build)
-
     def close_commit(self) -> ClosedCommit:
         """End the open commit and return what it has to write."""
-        if self._commit is None:
+        self._on("close_commit")
+        if self._task.commit is None:
             raise RuntimeError("there is nothing to commit")
-        closed = self._closed = self._commit.close()
-        return closed
+        return self._task.commit.close()
 
-    def offsets_to_commit(self) -> dict[str, int]:
-        """Return next-to-read by logical topic, of all topics: sending them is also what fences a former owner."""
-        return dict(self._start_offsets) | self._closed_commit().task_record.next_offsets
-
-    def _closed_commit(self) -> ClosedCommit:
-        if self._closed is None:
-            raise RuntimeError("the commit is not closed")
-        return self._closed
-
-    def committed(self, changelog_offset: int) -> CommittedTask:
+    def committed(self, closed: ClosedCommit, changelog_offset: int) -> CommittedTask:
         """Write to the local store what Kafka has, and be ready for the next commit."""
-        closed = self._closed_commit()
-        self._record = closed.task_record
-        self._working_set.commit(closed.changes, encode_task_record(closed.task_record), changelog_offset)
-        told = CommittedTask(
-            commit=closed,
-            processed=self._processed,
-            counters=dict(self._task.counters),
-            rejected=[(record.topic, rejection) for record, rejection in self.rejected],
-            customers=len(self.state),
-        )
-        self._task.counters.clear()
-        self._commit = self._closed = None
-        self._processed = Counter()
-        self.rejected = []
+        self._on("committed")
+        self._task.committed(closed, changelog_offset)
+        rejected = [(record.topic, rejection) for record, rejection in self.rejected]
+        told = CommittedTask(closed, self._processed, rejected, customers=len(self.state))
+        self._processed, self.rejected = Counter(), []
         return told
 
     def roll_back(self) -> Mapping[str, int]:
         """Drop everything since the last commit, queues included; return the offsets to read on from."""
-        self._working_set.roll_back()
-        self._go_back_to_last_commit()
+        self._on("roll_back")
+        self._task.roll_back()
+        self._begin()
         return self.next_to_take
 
     # Between owners
 
     def suspend(self) -> None:
-        """Take in and process nothing until `resume`; what is queued is read again then."""
-        if self.has_work:
-            self._working_set.roll_back()
-        self._go_back_to_last_commit()
-        self.suspended = True
+        """Process nothing until `resume`; what is queued or not committed is dropped, and read again then."""
+        self._on("suspend")
+        self._task.roll_back()
+        self._begin()
 
     def resume(self) -> None:
         """Go on: the partition came back, and nothing was committed to it meanwhile."""
-        self.suspended = False
+        self._on("resume")
 
     def close(self) -> None:
         """Release the store. What is not committed is dropped."""
+        self._on("close")
         self.state.close()

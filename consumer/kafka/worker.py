@@ -10,19 +10,18 @@ from confluent_kafka import Consumer, Message
 from clients import log
 from clients.errors import PARTITION_EOF
 from clients.messages import poll_batch
+from consumer.core.shared import Core
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.checkpoint import Checkpoint
 from consumer.kafka.clocks import Clocks
 from consumer.kafka.cluster.log_reader import raise_or_log
-from consumer.kafka.dead_letters import DeadLetterLimit
 from consumer.kafka.failures import CannotGoOn, Stopping
 from consumer.kafka.input_reader import InputReader
 from consumer.kafka.models.follower import KnowledgeFollower
-from consumer.kafka.models.trainer import Learning
-from consumer.kafka.modes import ModeSwitch
+from consumer.kafka.models.trainer import Trainer
 from consumer.kafka.observer import Observer
 from consumer.kafka.state.restore import Restorer
-from consumer.kafka.task_runner import Core, TaskRunner
+from consumer.kafka.task_runner import TaskRunner
 from consumer.kafka.transactions import TransactionAborted, Transactions
 from consumer.kafka.worker_settings import WorkerSettings
 from schemas.topics import EVENT_TOPICS, EventTopic
@@ -42,7 +41,6 @@ class WorkerStatus:
 
     def __init__(self) -> None:
         self.state: State = "starting"
-        self.tasks: tuple[int, ...] = ()
         self.looped_at_s = 0.0  # on the loop's clock: a sign of life, each time around
 
     @property
@@ -62,7 +60,7 @@ class Parts:
     checkpoint: Checkpoint
     restorer: Restorer
     follower: KnowledgeFollower
-    trainer: Learning | None
+    trainer: Trainer | None
 
 
 class Worker:
@@ -212,15 +210,11 @@ class Worker:
             task = kept  # nobody committed to it meanwhile: what it has decoded still holds
             task.resume()
         else:
-            settings = self._settings
-            modes = ModeSwitch(settings.mode, settings.catch_up_after_ms)
-            limit = DeadLetterLimit(settings.dead_letters)
-            task = TaskRunner(number, self._core, restored, modes, limit, in_seconds(settings.merge_wait_ms))
+            task = TaskRunner(number, self._core, restored, self._settings)
         self._assignment.unrestored.pop(0)
         self._tasks[number] = task
         self._fed_at_s[number] = self._clock_s()
         self._assignment.start(number, task.next_to_take)
-        self._status.tasks = tuple(self._tasks)
         seconds = self._clock_s() - began_s
         self._observer.restored(number, restored.n_records, len(restored.state), seconds)
 
@@ -341,7 +335,6 @@ class Worker:
         self._tasks = {}
         self._paused.clear()
         self._uncommitted = 0
-        self._status.tasks = ()
         if self._status.state != "stopping":
             self._status.state = "joining"
 

@@ -2,50 +2,49 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Interval
+
+from consumer.core.settings import OneOrMore, OneOrMoreMs, Positive, Section, ZeroOrMoreMs
 from schemas.units import MIB, MINUTE_MS, Ms
-
-_STRICT = {"extra": "forbid"}  # read by the configuration loader: an unknown key is an error, not a silence
 
 WorkerMode = Literal["auto", "history", "frozen"]
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetterSettings:
+class DeadLetterSettings(Section):
     """How many records a task may reject before the worker stops rather than drain its topics, and what is kept."""
 
-    __pydantic_config__ = _STRICT
-    max_share: float = 0.1  # of the latest `window_records` records of a task
-    window_records: int = 10_000  # the records that `max_share` is of
-    max_run_records: int = 500  # one after the other
-    max_value_bytes: int = MIB  # of a larger value only the digest and the coordinates are kept
+    max_share: Annotated[float, Interval(gt=0, le=1)] = 0.1  # of the latest `window_records` records of a task
+    window_records: OneOrMore = 10_000  # the records that `max_share` is of
+    max_run_records: OneOrMore = 500  # one after the other
+    max_value_bytes: OneOrMore = MIB  # of a larger value only the digest and the coordinates are kept
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerSettings:
+class WorkerSettings(Section):
     """How a worker reads, commits and learns.
 
     `mode`: *auto* goes live and into catch-up by lag; *history* learns and decides nothing; *frozen* scores with what
     is known at the start and learns nothing.
     """
 
-    __pydantic_config__ = _STRICT
     state_dir: str | None = "state/{instance_id}"  # of this worker alone; empty: in memory, read from the changelog
-    mode: WorkerMode = "auto"  # "auto" (live, and catch-up by lag), "history" or "frozen"
-    batch_records: int = 1_000  # read at a time
-    queued_records: int = 20_000  # of one topic of one task; beyond it, fetching pauses
-    merge_wait_ms: Ms = Ms(100)  # after silence, the first records of one topic wait so long for those of the others
-    commit_interval_ms: Ms = Ms(1_000)  # at most so long between two commits while records come
-    commit_records: int = 20_000  # processed without a commit, by all tasks of the worker together
-    max_aborts: int = 5  # aborted commits in a row before the worker stops
-    last_commit_budget_ms: Ms = Ms(4_000)  # for the last commit of tasks taken away, or of a worker that stops
-    restore_timeout_ms: Ms = Ms(120_000)  # without progress; an open transaction of a dead worker ends before
-    catch_up_after_ms: Ms = Ms(15 * MINUTE_MS)  # behind by more: learn, decide nothing; live again at half of it
-    heartbeat_ms: Ms = Ms(0)  # silence after which stream time follows the clock; 0 never (simulated time runs ahead)
-    cache_customers: int = 100_000  # decoded, for each task
-    learn_budget_ms: Ms = Ms(200)  # at a time, for reading knowledge and for folding examples
-    republish_hours: float = 24.0  # how often the latest snapshots are published again, so that retention spares them
+    mode: WorkerMode = "auto"  # auto is live, and catch-up by lag
+    batch_records: OneOrMore = 1_000  # read at a time
+    queued_records: OneOrMore = 20_000  # of one topic of one task; beyond it, fetching pauses (backpressure)
+    merge_wait_ms: OneOrMoreMs = Ms(100)  # after silence, records of one topic wait so long for those of the others
+    commit_interval_ms: OneOrMoreMs = Ms(1_000)  # at most so long between two commits while records come
+    commit_records: OneOrMore = 20_000  # processed without a commit, by all tasks of the worker together
+    max_aborts: OneOrMore = 5  # aborted commits in a row before the worker stops
+    last_commit_budget_ms: OneOrMoreMs = Ms(4_000)  # for the last commit of tasks taken away, or of a worker that stops
+    restore_timeout_ms: OneOrMoreMs = Ms(120_000)  # without progress; an open transaction of a dead worker ends before
+    catch_up_after_ms: OneOrMoreMs = Ms(15 * MINUTE_MS)  # behind by more: decide nothing; live again at half of it
+    heartbeat_ms: ZeroOrMoreMs = Ms(0)  # silence after which stream time follows the clock; 0: never
+    cache_customers: OneOrMore = 100_000  # decoded, for each task
+    learn_budget_ms: OneOrMoreMs = Ms(200)  # at a time, for reading knowledge and for folding examples
+    republish_hours: Positive = 24.0  # how often the latest snapshots are published again: retention spares them
     trainer: bool = True  # take part in learning; a frozen worker never does
     check_group_offsets: bool = True  # only a broker that forgets transactional offsets (for trying out) needs False
     dead_letters: DeadLetterSettings = field(default_factory=DeadLetterSettings)
@@ -55,8 +54,3 @@ class WorkerSettings:
         if not self.state_dir:
             return None
         return Path(self.state_dir.replace("{instance_id}", instance_id.replace("/", "_")))
-
-    def __post_init__(self) -> None:
-        for name in ("batch_records", "queued_records", "commit_interval_ms", "commit_records", "learn_budget_ms"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be 1 or more")

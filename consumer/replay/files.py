@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from hashlib import blake2b, file_digest
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self
 
 import msgspec
@@ -120,9 +119,7 @@ class OutputDirectory:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._leave(failed=error is not None)
 
     def _leave(self, *, failed: bool) -> None:

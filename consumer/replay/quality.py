@@ -87,7 +87,7 @@ class Quality:
             if example.head == NEXT_ITEM:
                 self._add_preference(example)
         else:
-            self._add_policy(example)
+            self._add_outcome(example)
 
     def _add_churn(self, example: TrainingExample) -> None:
         if example.head == SEGMENT:  # a sample, without a prediction
@@ -111,7 +111,7 @@ class Quality:
                 self._hits[name] += 1
                 self._reciprocal[name] += 1.0 / rank
 
-    def _add_policy(self, example: TrainingExample) -> None:
+    def _add_outcome(self, example: TrainingExample) -> None:
         group = "hold_out" if example.hold_out else "treated" if example.treated else "randomised_nothing"
         totals = self._outcomes[group]
         totals[0] += 1

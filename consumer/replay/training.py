@@ -34,33 +34,21 @@ class Trainers:
     """The log of training examples, by family, and what was learned from it so far."""
 
     def __init__(self, settings: CoreSettings, catalogue: Catalogue) -> None:
-        self._every = settings.learner.snapshot_examples
         self._learners: dict[Family, Learner] = {
             family: new_learner(family, settings, catalogue) for family in FAMILIES
         }
         self.drifts: list[NotedDrift] = []  # the first MAX_DRIFTS
-        self._n_examples: dict[Family, int] = dict.fromkeys(FAMILIES, 0)
 
     def fold(self, examples: Iterable[TrainingExample]) -> list[PublishedSnapshot]:
         """Append `examples` to their logs and learn from them; return the snapshots that became due, in order."""
         published: list[PublishedSnapshot] = []
         for example in examples:
-            snapshot = self.fold_at(self._learners[example.family].last_offset + 1, example)
-            if snapshot is not None:
-                published.append(snapshot)
+            learner = self._learners[example.family]
+            folded = learner.fold(learner.next_offset, example)
+            for move in folded.moves:
+                if len(self.drifts) < MAX_DRIFTS:
+                    noted = NotedDrift(example.family, move.what, example.matured_at, move.before, move.after)
+                    self.drifts.append(noted)
+            if folded.snapshot is not None:
+                published.append(PublishedSnapshot(example.family, learner.last_offset, folded.snapshot))
         return published
-
-    def fold_at(self, offset: int, example: TrainingExample) -> PublishedSnapshot | None:
-        """Learn from the example at `offset` of its log; return the snapshot that is due after it, if one is.
-
-        Examples are counted, not offsets: in Kafka's logs the markers of transactions take offsets as well.
-        """
-        learner = self._learners[example.family]
-        for move in learner.learn(offset, example):
-            if len(self.drifts) < MAX_DRIFTS:
-                noted = NotedDrift(example.family, move.what, example.matured_at, move.before, move.after)
-                self.drifts.append(noted)
-        self._n_examples[example.family] += 1
-        if self._n_examples[example.family] % self._every:
-            return None
-        return PublishedSnapshot(example.family, offset, learner.snapshot())

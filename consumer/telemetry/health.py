@@ -6,7 +6,6 @@ It knows nothing of what it reports: the worker hands in two functions, called f
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from types import TracebackType
 from typing import Self
 
 from prometheus_client import CollectorRegistry
@@ -29,6 +28,7 @@ class HealthServer:
         registry: CollectorRegistry,
         heartbeat_age_s: Callable[[], float],
         not_ready_because: Callable[[], str | None],
+        *,
         host: str = "127.0.0.1",
         port: int = 0,
         max_heartbeat_age_s: float = 60.0,
@@ -92,7 +92,5 @@ class HealthServer:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

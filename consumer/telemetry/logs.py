@@ -6,7 +6,7 @@ What identifies a customer never reaches a log line: fields of these names are d
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 import structlog
 
@@ -28,8 +28,8 @@ def drop_personal_fields(_logger: object, _method: str, fields: Fields) -> Field
     return fields
 
 
-def set_up_logs(level: Level = "info", *, as_json: bool = False, stream: TextIO | None = None) -> None:
-    """Send all log lines of this process to `stream` (standard error when None), from `level` on; repeatable."""
+def set_up_logs(level: Level, *, as_json: bool) -> None:
+    """Send all log lines of this process to standard error, from `level` on; repeatable."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -45,7 +45,7 @@ def set_up_logs(level: Level = "info", *, as_json: bool = False, stream: TextIO 
         if as_json
         else structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event"), drop_missing=True)
     )
-    handler = logging.StreamHandler(sys.stderr if stream is None else stream)
+    handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

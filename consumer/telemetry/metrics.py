@@ -37,7 +37,7 @@ class CounterFamily:
 class GaugeFamily:
     """A gauge with its labels, each child bound once."""
 
-    def __init__(self, registry: CollectorRegistry, name: str, words: str, labels: Sequence[str] = ()) -> None:
+    def __init__(self, registry: CollectorRegistry, name: str, words: str, labels: Sequence[str]) -> None:
         self._family = Gauge(f"{PREFIX}_{name}", words, labels, registry=registry)
         self._children: dict[tuple[str, ...], Gauge] = {}
 
@@ -45,7 +45,7 @@ class GaugeFamily:
         """Show `value` under these label values."""
         child = self._children.get(labels)
         if child is None:
-            child = self._children[labels] = self._family.labels(*labels) if labels else self._family
+            child = self._children[labels] = self._family.labels(*labels)
         child.set(value)
 
     def forget(self, *labels: str) -> None:
@@ -61,9 +61,8 @@ class Metrics:
     dashboard can divide them over any window and over all processes.
     """
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        registry = CollectorRegistry() if registry is None else registry
-        self.registry = registry
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
 
         # what comes in
         self.events = CounterFamily(registry, "events", "Events processed", ("topic", "kind"))
@@ -152,7 +151,7 @@ class Metrics:
         self.churn_log_loss.add(head, amount=log_loss(label, predicted))
         self.churn_base_log_loss.add(head, amount=log_loss(label, base_rate))
 
-    def observe_challenger(self, model: str, head: str, label: float, own: float, in_force: float) -> None:
+    def observe_challenger(self, model: str, head: str, label: float, *, own: float, in_force: float) -> None:
         """Count one row that a challenger is judged by, beside the model in force."""
         self.challenger_rows.add(model, head)
         self.challenger_log_loss.add(model, head, amount=log_loss(label, own))

@@ -75,4 +75,4 @@ def detect(head: bytes) -> bool:
     return head.startswith(_MAGIC)
 
 
-READER = Reader("container", "our Avro container of recorded topics", time_ordered=False, read=read, detect=detect)
+READER = Reader("container", time_ordered=False, read=read, detect=detect)

@@ -101,4 +101,4 @@ def detect(head: bytes) -> bool:
     return head.lstrip()[:1] == b"{"
 
 
-READER = Reader("jsonl", "JSON lines, one event a line", time_ordered=True, read=read, detect=detect)
+READER = Reader("jsonl", time_ordered=True, read=read, detect=detect)

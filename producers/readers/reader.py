@@ -18,7 +18,6 @@ class Reader:
     """
 
     name: str
-    description: str
     time_ordered: bool
     read: Callable[[Path], Iterator[Row | BadRow]]
     detect: Callable[[bytes], bool]

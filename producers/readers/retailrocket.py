@@ -93,7 +93,6 @@ def detect(head: bytes) -> bool:
 
 READER = Reader(
     "retailrocket",
-    "RetailRocket (events.csv, or the form with sessions and categories)",
     time_ordered=False,
     read=read,
     detect=detect,

@@ -85,7 +85,6 @@ class _Reading:
 
     def __init__(self, path: Path, wanted: tuple[str, ...], n_ids: int, names: Mapping[str, str]) -> None:
         self._path = path
-        self._wanted = wanted
         self._called = {column: names.get(column, column) for column in wanted}
         self._ids, self._numbers = wanted[:n_ids], wanted[n_ids + 1 :]
         self._codes: dict[str, dict[str, int]] = {column: {} for column in self._ids}

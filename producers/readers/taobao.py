@@ -49,4 +49,4 @@ def detect(head: bytes) -> bool:
     return len(fields) == _COLUMNS and fields[3].decode(errors="replace") in _KINDS
 
 
-READER = Reader("taobao", "Taobao UserBehavior (CSV without a header)", time_ordered=False, read=read, detect=detect)
+READER = Reader("taobao", time_ordered=False, read=read, detect=detect)

@@ -4,10 +4,14 @@ from typing import Any
 
 from consumer.core.catalogue import Catalogue
 from consumer.core.customer.counters import new_counters
-from consumer.core.customer.customer import Customer
+from consumer.core.customer.customer import Customer, Orders
+from consumer.core.local_time import LocalTime
 from consumer.core.reward.request import DecisionRequest
-from consumer.core.settings import DAY_MS, CoreSettings, PolicySettings, PrivacySettings
+from consumer.core.settings import CoreSettings, PolicySettings, PrivacySettings
+from consumer.zones import load_zone
+from schemas.units import DAY_MS
 
+LOCAL_TIME = LocalTime(load_zone, "UTC")
 NOON_MS = 20_000 * DAY_MS + DAY_MS // 2  # 2024-10-04, 12:00 UTC
 SETTINGS = CoreSettings(policy=PolicySettings(hold_out_share=0.0), privacy=PrivacySettings(default_consent=True))
 
@@ -58,16 +62,19 @@ def changed(action: str = "offer", **fields: Any) -> Catalogue:
     return Catalogue.from_mapping(mapping)
 
 
-def a_customer(customer_id: str = "ann", **fields: Any) -> Customer:
-    """Return a customer who has bought three times and was here an hour ago."""
+def a_customer(customer_id: str = "ann", n_orders: int = 3, **fields: Any) -> Customer:
+    """Return a customer who has bought `n_orders` times and was here an hour ago."""
+    orders = Orders(
+        n_orders,
+        first_ms=NOON_MS - 190 * DAY_MS,
+        last_ms=NOON_MS - 70 * DAY_MS,
+        gap_log_mean=4.1,
+        spend=240.0,
+    )
     known: dict[str, Any] = {
         "first_seen_ms": NOON_MS - 200 * DAY_MS,
         "last_seen_ms": NOON_MS - DAY_MS // 24,
-        "n_orders": 3,
-        "first_order_ms": NOON_MS - 190 * DAY_MS,
-        "last_order_ms": NOON_MS - 70 * DAY_MS,
-        "order_gap_log_mean": 4.1,
-        "spend": 240.0,
+        "orders": orders,
         "counters": new_counters(),
     }
     return Customer(customer_id, **(known | fields))
@@ -83,4 +90,7 @@ def a_request(customer: Customer | None = None, **fields: Any) -> DecisionReques
         "churn_probability": 0.6,
         "n_recommendations": 3,
     }
-    return DecisionRequest(customer=customer or a_customer(), **(known | fields))
+    told, customer = known | fields, customer or a_customer()
+    return DecisionRequest(
+        customer=customer, local=LOCAL_TIME.clock(told["now_ms"], customer.context.time_zone), **told
+    )

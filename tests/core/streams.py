@@ -6,20 +6,14 @@ from importlib.resources import files
 from consumer.core.catalogue import Catalogue
 from consumer.core.customer.working_set import WorkingSet
 from consumer.core.intake import Rejection
-from consumer.core.journal import settings_digest
-from consumer.core.knowledge.knowledge import Knowledge
-from consumer.core.settings import (
-    DAY_MS,
-    ChurnSettings,
-    CoreSettings,
-    PolicySettings,
-    PreferenceSettings,
-    PrivacySettings,
-)
+from consumer.core.settings import ChurnSettings, CoreSettings, PolicySettings, PreferenceSettings, PrivacySettings
+from consumer.core.shared import Core
 from consumer.core.step import ScoringTask
 from consumer.store.memory import MemoryState
+from consumer.zones import load_zone
 from schemas.events import ClickEvent, ClickKind, OrderLine, PurchaseEvent
 from schemas.records import Mode
+from schemas.units import DAY_MS
 
 T0 = 20_000 * DAY_MS
 SETTINGS = CoreSettings(
@@ -34,19 +28,20 @@ def default_catalogue() -> Catalogue:
     return Catalogue.from_mapping(tomllib.loads(files("consumer.core").joinpath("catalogue_default.toml").read_text()))
 
 
+def new_core(settings: CoreSettings = SETTINGS, catalogue: Catalogue | None = None) -> Core:
+    return Core.new(settings, catalogue or default_catalogue(), load_zone, build="test")
+
+
 def new_task(
     settings: CoreSettings = SETTINGS, *, mode: Mode = "live", state: MemoryState | None = None
 ) -> ScoringTask:
-    catalogue = default_catalogue()
-    return ScoringTask(
-        0,
-        settings,
-        catalogue,
-        WorkingSet(state if state is not None else MemoryState()),
-        Knowledge(settings, catalogue),
-        settings_digest=settings_digest(settings),
-        mode=mode,
-    )
+    return ScoringTask(0, new_core(settings), WorkingSet(state if state is not None else MemoryState()), mode)
+
+
+def told(probability: float | None) -> float:
+    """Return a probability that a model must know."""
+    assert probability is not None
+    return probability
 
 
 class Stream:

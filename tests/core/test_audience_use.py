@@ -7,28 +7,28 @@ import pytest
 from consumer.core.catalogue import Catalogue, CatalogueError
 from consumer.core.decision.budget import Budget
 from consumer.core.decision.decide import Moment, decide_for
-from consumer.core.decision.gates import ContactHistory, allowed_arms, local_time, zone_of
+from consumer.core.decision.gates import ContactHistory, allowed_arms
 from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.learner import new_learner, restore_learner
 from consumer.core.preference.audience import HEAD
 from consumer.core.preference.audience_model import AudienceLearner, AudienceScorer
 from consumer.core.reward.request import DecisionRequest
-from consumer.core.settings import DAY_MS, AudienceSettings, LearnerSettings
+from consumer.core.settings import AudienceSettings, LearnerSettings
 from consumer.core.step import ScoringTask
 from schemas.events import OrderLine, PrivacyEvent, PurchaseEvent
 from schemas.records import Coordinates, NextBestAction, TrainingExample
+from schemas.units import DAY_MS
 from tests.core.decisions import NOON_MS, SETTINGS, a_customer, a_request, changed
 from tests.core.streams import SETTINGS as STREAM
-from tests.core.streams import T0, Stream, default_catalogue, new_task
+from tests.core.streams import T0, Stream, default_catalogue, new_core, new_task
 
 COFFEE = {"audience": {"category": "coffee", "min_probability": 0.2}}
 WITHIN_10 = replace(STREAM, audience=AudienceSettings(within_days=10, sample_share=1.0))
 
 
 def gates_of(catalogue: Catalogue, request: DecisionRequest) -> dict[str, str]:
-    local = local_time(request.now_ms, zone_of("UTC", "UTC"))
     history = ContactHistory(request.customer.contacts, request.now_ms, catalogue)
-    _, gated = allowed_arms(request, catalogue, history, local, default_consent=True, limit=10)
+    _, gated = allowed_arms(request, catalogue, history, default_consent=True, limit=10)
     return dict(gated)
 
 
@@ -58,7 +58,7 @@ def knowing_ann() -> Knowledge:
 
 
 def decisions_for(bought: str, n: int = 40) -> list[NextBestAction]:
-    knowledge, catalogue = knowing_ann(), changed(eligibility=COFFEE)
+    core = replace(new_core(SETTINGS, changed(eligibility=COFFEE)), knowledge=knowing_ann())
     found = []
     for hour in range(n):
         customer = a_customer()
@@ -69,7 +69,7 @@ def decisions_for(bought: str, n: int = 40) -> list[NextBestAction]:
         assert cem is not None
         customer.bought_categories = cem.bought_categories
         moment = Moment("session_end", NOON_MS + hour, Coordinates("clickstream", 0, hour), "live")
-        found.append(decide_for(customer, moment, SETTINGS, catalogue, knowledge, Budget()))
+        found.append(decide_for(customer, moment, core, Budget()))
     return found
 
 
@@ -89,10 +89,10 @@ def test_an_objection_ends_it() -> None:
     task.advance_to(T0 + 4 * DAY_MS)
     customer = task.state.get("ann")
     assert customer is not None
-    assert customer.pending_audience
+    assert customer.pending.audience
     task.step("privacy", 0, PrivacyEvent("o1", "ann", T0 + 4 * DAY_MS, "objection"))
     task.advance_to(T0 + 40 * DAY_MS)
-    assert customer.pending_audience == []
+    assert customer.pending.audience == []
     assert not [each for each in task.take_outputs().examples if each.head == HEAD]
 
 
@@ -101,12 +101,12 @@ def test_the_learner_of_the_family_goes_on_where_its_snapshot_was_taken() -> Non
     examples, catalogue = examples_of_a_shop(), default_catalogue()
     unbroken, first = (new_learner("preference", WITHIN_10, catalogue) for _ in range(2))
     for offset, example in enumerate(examples):
-        unbroken.learn(offset, example)
+        unbroken.fold(offset, example)
         if offset < 10:
-            first.learn(offset, example)
+            first.fold(offset, example)
     resumed = restore_learner(first.snapshot(), WITHIN_10, catalogue)
     for offset, example in enumerate(examples[10:], start=10):
-        resumed.learn(offset, example)
+        resumed.fold(offset, example)
     assert resumed.snapshot() == unbroken.snapshot()
 
 
@@ -115,7 +115,7 @@ def test_a_task_predicts_with_the_snapshot_it_adopts() -> None:
     catalogue = default_catalogue()
     learner = new_learner("preference", WITHIN_10, catalogue)
     for offset, example in enumerate(examples_of_a_shop()):
-        learner.learn(offset, example)
+        learner.fold(offset, example)
     knowledge = Knowledge(WITHIN_10, catalogue)
     assert knowledge.audience.probabilities(a_customer(), ["coffee"], NOON_MS) == {}
     assert knowledge.adopt(learner.snapshot())
@@ -166,4 +166,4 @@ def test_with_a_share_of_0_no_audience_is_learned() -> None:
     task.advance_to(T0 + 5 * DAY_MS)
     customer = task.state.get("ann")
     assert customer is not None
-    assert customer.pending_audience == []
+    assert customer.pending.audience == []

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.core.customer.bought import note_bought
-from consumer.core.customer.customer import Customer, encode_customer
+from consumer.core.customer.customer import Customer, Orders, encode_customer
 from consumer.core.decision import decide as decide_module
 from consumer.core.decision.decide import Moment
 from consumer.core.knowledge.knowledge import Knowledge
@@ -26,10 +26,11 @@ from consumer.core.preference.basket import (
     try_next_basket,
 )
 from consumer.core.preference.basket_index import SEASON_BASKETS, BasketIndex, Season
-from consumer.core.settings import DAY_MS, CoreSettings, LearnerSettings, PreferenceSettings
+from consumer.core.settings import CoreSettings, LearnerSettings, PreferenceSettings
 from schemas.events import OrderLine, PrivacyEvent, Product, PurchaseEvent
 from schemas.records import Coordinates, Recommendation, Session, TrainingExample
-from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_task
+from schemas.units import DAY_MS
+from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_core, new_task
 
 DAY0 = T0 // DAY_MS
 NOW = T0 + 30 * DAY_MS
@@ -51,7 +52,7 @@ def index_of(*baskets: str) -> BasketIndex:
 
 def buyer(*baskets: str, every_days: int = 7) -> Customer:
     """Return a customer whose baskets, of items that are single letters, end the day before `NOW`."""
-    customer = Customer("ann", n_orders=len(baskets), order_gap_log_mean=2.0)
+    customer = Customer("ann", orders=Orders(n=len(baskets), gap_log_mean=2.0))
     for ago, items in zip(range(len(baskets) - 1, -1, -1), baskets, strict=True):
         note_bought(customer, items, DAY0 + 29 - ago * every_days, 64)
     return customer
@@ -62,7 +63,7 @@ def ids(recommendations: list[Recommendation]) -> list[str]:
 
 
 def recommended(index: BasketIndex, customer: Customer, limit: int = 10) -> list[str]:
-    return ids(recommend_basket(index, BasketRanker(), customer, NOW, limit))
+    return ids(recommend_basket(index, BasketRanker(), customer, NOW, limit=limit))
 
 
 INDEX = index_of("abc", "abd", "xyz", "xyq", "abc", "mno", "zxq", "abe")
@@ -76,14 +77,14 @@ def test_what_is_bought_at_every_order_comes_first() -> None:
 def test_what_goes_with_the_own_items_is_recommended_too() -> None:
     """Who buys x and z is shown y and q, which lie in the same baskets of others."""
     customer = buyer("xz")
-    found = recommend_basket(INDEX, BasketRanker(), customer, NOW, 4)
+    found = recommend_basket(INDEX, BasketRanker(), customer, NOW, limit=4)
     assert {"y", "q"} <= set(ids(found))
     assert {each.why for each in found if each.item_id in "yq"} <= {"together", "popular"}
 
 
 def test_of_items_bought_alike_that_which_is_due_leads() -> None:
     """Two items bought three times until the same day: the one bought weekly is due after a week."""
-    customer = Customer("ann", n_orders=4, order_gap_log_mean=2.0)
+    customer = Customer("ann", orders=Orders(n=4, gap_log_mean=2.0))
     for day, items in ((0, "b"), (8, "a"), (11, "b"), (15, "a"), (22, "ab")):
         note_bought(customer, items, DAY0 + day, 64)
     order = recommended(index_of("cd"), customer)
@@ -93,7 +94,9 @@ def test_of_items_bought_alike_that_which_is_due_leads() -> None:
 def test_excluded_and_unavailable_items_are_left_out() -> None:
     """They leave their places to others."""
     customer = buyer("abc")
-    found = recommend_basket(INDEX, BasketRanker(), customer, NOW, 3, exclude={"a"}, is_offerable=lambda i: i != "b")
+    found = recommend_basket(
+        INDEX, BasketRanker(), customer, NOW, limit=3, exclude={"a"}, is_offerable=lambda i: i != "b"
+    )
     assert len(found) == 3
     assert not {"a", "b"} & set(ids(found))
 
@@ -129,24 +132,27 @@ def test_features_lie_between_zero_and_one(index: BasketIndex, customer: Custome
 def test_prediction_changes_nothing(index: BasketIndex, customer: Customer, items: str) -> None:
     """Asked twice it says the same, and the customer is as before."""
     before = encode_customer(customer)
-    first = recommend_basket(index, BasketRanker(), customer, NOW, 10)
-    attempt = try_next_basket(index, BasketRanker(), customer, items, NOW, PREFERENCE, ("e",))
-    assert recommend_basket(index, BasketRanker(), customer, NOW, 10) == first
-    assert try_next_basket(index, BasketRanker(), customer, items, NOW, PREFERENCE, ("e",)) == attempt
+    first = recommend_basket(index, BasketRanker(), customer, NOW, limit=10)
+    attempt = try_next_basket(index, BasketRanker(), customer, items, at_ms=NOW, settings=PREFERENCE, seed_words=("e",))
+    assert recommend_basket(index, BasketRanker(), customer, NOW, limit=10) == first
+    assert (
+        try_next_basket(index, BasketRanker(), customer, items, at_ms=NOW, settings=PREFERENCE, seed_words=("e",))
+        == attempt
+    )
     assert encode_customer(customer) == before
 
 
 @given(indices, customers)
 def test_the_order_is_by_score_and_then_by_id(index: BasketIndex, customer: Customer) -> None:
     """Ties never depend on the order in which candidates were found."""
-    found = recommend_basket(index, BasketRanker(), customer, NOW, 100)
+    found = recommend_basket(index, BasketRanker(), customer, NOW, limit=100)
     assert found == sorted(found, key=lambda each: (-each.score, each.item_id))
 
 
 @given(indices, customers, letters)
 def test_an_example_holds_differences_and_no_customer(index: BasketIndex, customer: Customer, items: str) -> None:
     """Rows of differences within [-1, 1]; a small basket counts more for each of its items."""
-    example = try_next_basket(index, BasketRanker(), customer, items, NOW, PREFERENCE, ("e",))
+    example = try_next_basket(index, BasketRanker(), customer, items, at_ms=NOW, settings=PREFERENCE, seed_words=("e",))
     assert (example.family, example.head, example.feature_set) == ("preference", BASKET, FEATURE_SET)
     assert len(example.features) == example.rows * len(BASKET_FEATURES)
     assert all(-1.0 <= value <= 1.0 for value in example.features)
@@ -159,11 +165,13 @@ def test_an_example_holds_differences_and_no_customer(index: BasketIndex, custom
 def test_orders_teach_what_counts() -> None:
     """Where customers never order the same again, own items sink below what goes with them."""
     learner, customer = BasketLearner(LearnerSettings()), buyer("ab", "ab")
-    before = ids(recommend_basket(INDEX, BasketRanker(learner.state()), customer, NOW, 20))
+    before = ids(recommend_basket(INDEX, BasketRanker(learner.state()), customer, NOW, limit=20))
     for n in range(200):
         ranker = BasketRanker(learner.state())
-        learner.learn(try_next_basket(INDEX, ranker, customer, "cde", NOW, PREFERENCE, (str(n),)))
-    after = ids(recommend_basket(INDEX, BasketRanker(learner.state()), customer, NOW, 20))
+        learner.learn(
+            try_next_basket(INDEX, ranker, customer, "cde", at_ms=NOW, settings=PREFERENCE, seed_words=(str(n),))
+        )
+    after = ids(recommend_basket(INDEX, BasketRanker(learner.state()), customer, NOW, limit=20))
     assert before[:2] == ["a", "b"]
     assert set(after[:3]) == {"c", "d", "e"}
 
@@ -199,7 +207,9 @@ def test_a_saved_learner_goes_on_bit_for_bit(first: list[TrainingExample], then:
         undisturbed.learn(example)
         restored.learn(example)
     assert restored.state() == undisturbed.state()
-    found = [recommend_basket(INDEX, BasketRanker(x.state()), buyer("abx"), NOW, 10) for x in (restored, undisturbed)]
+    found = [
+        recommend_basket(INDEX, BasketRanker(x.state()), buyer("abx"), NOW, limit=10) for x in (restored, undisturbed)
+    ]
     assert found[0] == found[1]
 
 
@@ -210,7 +220,9 @@ def test_other_features_are_refused_and_other_heads_ignored() -> None:
         BasketRanker(other)
     with pytest.raises(ValueError, match="features"):
         BasketLearner(LearnerSettings(), other)
-    example = try_next_basket(INDEX, BasketRanker(), buyer("ab"), "a", NOW, PREFERENCE, ("e",))
+    example = try_next_basket(
+        INDEX, BasketRanker(), buyer("ab"), "a", at_ms=NOW, settings=PREFERENCE, seed_words=("e",)
+    )
     learner = BasketLearner(LearnerSettings())
     learner.learn(msgspec.structs.replace(example, feature_set="another", features=(0.5,)))
     learner.learn(msgspec.structs.replace(example, feature_set="another", head="next-item"))
@@ -249,7 +261,7 @@ def test_a_basket_of_hundreds_of_items_is_kept_in_parts() -> None:
     index = BasketIndex(PREFERENCE)
     index.fold(a_basket(items))
     assert index.n_baskets == 3
-    customer = Customer("ann", n_orders=1)
+    customer = Customer("ann", orders=Orders(n=1))
     note_bought(customer, ["i149"], DAY0, 64)
     assert "i140" in recommended(index, customer, 60)
 
@@ -323,8 +335,9 @@ def test_each_kind_of_session_feeds_its_own_index() -> None:
 
 
 def recommendations_at(trigger: str, customer: Customer, knowledge: Knowledge) -> list[str]:
+    core = replace(new_core(CoreSettings()), knowledge=knowledge)
     moment = Moment(trigger, NOW, Coordinates("purchases", 0, 0), "live")
-    return ids(decide_module._recommendations(customer, moment, CoreSettings(), knowledge, "d1"))
+    return ids(decide_module._recommendations(customer, moment, core, "d1"))
 
 
 def knowing(*baskets: str) -> Knowledge:
@@ -346,7 +359,7 @@ def test_after_an_order_the_next_basket_is_recommended_without_what_was_just_bou
 
 def test_what_is_due_leads_a_replenishment_unless_it_is_not_to_be_had() -> None:
     """Out of stock or restricted items are never recommended."""
-    knowledge, customer = knowing("abc", "abd", "abe"), Customer("ann", n_orders=3)
+    knowledge, customer = knowing("abc", "abd", "abe"), Customer("ann", orders=Orders(n=3))
     for day in (3, 13, 23):
         note_bought(customer, "d", DAY0 + day - 2, 64)
     for day in (0, 10, 20):
@@ -358,15 +371,17 @@ def test_what_is_due_leads_a_replenishment_unless_it_is_not_to_be_had() -> None:
 
 def test_snapshots_carry_what_was_learned_of_baskets() -> None:
     """A trainer restored from one goes on as if undisturbed, and a worker ranks with it."""
-    example = try_next_basket(INDEX, BasketRanker(), buyer("ab"), "cd", NOW, PREFERENCE, ("e",))
+    example = try_next_basket(
+        INDEX, BasketRanker(), buyer("ab"), "cd", at_ms=NOW, settings=PREFERENCE, seed_words=("e",)
+    )
     undisturbed = new_learner("preference", SETTINGS, default_catalogue())
-    undisturbed.learn(0, example)
+    undisturbed.fold(0, example)
     snapshot = undisturbed.snapshot()
     restored = restore_learner(snapshot, SETTINGS, default_catalogue())
     for learner in (undisturbed, restored):
-        learner.learn(1, example)
+        learner.fold(1, example)
     assert restored.snapshot() == undisturbed.snapshot()
     knowledge = Knowledge(SETTINGS, default_catalogue())
-    before = recommend_basket(INDEX, knowledge.basket_ranker, buyer("ab"), NOW, 5)
+    before = recommend_basket(INDEX, knowledge.basket_ranker, buyer("ab"), NOW, limit=5)
     knowledge.adopt(snapshot)
-    assert recommend_basket(INDEX, knowledge.basket_ranker, buyer("ab"), NOW, 5) != before
+    assert recommend_basket(INDEX, knowledge.basket_ranker, buyer("ab"), NOW, limit=5) != before

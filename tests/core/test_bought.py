@@ -1,17 +1,15 @@
 """What was bought is remembered compactly, and comes back to mind when it is due."""
 
-from zlib import crc32
-
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.core.customer.bought import by_usage, due_items, note_bought, schedule_replenishment
-from consumer.core.customer.customer import Bought, Customer, decode_customer, encode_customer
-from consumer.core.settings import DAY_MS
+from consumer.core.customer.customer import Customer, decode_customer, encode_customer
 from schemas.events import PrivacyEvent
 from schemas.records import NextBestAction
+from schemas.units import DAY_MS
 from tests.core.streams import SETTINGS, T0, Stream, new_task
 
 DAY0 = T0 // DAY_MS
@@ -23,7 +21,7 @@ def buyer(*days: int, item_id: str = "milk") -> Customer:
     customer = Customer("ann")
     for day in days:
         note_bought(customer, [item_id], DAY0 + day, 20)
-        customer.last_order_ms = T0 + day * DAY_MS
+        customer.orders.last_ms = T0 + day * DAY_MS
     return customer
 
 
@@ -102,19 +100,19 @@ def test_items_due_within_days_of_each_other_come_in_one_reminder() -> None:
 def test_a_reminder_comes_at_the_hour_of_the_latest_order() -> None:
     """Midnight is nobody's hour."""
     customer = buyer(0, 30, 60)
-    customer.last_order_ms += 15 * HOUR_MS
-    schedule_replenishment(customer, customer.last_order_ms)
-    assert customer.replenish_ms == T0 + 87 * DAY_MS + 15 * HOUR_MS
+    customer.orders.last_ms += 15 * HOUR_MS
+    schedule_replenishment(customer, customer.orders.last_ms)
+    assert customer.due.replenish_ms == T0 + 87 * DAY_MS + 15 * HOUR_MS
 
 
 def test_the_reminded_item_is_scheduled_again_only_after_it_was_bought() -> None:
     """Who did not want it is left alone; who bought it has a new date."""
     customer = buyer(0, 30, 60)
     schedule_replenishment(customer, T0 + 87 * DAY_MS, reminded=True)
-    assert (customer.replenish_ms, customer.replenish_item) == (0, "")
+    assert (customer.due.replenish_ms, customer.due.replenish_item) == (0, "")
     note_bought(customer, ["milk"], DAY0 + 90, 20)
     schedule_replenishment(customer, T0 + 90 * DAY_MS)
-    assert customer.replenish_ms == T0 + 117 * DAY_MS
+    assert customer.due.replenish_ms == T0 + 117 * DAY_MS
 
 
 def test_who_objected_is_not_reminded() -> None:
@@ -165,21 +163,9 @@ def test_records_stay_small_and_bounded(purchases: list[tuple[str, int]], limit:
         assert known.spread >= 0
         assert len(msgspec.msgpack.encode(known)) <= 16
     schedule_replenishment(customer, T0 + 400 * DAY_MS)
-    assert customer.replenish_item in {*customer.bought, ""}
+    assert customer.due.replenish_item in {*customer.bought, ""}
     assert all(due.item_id in customer.bought for due in due_items(customer, DAY0 + 10))
     assert decode_customer(encode_customer(customer)) == customer
-
-
-def test_state_of_the_former_format_is_upgraded() -> None:
-    """A record of format 1 held milliseconds and a mean in days."""
-    customer = Customer("ann", scheduled_ms=5, n_orders=3)
-    values = msgspec.msgpack.decode(msgspec.msgpack.encode(customer))
-    values[Customer.__struct_fields__.index("bought")] = {"milk": (3, T0 + 7, 38.04), "pan": (1, T0, 0.0)}
-    body, due = msgspec.msgpack.encode(values), (5).to_bytes(8, "big", signed=True)
-    record = b"\x01" + crc32(body, crc32(due)).to_bytes(4, "big") + due + body
-    upgraded = decode_customer(record)
-    assert upgraded.bought == {"milk": Bought(3, DAY0, 3_000, 380), "pan": Bought(1, DAY0, 1_000)}
-    assert (upgraded.n_orders, upgraded.scheduled_ms) == (3, 5)
 
 
 def test_settings_bound_what_is_remembered() -> None:

@@ -1,21 +1,12 @@
 """The catalogue: what is right comes in whole, what is wrong is refused with the place and the reason."""
 
-import tomllib
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from consumer.core import catalogue as catalogue_module
 from consumer.core.catalogue import TRIGGERS, Catalogue, CatalogueError
-
-DEFAULT = Path(catalogue_module.__file__).with_name("catalogue_default.toml")
-
-
-def default_mapping() -> dict[str, Any]:
-    """Return the shipped catalogue as plain data."""
-    return tomllib.loads(DEFAULT.read_text("utf-8"))
+from consumer.default_catalogue import default_mapping
 
 
 def test_the_shipped_catalogue_answers_to_every_trigger() -> None:

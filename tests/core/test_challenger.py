@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,12 +11,13 @@ from msgspec import structs
 
 from consumer.core.churn.churn import HAZARD, HORIZON, feature_set
 from consumer.core.churn.features import CHURN_FEATURES
-from consumer.core.knowledge.challenger import Challenger, comparable, new_challenger, restored_challenger
+from consumer.core.knowledge.challenger import Challenger, judged_prediction, new_challenger
 from consumer.core.knowledge.river_classifier import UnknownModel, river_classifier
 from consumer.core.knowledge.snapshot import decode_snapshot
-from consumer.core.settings import DAY_MS, ChallengerSettings, ChurnSettings, CoreSettings
+from consumer.core.settings import ChallengerSettings, ChurnSettings, CoreSettings, LearnerSettings
 from consumer.measure.prequential import RECENT_EXAMPLES, Prequential, Tally
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 from tests.core.streams import T0, default_catalogue
 
 CATALOGUE = default_catalogue()
@@ -39,7 +41,7 @@ def example(number: int, head: str = HAZARD) -> TrainingExample:
 def taught(settings: ChallengerSettings, n: int) -> Challenger:
     challenger = new_challenger(settings, CORE, CATALOGUE)
     for number in range(n):
-        challenger.learn(number, example(number))
+        challenger.fold(number, example(number))
     return challenger
 
 
@@ -64,7 +66,7 @@ def test_a_challenger_answers_with_what_had_matured_when_the_prediction_was_made
         for number in range(130):
             row = example(number)
             label = row.label if number < first_flipped else 1.0 - row.label
-            challenger.learn(number, structs.replace(row, label=label))
+            challenger.fold(number, structs.replace(row, label=label))
         return challenger.probability(asked)
 
     known = next(number for number in range(130) if example(number).matured_at > asked.predicted_at)
@@ -81,35 +83,38 @@ def test_a_challenger_that_knew_nothing_yet_gives_no_answer(settings: Challenger
 
 @pytest.mark.parametrize("settings", [TREE, FASTER])
 def test_asking_a_challenger_changes_nothing(settings: ChallengerSettings) -> None:
-    """The same answers, asked once or often."""
+    """The same answers and snapshots, asked once or often."""
     asked, unasked = taught(settings, 150), taught(settings, 150)
     for number in range(150, 200):
         asked.probability(example(number))
-        asked.learn(number, example(number))
-        unasked.learn(number, example(number))
+        assert asked.fold(number, example(number)) == unasked.fold(number, example(number))
     assert asked.probability(example(200)) == unasked.probability(example(200)) is not None
-    assert asked.snapshot() == unasked.snapshot()
 
 
 def test_the_built_in_challenger_goes_on_from_its_snapshot_bit_for_bit() -> None:
     """And a challenger of the same name with other parameters begins anew, for it would be neither of the two."""
-    unbroken, first = taught(FASTER, 300), taught(FASTER, 150)
-    kept = first.snapshot()
-    assert kept is not None
-    resumed = restored_challenger(FASTER, CORE, CATALOGUE, kept)
-    assert resumed is not None
-    for number in range(resumed.last_offset + 1, 300):
-        resumed.learn(number, example(number))
-    assert resumed.snapshot() == unbroken.snapshot()
-    assert decode_snapshot(kept, CORE, CATALOGUE).model == "churn.faster"
+
+    def snapshots(challenger: Challenger) -> dict[int, bytes]:
+        numbers = range(challenger.next_offset, 300)
+        folded = {number: challenger.fold(number, example(number)).snapshot for number in numbers}
+        return {number: data for number, data in folded.items() if data is not None}
+
+    core = replace(CORE, learner=LearnerSettings(snapshot_examples=50))
+    unbroken = snapshots(new_challenger(FASTER, core, CATALOGUE))
+    assert list(unbroken) == [49, 99, 149, 199, 249, 299]
+    kept = unbroken[149]
+    assert snapshots(new_challenger(FASTER, core, CATALOGUE, kept)) == {at: unbroken[at] for at in (199, 249, 299)}
+    assert decode_snapshot(kept, core, CATALOGUE).model == "churn.faster"
     other = ChallengerSettings("faster", parameters={"learning_rate": 0.1})
-    assert restored_challenger(other, CORE, CATALOGUE, kept) is None
+    assert new_challenger(other, core, CATALOGUE, kept).next_offset == 0
+    assert new_challenger(FASTER, core, CATALOGUE, b"damaged").next_offset == 0
 
 
 def test_a_challenger_without_plain_data_has_no_snapshot() -> None:
     """Trees learn anew when they start."""
-    assert taught(TREE, 50).snapshot() is None
-    assert restored_challenger(TREE, CORE, CATALOGUE, b"") is None
+    core = replace(CORE, learner=LearnerSettings(snapshot_examples=1))
+    assert new_challenger(TREE, core, CATALOGUE).fold(0, example(0)).snapshot is None
+    assert new_challenger(TREE, core, CATALOGUE, b"").next_offset == 0
 
 
 def test_models_that_draw_are_the_same_each_time() -> None:
@@ -172,9 +177,9 @@ def test_a_built_in_challenger_takes_only_what_its_learner_takes(parameters: dic
 def test_only_rows_that_judge_the_model_in_force_are_compared() -> None:
     """Treated customers and predictions of a model that knew nothing do not."""
     row = example(1, HORIZON)
-    assert comparable(row, CORE.churn)
+    assert judged_prediction(row, CORE.churn) == row.predicted is not None
     for change in ({"predicted": None}, {"weight": 0.0}, {"feature_set": "of another horizon"}, {"head": "segment"}):
-        assert not comparable(structs.replace(row, **change), CORE.churn)
+        assert judged_prediction(structs.replace(row, **change), CORE.churn) is None
 
 
 ROWS = st.lists(st.tuples(st.booleans(), st.floats(0.001, 0.999)), min_size=1, max_size=60)

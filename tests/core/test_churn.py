@@ -11,20 +11,24 @@ from hypothesis import strategies as st
 from consumer.core.churn import churn
 from consumer.core.churn.features import CHURN_FEATURES, churn_features
 from consumer.core.customer.counters import new_counters
-from consumer.core.customer.customer import Customer
+from consumer.core.customer.customer import Customer, Orders
 from consumer.core.customer.updates import apply_purchase, new_customer
+from consumer.core.learning.drift import REST_EXAMPLES
 from consumer.core.learning.linear import sigmoid
-from consumer.core.settings import DAY_MS, ChurnSettings, CoreSettings, LearnerSettings
+from consumer.core.settings import ChurnSettings, CoreSettings, LearnerSettings
 from schemas.events import PurchaseEvent
 from schemas.records import TrainingExample
-from tests.core.streams import Stream, new_task
+from schemas.units import DAY_MS
+from tests.core.streams import Stream, new_task, told
 
 SETTINGS = ChurnSettings(signal="purchase", horizon_days=10, hazard_days=2, tick_days=2)
 T0 = 1_000 * DAY_MS
 
 
 def predicted_at(*moments: int) -> Customer:
-    customer = Customer("ann", first_seen_ms=T0, last_seen_ms=T0, last_order_ms=T0, n_orders=1, counters=new_counters())
+    customer = Customer(
+        "ann", first_seen_ms=T0, last_seen_ms=T0, orders=Orders(last_ms=T0, n=1), counters=new_counters()
+    )
     for moment in moments:
         estimate = churn.ChurnScorer(SETTINGS).estimate(customer, moment)
         churn.remember_prediction(customer, estimate, moment, SETTINGS, limit=16)
@@ -39,7 +43,7 @@ def test_an_early_return_is_not_learned_early() -> None:
     hazard = churn.reveal(customer, T0 + 10 * DAY_MS - 1, SETTINGS)
     horizon = churn.reveal(customer, T0 + 10 * DAY_MS, SETTINGS)
     assert [(e.head, e.label) for e in (*hazard, *horizon)] == [("hazard", 0.0), ("horizon", 0.0)]
-    assert customer.pending_churn == []
+    assert customer.pending.churn == []
 
 
 def test_a_purchase_after_the_hazard_window_counts_for_the_horizon_only() -> None:
@@ -77,8 +81,8 @@ def test_labels_are_what_the_definition_says_whatever_the_order_of_arrival(
 def test_treated_examples_teach_nothing_and_untreated_ones_speak_for_them() -> None:
     """The model is to learn the risk without treatment."""
     customer = predicted_at(T0, T0 + 1)
-    customer.pending_churn[0].treated = True
-    customer.pending_churn[1].untreated_propensity = 0.5
+    customer.pending.churn[0].treated = True
+    customer.pending.churn[1].untreated_propensity = 0.5
     weights = [e.weight for e in churn.reveal(customer, T0 + 20 * DAY_MS, SETTINGS) if e.head == churn.HORIZON]
     assert weights == [0.0, 2.0]
 
@@ -86,7 +90,7 @@ def test_treated_examples_teach_nothing_and_untreated_ones_speak_for_them() -> N
 def test_a_model_that_has_learned_nothing_says_so() -> None:
     """Rather than .5, the probability is unknown."""
     customer = predicted_at(T0)
-    assert churn.ChurnScorer(SETTINGS).estimate(customer, T0).probability == churn.UNKNOWN
+    assert churn.ChurnScorer(SETTINGS).estimate(customer, T0).probability is None
 
 
 def test_both_heads_learn_and_the_estimate_lies_between_them() -> None:
@@ -95,7 +99,7 @@ def test_both_heads_learn_and_the_estimate_lies_between_them() -> None:
     for n in range(200):
         back = n % 2 == 0
         customer = predicted_at(T0 + n * DAY_MS)
-        customer.pending_churn[0].features = churn_features(
+        customer.pending.churn[0].features = churn_features(
             customer, T0 + (1 if back else 90) * DAY_MS, SETTINGS.horizon_days
         )
         if back:
@@ -105,11 +109,11 @@ def test_both_heads_learn_and_the_estimate_lies_between_them() -> None:
     scorer = churn.ChurnScorer(SETTINGS, learner.state())
     customer = predicted_at()
     soon, late = scorer.estimate(customer, T0 + DAY_MS), scorer.estimate(customer, T0 + 90 * DAY_MS)
-    assert soon.probability < 0.5 < late.probability
+    assert told(soon.probability) < 0.5 < told(late.probability)
     for estimate, at_ms in ((soon, T0 + DAY_MS), (late, T0 + 90 * DAY_MS)):
         bias, contributions = scorer.contributions(estimate.features, at_ms)
         assert len(contributions) == len(CHURN_FEATURES)
-        assert isclose(sigmoid(bias + fsum(contributions)), estimate.probability, rel_tol=1e-9)
+        assert isclose(sigmoid(bias + fsum(contributions)), told(estimate.probability), rel_tol=1e-9)
 
 
 # The learned model
@@ -157,7 +161,7 @@ def learned(examples: list[TrainingExample], state: churn.ChurnState | None = No
 MODEL = learned(EXAMPLES)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, len(EXAMPLES)))
 def test_a_learner_restored_anywhere_ends_where_an_unbroken_one_does(cut: int) -> None:
     """Save → load → learn → predict is the same to the last bit."""
@@ -181,7 +185,7 @@ def test_prediction_changes_nothing_and_its_parts_add_up(days: list[float], amou
     scorer, at_ms = churn.ChurnScorer(SETTINGS, MODEL), T0 + round(asked_day * DAY_MS)
     estimate = scorer.estimate(customer, at_ms)
     assert scorer.estimate(customer, at_ms) == estimate
-    silent = estimate.probability if days else 1.0 - estimate.first_purchase_probability
+    silent = told(estimate.probability) if days else 1.0 - told(estimate.first_purchase_probability)
     assert 0.0 <= silent <= 1.0
     bias, contributions = scorer.contributions(estimate.features, at_ms)
     assert isclose(sigmoid(bias + fsum(contributions)), silent, rel_tol=1e-9, abs_tol=1e-9)
@@ -192,16 +196,16 @@ def test_who_never_bought_has_no_risk_but_a_chance_of_a_first_purchase() -> None
     scorer = churn.ChurnScorer(SETTINGS, MODEL)
     visitor, buyer = customer_of("ann", []), customer_of("bob", [0.5, 3.0])
     asked = scorer.estimate(visitor, T0 + 4 * DAY_MS)
-    assert asked.probability == churn.UNKNOWN
-    assert 0.0 < asked.first_purchase_probability < 0.2  # hardly one of those in EXAMPLES ever did
-    assert scorer.estimate(buyer, T0 + 4 * DAY_MS).first_purchase_probability == churn.UNKNOWN
+    assert asked.probability is None
+    assert 0.0 < told(asked.first_purchase_probability) < 0.2  # hardly one of those in EXAMPLES ever did
+    assert scorer.estimate(buyer, T0 + 4 * DAY_MS).first_purchase_probability is None
     assert {e.head for e in EXAMPLES if e.features[CHURN_FEATURES.index("orders")] == 0.0} == {
         churn.FIRST_HORIZON,
         churn.FIRST_HAZARD,
     }
     by_buyers = learned([e for e in EXAMPLES if e.head in (churn.HORIZON, churn.HAZARD)])
     unknown = churn.ChurnScorer(SETTINGS, by_buyers).estimate(visitor, T0 + 4 * DAY_MS)
-    assert unknown.first_purchase_probability == churn.UNKNOWN
+    assert unknown.first_purchase_probability is None
 
 
 def test_where_any_activity_is_the_signal_everybody_has_a_risk() -> None:
@@ -216,8 +220,8 @@ def test_where_any_activity_is_the_signal_everybody_has_a_risk() -> None:
     for example in 50 * examples:
         learner.learn(example)
     known = churn.ChurnScorer(by_activity, learner.state()).estimate(customer, T0)
-    assert known.probability > 0.5
-    assert known.first_purchase_probability == churn.UNKNOWN
+    assert told(known.probability) > 0.5
+    assert known.first_purchase_probability is None
 
 
 def test_a_new_customer_has_the_risk_of_new_customers() -> None:
@@ -227,44 +231,49 @@ def test_a_new_customer_has_the_risk_of_new_customers() -> None:
         is_new = n % 3 == 0
         customer = customer_of("ann", [0.0] if is_new else [0.0, 3.0, 6.0, 9.0])
         at_ms = T0 + (1 if is_new else 10) * DAY_MS
-        churn.remember_prediction(customer, churn.ChurnScorer(SETTINGS).estimate(customer, at_ms), at_ms, SETTINGS, 16)
+        churn.remember_prediction(
+            customer, churn.ChurnScorer(SETTINGS).estimate(customer, at_ms), at_ms, SETTINGS, limit=16
+        )
         if chance.random() > (0.9 if is_new else 0.2):
             churn.note_signal(customer, at_ms + round(chance.uniform(0.0, 10.0) * DAY_MS))
         examples += churn.reveal(customer, at_ms + 10 * DAY_MS, SETTINGS)
     scorer = churn.ChurnScorer(SETTINGS, learned(examples))
     assert scorer.estimate(customer_of("new", [0.0]), T0 + DAY_MS).probability == pytest.approx(0.9, abs=0.06)
-    assert scorer.estimate(customer_of("old", [0.0, 3.0, 6.0, 9.0]), T0 + 10 * DAY_MS).probability < 0.5
+    old = scorer.estimate(customer_of("old", [0.0, 3.0, 6.0, 9.0]), T0 + 10 * DAY_MS)
+    assert told(old.probability) < 0.5
 
 
-def test_loosening_makes_the_next_step_of_the_hazard_head_longer() -> None:
-    """After a drift it unlearns faster; the other heads, whose losses nobody watched, go on as before."""
-
-    def moved_by(factor: float, head: str) -> float:
-        learner = churn.ChurnLearner(LearnerSettings(), SETTINGS, MODEL)
-        learner.loosen(factor)
-        learner.learn(msgspec.structs.replace(next(e for e in EXAMPLES if e.head == head), label=0.0))
-        before, after = getattr(MODEL, head).model.weights, getattr(learner.state(), head).model.weights
-        return float(sum(abs(new - old) for new, old in zip(after, before, strict=True)))
-
-    assert moved_by(4.0, churn.HAZARD) > 1.5 * moved_by(1.0, churn.HAZARD) > 0.0
-    assert moved_by(4.0, churn.HORIZON) == moved_by(1.0, churn.HORIZON) > 0.0
+def test_losses_that_grow_loosen_the_hazard_head_once_and_no_other() -> None:
+    """One move is noticed several times over; the losses of the other heads nobody watches."""
+    hazard, horizon = (next(e for e in EXAMPLES if e.head == head) for head in (churn.HAZARD, churn.HORIZON))
+    right = msgspec.structs.replace(hazard, label=1.0, predicted=0.9)
+    wrong = msgspec.structs.replace(hazard, label=0.0, predicted=0.9)
+    learning = LearnerSettings(prior_strength=300.0, drift_loosening=2.0)
+    learner = churn.ChurnLearner(learning, SETTINGS)
+    rows = [horizon, *[right] * (REST_EXAMPLES + 100), *[right, wrong] * 200]
+    moves = [move for row in rows for move in learner.learn(row)]
+    assert len(moves) > 1
+    # All rows are alike, so that their standardised features are 0 and the sums of squares stay where they began.
+    assert set(learner.state().heads[churn.HAZARD].gradient_squares) == {150.0}
+    assert set(learner.state().heads[churn.HORIZON].gradient_squares) == {300.0}
 
 
 def test_a_prediction_from_other_features_is_forgotten_and_teaches_nothing() -> None:
     """State written by an older build holds vectors that this one cannot read."""
     customer = predicted_at(T0)
-    customer.pending_churn[0].features = b"\0" * 12
+    customer.pending.churn[0].features = b"\0" * 12
     assert churn.reveal(customer, T0 + 20 * DAY_MS, SETTINGS) == []
-    assert customer.pending_churn == []
+    assert customer.pending.churn == []
 
 
 def test_a_hazard_that_falls_in_silence_is_rolled_forward_as_it_falls() -> None:
     """Halfway through the silence a customer in rhythm is late: the risk is more than today's hazard times the days."""
     scorer = churn.ChurnScorer(SETTINGS, learned([e for e in EXAMPLES if e.head == churn.HAZARD]))
     estimate = scorer.estimate(customer_of("ann", [3.0 * n for n in range(8)]), T0 + 22 * DAY_MS)
-    of_today = sigmoid(log(estimate.hazard_probability / (1.0 - estimate.hazard_probability))) ** 5.0
+    hazard = told(estimate.hazard_probability)
+    of_today = sigmoid(log(hazard / (1.0 - hazard))) ** 5.0
     assert isfinite(of_today)
-    assert estimate.probability > of_today + 0.05
+    assert told(estimate.probability) > of_today + 0.05
 
 
 def test_a_visitor_who_never_buys_is_looked_at_and_is_no_risk() -> None:

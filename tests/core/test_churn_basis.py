@@ -2,15 +2,16 @@
 
 from math import fsum, isclose, isfinite
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumer.core.churn.churn_basis import CHURN_TERMS, Silence, by_feature, churn_terms
 from consumer.core.churn.features import CHURN_FEATURES, churn_features, unpack_churn
 from consumer.core.customer.customer import Customer
 from consumer.core.customer.updates import apply_click, apply_purchase, new_customer
-from consumer.core.settings import DAY_MS, ChurnSettings, CoreSettings
+from consumer.core.settings import ChurnSettings, CoreSettings
 from schemas.events import ClickEvent, PurchaseEvent
+from schemas.units import DAY_MS
 
 SETTINGS = CoreSettings(churn=ChurnSettings(horizon_days=30.0))
 T0 = 10_000 * DAY_MS
@@ -51,6 +52,7 @@ def test_thousands_of_orders_a_day_are_a_number_too() -> None:
 
 
 @given(orders.map(sorted), st.integers(0, 5), st.integers(0, 200), st.integers(1, 100))
+@example(made=[(400 * DAY_MS, 1e30)] * 8, n_views=0, wait_days=0, silent_days=30)
 def test_silence_makes_of_the_features_what_time_makes_of_them(
     made: list[tuple[int, float]], n_views: int, wait_days: int, silent_days: int
 ) -> None:
@@ -68,8 +70,8 @@ def test_orders_count_with_half_lives_of_the_horizon() -> None:
     day = DAY_MS
     for made in ([(0, 8.0), (30 * day, 8.0)], [(30 * day, 8.0), (0, 8.0)]):
         customer = buyer(made)
-        assert [round(count, 9) for count in customer.recent_orders[1:2]] == [1.5]
-        assert isclose(customer.recent_orders[3], 12.0)
+        assert [round(count, 9) for count in customer.orders.recent[1:2]] == [1.5]
+        assert isclose(customer.orders.recent[3], 12.0)
 
 
 @given(st.lists(st.floats(-5, 5), min_size=len(CHURN_TERMS), max_size=len(CHURN_TERMS)))

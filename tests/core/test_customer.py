@@ -1,38 +1,122 @@
 """Customer state: what is remembered stays small, and earlier formats are read."""
 
 from dataclasses import replace
-from zlib import crc32
+from pathlib import Path
+from struct import pack
 
-import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.core.customer.customer import (
     EVENT_DIGEST_SIZE,
+    FORMAT,
+    Bought,
+    Consent,
+    Contact,
+    CorruptState,
     Customer,
+    DueTimes,
+    LastContext,
+    OpenSession,
+    Orders,
+    Pending,
+    PendingAudience,
+    PendingChurn,
     PendingDecision,
+    TasteCounts,
     decode_customer,
     encode_customer,
+    scheduled_ms_of,
 )
 from consumer.core.customer.words import LONGEST_WORD, remembered
 from schemas.events import Context, Product
+from schemas.units import DAY_MS
 from tests.core.streams import SETTINGS, T0, Stream, new_task
 
+FORMATS = Path(__file__).parent / "formats"  # a record of each former format, as it was written then
+_DAY = 19_000
+_AT = _DAY * DAY_MS
 
-def test_pending_decisions_and_event_ids_of_the_former_format_are_upgraded() -> None:
-    """A record of format 1 held ids of decisions, features of 32 bits, clicks, and digests as numbers."""
-    values = msgspec.msgpack.decode(msgspec.msgpack.encode(Customer("ann", scheduled_ms=5)))
-    names = Customer.__struct_fields__
-    features = bytes.fromhex("0000803f0000003f")  # 1.0 and 0.5
-    values[names.index("pending_decisions")] = [(T0, "d1", "offer|email", features, 0.1, 0.3, False, 1, 9.5, True)]
-    values[names.index("event_ids")] = [0x0102030405060708, 1 << 63]
-    body, due = msgspec.msgpack.encode(values), (5).to_bytes(8, "big", signed=True)
-    upgraded = decode_customer(b"\x01" + crc32(body, crc32(due)).to_bytes(4, "big") + due + body)
-    assert upgraded.pending_decisions == [
-        PendingDecision(T0, "offer|email", bytes.fromhex("003c0038"), 0.1, 0.3, False, 1, 9.5)
-    ]
-    assert upgraded.event_ids == bytes.fromhex("010203040506" + "800000000000")
-    assert decode_customer(encode_customer(upgraded)) == upgraded
+
+def customer_of_format_2() -> Customer:
+    """Return the customer who was written in format 2. Nearly all values differ, so that none passes for another."""
+    return Customer(
+        "ann",
+        scheduled_ms=_AT + 1,
+        due=DueTimes(tick_ms=_AT + 12, replenish_ms=_AT + 13, replenish_item="i6"),
+        first_seen_ms=_AT + 2,
+        last_seen_ms=_AT + 3,
+        longest_absence_days=26,
+        origin_topic="clickstream",
+        origin_offset=4,
+        event_ids=bytes.fromhex("010203040506" + "800000000000"),
+        context=LastContext("Europe/Berlin", "phone", "DE"),
+        consent=Consent(
+            {"email:*": True, "push:marketing": False},
+            {"email:*": _AT + 20, "push:marketing": _AT + 21},
+            True,
+            _AT + 22,
+        ),
+        counters=[n + 0.5 for n in range(24) if n not in {6, 7}],  # those of spend are gone
+        orders=Orders(
+            n=5,
+            first_ms=_AT + 6,
+            last_ms=_AT + 7,
+            spend=8.5,
+            gap_log_mean=9.5,
+            gap_log_squares=30.5,
+            last_gap_log=31.5,
+            longest_gap_days=25,
+            recent=[1.25, 1.5, 1.75, 32.5],
+        ),
+        bought={"milk": Bought(3, _DAY, 2_500, 380, 120), "pan": Bought(1, _DAY, 1_000)},
+        bought_categories={"tea": Bought(2, _DAY - 10, 1_500, 90, 30)},
+        session=OpenSession("visit", _AT + 10, _AT + 11, ["i1", "i2"], ["tea", None], [1.0, 0.25], carted=True),
+        cart=["i3"],
+        history=["i4", "i5"],
+        tastes=TasteCounts({"tea": 1.5, "pans": 0.5}, {"acme": 3}, {"phone": 2}, [0, 1, 2, 3, 4, 5, 6, 7], 3.5, 24),
+        segment="loyal",
+        segment_since_ms=_AT + 19,
+        contacts=[Contact(_AT + 16, "offer", "email")],
+        last_decision_ms=_AT + 17,
+        risk_decided_ms=_AT + 18,
+        pending=Pending(
+            [PendingChurn(_AT + 14, pack("<2f", 1.0, 0.5), 0.125, 0.25, True, _AT + 15, False, 0.75, True)],
+            [PendingDecision(_AT + 23, "offer|email", pack("<2e", 1.0, 0.5), 0.1, 0.3, False, 1, 9.5)],
+            [PendingAudience(_AT + 27, "tea", pack("<2e", 0.5, 2.0), 0.28, 290)],
+        ),
+    )
+
+
+def customer_of_format_1() -> Customer:
+    """Return the customer who was written in format 1: the same, with less remembered."""
+    customer = customer_of_format_2()
+    customer.longest_absence_days = customer.orders.longest_gap_days = 0
+    customer.orders.gap_log_squares, customer.orders.last_gap_log, customer.orders.recent = 0, 0, []
+    customer.tastes = TasteCounts({"tea": 1.5, "pans": 0.5})
+    customer.bought = {"milk": Bought(3, _DAY, 3_000, 380), "pan": Bought(1, _DAY, 1_000)}
+    customer.bought_categories, customer.pending.audience = {}, []
+    return customer
+
+
+@pytest.mark.parametrize(("fmt", "expected"), [(1, customer_of_format_1()), (2, customer_of_format_2())])
+def test_records_of_former_formats_are_read(fmt: int, expected: Customer) -> None:
+    """What a former build wrote is found in its new place, and written as records are today."""
+    record = (FORMATS / f"customer-{fmt}.bin").read_bytes()
+    assert record[0] == fmt
+    customer = decode_customer(record)
+    assert customer == expected
+    assert decode_customer(encode_customer(customer)) == customer
+    assert encode_customer(customer)[0] == FORMAT
+    assert scheduled_ms_of(record) == scheduled_ms_of(encode_customer(customer)) == customer.scheduled_ms
+
+
+def test_a_record_of_a_later_format_is_refused() -> None:
+    """Better no start than a wrong one."""
+    record = bytes([FORMAT + 1]) + encode_customer(Customer("ann"))[1:]
+    with pytest.raises(CorruptState, match=f"format {FORMAT + 1}; this build reads formats 1 to {FORMAT}"):
+        decode_customer(record)
 
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=60))
@@ -98,4 +182,4 @@ def test_a_long_category_is_the_same_word_from_events_and_products() -> None:
     stream.click("ann", T0 + 1, item_id="i2", category=category)
     ann = task.state.get("ann")
     assert ann is not None
-    assert list(ann.categories) == [remembered(category)]
+    assert list(ann.tastes.categories) == [remembered(category)]

@@ -31,7 +31,7 @@ def noisy(levels: Sequence[float], n: int, seed: int) -> list[float]:
     return [0.0, 1.0] + [min(1.0, max(0.0, draw.gauss(level, 0.1))) for level in levels for _ in range(n)]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(levels=st.lists(st.floats(0.1, 0.9), min_size=1, max_size=4), n=st.integers(1, 700), seed=st.integers(0, 99))
 def test_the_window_is_the_one_that_river_keeps(levels: list[float], n: int, seed: int) -> None:
     """River's ADWIN forgets all it knows after an alarm, so what it wraps is asked: the window itself."""
@@ -43,7 +43,7 @@ def test_the_window_is_the_one_that_river_keeps(levels: list[float], n: int, see
         assert ours.state().total == pytest.approx(rivers.get_total())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(levels=st.lists(st.floats(-50, 50), min_size=1, max_size=3), cut=st.integers(0, 900), seed=st.integers(0, 99))
 def test_a_window_restored_from_plain_data_goes_on_bit_for_bit(levels: list[float], cut: int, seed: int) -> None:
     """Through the bytes of a snapshot, at any place."""
@@ -84,7 +84,7 @@ def test_a_steady_series_raises_no_alarm() -> None:
 
 
 @given(value=st.floats(-1e6, 1e6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_constant_series_never_moves(value: float) -> None:
     """Whatever rounding does to its sums."""
     window = Adwin(DELTA)
@@ -157,7 +157,7 @@ def test_the_share_of_false_alarms_is_divided_among_the_series() -> None:
     assert first[0] < first[1]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(cuts=st.lists(st.integers(0, 4_000), min_size=1, max_size=4))
 def test_a_monitor_restored_anywhere_sees_the_same_moves(cuts: list[int]) -> None:
     """Replay, verify and every trainer see the same, wherever they began."""

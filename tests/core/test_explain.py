@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from consumer.core.catalogue import Catalogue
 from consumer.core.churn.features import CHURN_FAMILIES, CHURN_FEATURES
+from consumer.core.customer.customer import Consent
 from consumer.core.decision.explain import (
     FAMILY_WORDS,
     ChurnPrediction,
@@ -61,7 +62,7 @@ def test_base_and_families_add_up_to_the_logit(
 def test_the_largest_families_come_first_and_say_their_direction() -> None:
     """Three families are told in the order of their size, the rest in one reason."""
     churn = ChurnPrediction(0.7, -1.0, ("a", "b", "c", "d", "e", "f"), (0.1, -2.0, 0.5, 1.5, 0.2, -0.4))
-    reasons = churn_reasons(churn, {"a": "recency", "d": "recency"}, {"recency": "the silence"})
+    reasons = churn_reasons(churn, {"a": "recency", "d": "recency"})
     assert [r.name for r in reasons] == [
         "churn",
         "churn.base",
@@ -72,7 +73,7 @@ def test_the_largest_families_come_first_and_say_their_direction() -> None:
     ]
     assert reasons[0].words == "The risk of churn is 70%"
     assert reasons[2].words == "B: lowers the risk (-2.00)"
-    assert reasons[3].words == "The silence: raises the risk (+1.60)"
+    assert reasons[3].words == f"{FAMILY_WORDS['recency'].capitalize()}: raises the risk (+1.60)"
 
 
 def test_every_churn_family_has_words() -> None:
@@ -118,7 +119,9 @@ def test_nothing_says_why() -> None:
     worthless = changed(margin=0.0)
     kept = next(c for c in choices(catalogue=worthless) if c.arm == "nothing")
     assert words_of(kept, worthless)["value"] == "No possible action is expected to bring more than it costs"
-    objected = decide(a_request(a_customer(objected=True)), CATALOGUE, RewardScorer(CATALOGUE), SETTINGS)
+    objected = decide(
+        a_request(a_customer(consent=Consent(objected=True))), CATALOGUE, RewardScorer(CATALOGUE), SETTINGS
+    )
     assert words_of(objected) == {
         "trigger.session_end": "The customer has just left the shop",
         "value": "No action was possible",
@@ -135,7 +138,7 @@ def test_no_words_hold_the_id_of_a_customer(customer_id: str, position: int) -> 
     request = a_request(a_customer(customer_id), decision_id=str(position))
     choice = decide(request, CATALOGUE, RewardScorer(CATALOGUE), SETTINGS)
     churn = ChurnPrediction(0.6, 0.1, ("orders",), (0.3,))
-    reasons = explain(choice, request.trigger, CATALOGUE, churn, CHURN_FAMILIES)
+    reasons = explain(choice, request.trigger, CATALOGUE, churn)
     assert len(reasons) >= 5
     assert [r for r in reasons if customer_id in r.words or customer_id in r.name] == []
 
@@ -143,4 +146,4 @@ def test_no_words_hold_the_id_of_a_customer(customer_id: str, position: int) -> 
 def test_without_a_churn_model_the_decision_is_explained_alone() -> None:
     """Before anything was learned there are no churn reasons."""
     choice = choices()[0]
-    assert explain(choice, "session_end", CATALOGUE, None, {}) == decision_reasons(choice, "session_end", CATALOGUE)
+    assert explain(choice, "session_end", CATALOGUE, None) == decision_reasons(choice, "session_end", CATALOGUE)

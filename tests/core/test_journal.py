@@ -28,7 +28,7 @@ def record(offset: int, topic: str = "clickstream", value: bytes = b"{}") -> Mer
 
 
 def commit_of(*records: MergeRecord, previous: TaskRecord | None = None) -> ClosedCommit:
-    commit = OpenCommit(new_task(), previous or TaskRecord(), build="test")
+    commit = OpenCommit(new_task(), previous or TaskRecord())
     for item in records:
         commit.process(item)
     return commit.close()
@@ -53,8 +53,7 @@ def test_offsets_of_topics_without_input_are_kept() -> None:
 
 def test_a_heartbeat_is_in_the_journal() -> None:
     """Stream time that moved without a record is a run of its own."""
-    commit = OpenCommit(new_task(), TaskRecord(), build="test")
-    assert not commit
+    commit = OpenCommit(new_task(), TaskRecord())
     commit.process(record(0))
     commit.advance_to(T0 + 99)
     commit.process(record(1))
@@ -64,7 +63,7 @@ def test_a_heartbeat_is_in_the_journal() -> None:
 
 def test_a_rejected_record_moves_the_offset_and_is_handed_back() -> None:
     """Nothing is skipped silently: the caller gets what to dead-letter."""
-    commit = OpenCommit(new_task(), TaskRecord(), build="test")
+    commit = OpenCommit(new_task(), TaskRecord())
     bad = Rejection("malformed_json", None, "not JSON")
     assert commit.process(replace(record(4), event=bad)) is bad
     closed = commit.close()
@@ -75,7 +74,7 @@ def test_a_rejected_record_moves_the_offset_and_is_handed_back() -> None:
 def test_rejected_records_are_named_by_stretch_and_reason() -> None:
     """Those of one topic and one reason that follow each other are one entry."""
     late, bad = Rejection("late", None, "too late"), Rejection("malformed_json", None, "not JSON")
-    commit = OpenCommit(new_task(), TaskRecord(), build="test")
+    commit = OpenCommit(new_task(), TaskRecord())
     for offset, rejection in ((4, bad), (5, bad), (7, bad), (8, late)):
         commit.process(replace(record(offset), event=rejection))
     commit.process(record(9))
@@ -90,7 +89,7 @@ def test_rejected_records_are_named_by_stretch_and_reason() -> None:
 def test_a_journal_record_does_not_grow_with_what_is_rejected() -> None:
     """Beyond the limit, records are counted."""
     bad = Rejection("malformed_json", None, "not JSON")
-    commit = OpenCommit(new_task(), TaskRecord(), build="test")
+    commit = OpenCommit(new_task(), TaskRecord())
     for number in range(MAX_REJECTED + 3):
         commit.process(replace(record(2 * number), event=bad))
     journal = commit.close().journal

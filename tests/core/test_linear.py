@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.learning.linear import LinearLearner, LinearScorer, LinearState, sigmoid
+from consumer.core.learning.linear import LinearLearner, LinearScorer, LinearState, from_weights, sigmoid, untaught
 
 NAMES = ("a", "b", "c")
 value = st.floats(-1e3, 1e3, width=32)
@@ -19,7 +19,10 @@ examples = st.lists(st.tuples(vector, st.booleans(), st.sampled_from([0.5, 1.0, 
 def learner_of(
     rows: list[tuple[tuple[float, ...], bool, float]], *, scaled: bool = True, averaged: bool = False
 ) -> LinearLearner:
-    learner = LinearLearner(NAMES, learning_rate=0.05, l2=1e-4, scaled=scaled, with_intercept=scaled, averaged=averaged)
+    if scaled:
+        learner = LinearLearner(untaught(NAMES, learning_rate=0.05, l2=1e-4, averaged=averaged))
+    else:
+        learner = LinearLearner(from_weights(dict.fromkeys(NAMES, 0.1), learning_rate=0.05, l2=1e-4))
     for features, label, weight in rows:
         learner.learn(features, label, weight)
     return learner
@@ -35,7 +38,7 @@ def test_a_learner_goes_on_from_a_snapshot_to_the_last_bit(
     """Save → load → learn gives the same state as learning without a break."""
     unbroken = learner_of(before + after, scaled=scaled, averaged=averaged)
     saved = msgspec.msgpack.encode(learner_of(before, scaled=scaled, averaged=averaged).state())
-    resumed = LinearLearner.from_state(msgspec.msgpack.decode(saved, type=LinearState))
+    resumed = LinearLearner(msgspec.msgpack.decode(saved, type=LinearState))
     for features, label, weight in after:
         resumed.learn(features, label, weight)
     assert resumed.state() == unbroken.state()
@@ -77,7 +80,7 @@ def test_prediction_changes_nothing(
 def weights_that_predict(*, averaged: bool) -> list[float]:
     """The weight of a feature that says nothing, after each of the last 500 of 3,000 coin tosses."""
     chance = Random(1)
-    learner = LinearLearner(("a",), learning_rate=0.2, l2=0.0, averaged=averaged)
+    learner = LinearLearner(untaught(("a",), learning_rate=0.2, l2=0.0, averaged=averaged))
     weights = []
     for n in range(3_000):
         learner.learn((chance.gauss(0.0, 1.0),), float(chance.random() < 0.5))
@@ -94,7 +97,7 @@ def test_averaged_weights_keep_still_where_there_is_nothing_to_learn() -> None:
 
 def test_averaged_weights_follow_a_feature_that_turns() -> None:
     """The average forgets: what held for the first examples does not weigh on it for good."""
-    learner = LinearLearner(("a",), learning_rate=0.2, l2=0.0, averaged=True)
+    learner = LinearLearner(untaught(("a",), learning_rate=0.2, l2=0.0, averaged=True))
     for n in range(1_000):
         learner.learn((float(n % 2),), float(n % 2))
     assert learner.state().averages[0] > 0.5
@@ -106,7 +109,7 @@ def test_averaged_weights_follow_a_feature_that_turns() -> None:
 def rate_after(labels_a_day: int, days: int) -> float:
     """The rate that an intercept with a memory of 2 days gives once all labels have turned from 0 to 1."""
     day_ms = 86_400_000
-    learner = LinearLearner(NAMES, learning_rate=0.05, l2=0.0, memory_ms=2 * day_ms)
+    learner = LinearLearner(untaught(NAMES, learning_rate=0.05, l2=0.0, memory_ms=2 * day_ms))
     for n in range(20 * labels_a_day):
         learner.learn((0.0, 0.0, 0.0), 0.0, at_ms=n * day_ms // labels_a_day)
     for n in range(days * labels_a_day):
@@ -130,11 +133,27 @@ def test_a_memory_in_time_survives_a_snapshot(
         for n, (features, label, weight) in enumerate(rows, start):
             learner.learn(features, label, weight, at_ms=1_000 * n)
 
-    unbroken = LinearLearner(NAMES, learning_rate=0.05, l2=1e-4, memory_ms=5_000)
+    unbroken = LinearLearner(untaught(NAMES, learning_rate=0.05, l2=1e-4, memory_ms=5_000))
     learn_all(unbroken, before + after, 0)
-    first = LinearLearner(NAMES, learning_rate=0.05, l2=1e-4, memory_ms=5_000)
+    first = LinearLearner(untaught(NAMES, learning_rate=0.05, l2=1e-4, memory_ms=5_000))
     learn_all(first, before, 0)
     saved = msgspec.msgpack.encode(first.state())
-    resumed = LinearLearner.from_state(msgspec.msgpack.decode(saved, type=LinearState))
+    resumed = LinearLearner(msgspec.msgpack.decode(saved, type=LinearState))
     learn_all(resumed, after, len(before))
     assert resumed.state() == unbroken.state()
+
+
+def test_a_loosened_learner_takes_a_longer_step() -> None:
+    """As if it had seen less, it follows what comes next."""
+    rows: list[tuple[tuple[float, ...], bool, float]] = [
+        ((float(n % 3), float(n % 5), 1.0), n % 2 == 0, 1.0) for n in range(40)
+    ]
+
+    def moved_by(factor: float) -> float:
+        learner = learner_of(rows)
+        before = learner.state().weights
+        learner.loosen(factor)
+        learner.learn((2.0, 0.0, 1.0), 0.0)
+        return sum(abs(new - old) for new, old in zip(learner.state().weights, before, strict=True))
+
+    assert moved_by(4.0) > 1.5 * moved_by(1.0) > 0.0

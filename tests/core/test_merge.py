@@ -27,10 +27,11 @@ def drain(merge: EventTimeMerge) -> list[tuple[str, int]]:
 
 def test_an_empty_topic_holds_the_merge_back_until_it_is_caught_up() -> None:
     """A topic that might still deliver something older is waited for."""
-    merge = EventTimeMerge(("purchases", "clickstream"))
+    merge = EventTimeMerge()
     merge.push(record("clickstream", 0, 5))
+    merge.end_reached("privacy")
     assert merge.pop() is None
-    merge.set_caught_up("purchases", True)
+    merge.end_reached("purchases")
     assert drain(merge) == [("clickstream", 0)]
 
 
@@ -39,19 +40,19 @@ def test_at_the_same_moment_consent_comes_before_behaviour() -> None:
     merge = EventTimeMerge()
     for topic in reversed(EVENT_TOPICS):
         merge.push(record(topic, 0, 5))
-        merge.set_caught_up(topic, True)
+        merge.end_reached(topic)
     assert drain(merge) == [("privacy", 0), ("purchases", 0), ("clickstream", 0)]
 
 
 def test_a_rejected_record_keeps_its_place_and_moves_no_time() -> None:
     """It goes right after the record before it in its topic."""
-    merge = EventTimeMerge(("purchases", "clickstream"))
+    merge = EventTimeMerge()
     merge.push(record("clickstream", 0, 1))
     merge.push(record("clickstream", 1, None))
     merge.push(record("clickstream", 2, 9))
     merge.push(record("purchases", 0, 4))
-    merge.set_caught_up("purchases", True)
-    merge.set_caught_up("clickstream", True)
+    for topic in EVENT_TOPICS:
+        merge.end_reached(topic)
     assert drain(merge) == [("clickstream", 0), ("clickstream", 1), ("purchases", 0), ("clickstream", 2)]
 
 
@@ -72,7 +73,7 @@ def test_the_order_does_not_depend_on_how_batches_arrive(
         for item in column:
             whole.push(item)
     for topic in EVENT_TOPICS:
-        whole.set_caught_up(topic, True)
+        whole.end_reached(topic)
     expected = drain(whole)
 
     pieces, taken = EventTimeMerge(), []
@@ -80,11 +81,11 @@ def test_the_order_does_not_depend_on_how_batches_arrive(
     while any(waiting.values()):
         topic = chance.choice([name for name, column in waiting.items() if column])  # type: ignore[attr-defined]
         pieces.push(waiting[topic].pop(0))
-        pieces.set_caught_up(topic, not waiting[topic])
         for name in EVENT_TOPICS:
-            pieces.set_caught_up(name, not waiting[name])
+            if not waiting[name]:
+                pieces.end_reached(name)
         taken += drain(pieces)
     for name in EVENT_TOPICS:
-        pieces.set_caught_up(name, True)
+        pieces.end_reached(name)
     assert taken + drain(pieces) == expected
     assert [o for t, o in expected if t == "clickstream"] == list(range(len(clicks)))

@@ -9,8 +9,8 @@ from consumer.core.decision.gates import ContactHistory
 from consumer.core.decision.outcomes import note_order, remember_decision, reveal_outcomes
 from consumer.core.decision.policy import Choice
 from consumer.core.reward.features import REWARD_FEATURES
-from consumer.core.settings import DAY_MS
 from schemas.records import EligibleArm
+from schemas.units import DAY_MS
 from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_task
 
 CATALOGUE = default_catalogue()
@@ -41,7 +41,6 @@ def choice_of(action: str, *, offer_propensity: float = 0.3) -> Choice:
         expected_value=0.0,
         best_arm=NOTHING,
         best_value=0.0,
-        nothing_propensity=0.5,
         gated=(),
     )
 
@@ -52,8 +51,8 @@ def weight_after(action: str, trigger: str) -> float:
     task.advance_to(T0 + 3 * DAY_MS)
     ann = task.state.get("ann")
     assert ann is not None
-    assert ann.pending_churn
-    remember_decision(ann, choice_of(action), trigger, T0 + 3 * DAY_MS, SETTINGS, CATALOGUE)
+    assert ann.pending.churn
+    remember_decision(ann, choice_of(action), trigger, T0 + 3 * DAY_MS, settings=SETTINGS, catalogue=CATALOGUE)
     return churn.reveal(ann, T0 + 90 * DAY_MS, SETTINGS.churn)[-1].weight
 
 
@@ -94,7 +93,7 @@ def test_caps_are_kept_whatever_the_catalogue_asks_to_remember() -> None:
     made = catalogue.limits.max_per_week
     for n in range(made):
         choice = choice_of("recommend_items")
-        remember_decision(customer, choice, "session_end", T0 + n * DAY_MS, settings, catalogue)
+        remember_decision(customer, choice, "session_end", T0 + n * DAY_MS, settings=settings, catalogue=catalogue)
     assert ContactHistory(customer.contacts, T0 + made * DAY_MS, catalogue).week == made
 
 
@@ -102,6 +101,6 @@ def test_an_order_at_the_moment_of_a_decision_does_not_follow_from_it() -> None:
     """What was bought before or together with the decision is not its outcome."""
     for after_ms, credited in ((0, 0), (1, 1)):
         customer = new_customer("ann", T0)
-        remember_decision(customer, choice_of(NOTHING), "purchase", T0, SETTINGS, CATALOGUE)
+        remember_decision(customer, choice_of(NOTHING), "purchase", T0, settings=SETTINGS, catalogue=CATALOGUE)
         note_order(customer, T0 + after_ms, 10.0, SETTINGS)
-        assert customer.pending_decisions[0].orders == credited
+        assert customer.pending.decisions[0].orders == credited

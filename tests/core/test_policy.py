@@ -1,6 +1,5 @@
 """The decision: probabilities add up and are kept, learning starts from the catalogue, the hold-out stays out."""
 
-import tomllib
 from collections import Counter
 from dataclasses import replace
 from math import log, sqrt
@@ -11,20 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.core.catalogue import NOTHING, TRIGGERS, Catalogue
-from consumer.core.customer.customer import Contact
+from consumer.core.customer.counters import N_COUNTERS
+from consumer.core.customer.customer import Consent, Contact
 from consumer.core.customer.segments import SEGMENTS
 from consumer.core.decision.gates import Allowed
 from consumer.core.decision.policy import Choice, decide, draw_probabilities, in_hold_out
 from consumer.core.hashing import uniform
+from consumer.core.knowledge.knowledge import Knowledge
+from consumer.core.knowledge.learner import new_learner, restore_learner
+from consumer.core.knowledge.snapshot import RefusedSnapshot
 from consumer.core.reward.features import CROSS_FEATURES, REWARD_FEATURES, reward_feature_set, reward_features
-from consumer.core.reward.model import PolicyLearner, RewardScorer
-from consumer.core.settings import DAY_MS, CoreSettings, PolicySettings
+from consumer.core.reward.model import RewardLearner, RewardScorer
+from consumer.core.settings import CoreSettings, PolicySettings
+from consumer.default_catalogue import default_catalogue
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 from tests.core.decisions import NOON_MS, SETTINGS, a_customer, a_request, changed, small_mapping
-from tests.core.test_catalogue import DEFAULT
 
 CATALOGUE = Catalogue.from_mapping(small_mapping())
-SHIPPED = Catalogue.from_mapping(tomllib.loads(DEFAULT.read_text("utf-8")))
+SHIPPED = default_catalogue()
 HOLD_OUT = replace(SETTINGS, policy=PolicySettings(hold_out_share=1.0))
 
 
@@ -80,7 +84,7 @@ def test_propensities_always_sum_to_one(
     )
     choice = decide(request, SHIPPED, RewardScorer(SHIPPED), HOLD_OUT if hold_out else SETTINGS)
     assert choice.eligible[0].action == NOTHING
-    assert choice.nothing_propensity == choice.eligible[0].propensity >= 0.05
+    assert choice.eligible[0].propensity >= 0.05
     assert abs(sum(arm.propensity for arm in choice.eligible) - 1.0) < 1e-12
     logged = [(arm.action, arm.channel, arm.variant, arm.propensity) for arm in choice.eligible]
     assert (choice.action, choice.channel, choice.variant, choice.propensity) in logged
@@ -178,7 +182,7 @@ def test_value_is_incremental_and_after_cost() -> None:
 
 def test_nothing_is_all_there_is_where_nothing_is_eligible() -> None:
     """Without an eligible arm *nothing* has propensity 1, and the reasons are there."""
-    choice = decide(a_request(a_customer(objected=True)), CATALOGUE, RewardScorer(CATALOGUE), SETTINGS)
+    choice = decide(a_request(a_customer(consent=Consent(objected=True))), CATALOGUE, RewardScorer(CATALOGUE), SETTINGS)
     assert (choice.action, choice.propensity, len(choice.eligible)) == (NOTHING, 1.0, 1)
     assert {why for _, why in choice.gated} == {"objection"}
 
@@ -209,13 +213,13 @@ def test_the_hold_out_is_of_the_share_asked_for_and_rotates() -> None:
 
 def test_features_are_finite_and_in_order() -> None:
     """A customer of whom next to nothing is known and one of whom much is known give a full vector of small numbers."""
-    known = a_customer(counters=[1e3] * 24, cart=["tea"] * 30)
+    known = a_customer(counters=[1e3] * (2 * N_COUNTERS), cart=["tea"] * 30)
     for customer in (a_customer(counters=[], n_orders=0, first_seen_ms=0), known):
         for risk in (None, 0.0, 1.0):
-            features = reward_features(a_request(customer, churn_probability=risk), 12.0, 3)
+            features = reward_features(a_request(customer, churn_probability=risk), 3)
             assert len(features) == len(REWARD_FEATURES)
             assert max(map(abs, features)) < 3.0
-    one_hot = dict(zip(REWARD_FEATURES, reward_features(a_request(), 12.0, 0), strict=True))
+    one_hot = dict(zip(REWARD_FEATURES, reward_features(a_request(), 0), strict=True))
     assert [name for name, value in one_hot.items() if name.startswith("trigger_") and value] == ["trigger_session_end"]
     assert (one_hot["late"], one_hot["new"], one_hot["day"]) == (1.0, 0.0, 1.0)
 
@@ -231,10 +235,10 @@ def test_before_anything_was_learned_the_catalogue_is_believed() -> None:
 
 def test_a_few_outcomes_do_not_overturn_the_prior() -> None:
     """One order after an offer moves its probability, by little; other arms move less."""
-    learner = PolicyLearner(CATALOGUE, SETTINGS)
+    learner = RewardLearner(SETTINGS, CATALOGUE)
     context = (0.0,) * len(REWARD_FEATURES)
     learner.learn(an_example("offer|email", 1.0, context))
-    scorer = RewardScorer.from_state(learner.state(), CATALOGUE)
+    scorer = RewardScorer(CATALOGUE, learner.state())
     offer, call = scorer.probabilities(context, ["offer|email", "call|phone"])
     assert 0.1 < call < offer < 0.12
 
@@ -242,15 +246,15 @@ def test_a_few_outcomes_do_not_overturn_the_prior() -> None:
 def test_outcomes_are_learned_by_arm_and_context() -> None:
     """Given enough outcomes the model finds who answers to what, where the priors were wrong."""
     told = with_policy(reward_learning_rate=0.1)
-    learner = PolicyLearner(CATALOGUE, told)
+    learner = RewardLearner(told, CATALOGUE)
     risk = REWARD_FEATURES.index("churn_risk")
     truth = {(NOTHING, 0): 0.2, (NOTHING, 1): 0.1, ("offer|email", 0): 0.2, ("offer|email", 1): 0.5}
     contexts = [tuple(float(high) if i == risk else 0.0 for i in range(len(REWARD_FEATURES))) for high in (0, 1)]
     for i in range(8_000):
         arm, high = (NOTHING, "offer|email")[i % 2], i // 2 % 2
         happened = uniform("outcome", str(i)) < truth[arm, high]
-        assert learner.learn(an_example(arm, float(happened), contexts[high]))
-    scorer = RewardScorer.from_state(learner.state(), CATALOGUE)
+        learner.learn(an_example(arm, float(happened), contexts[high]))
+    scorer = RewardScorer(CATALOGUE, learner.state())
     assert scorer.n_examples == 8_000
     for (arm, high), p in truth.items():
         assert abs(scorer.probabilities(contexts[high], [arm])[0] - p) < 0.05, (arm, high)
@@ -258,12 +262,12 @@ def test_outcomes_are_learned_by_arm_and_context() -> None:
 
 def test_the_hold_out_and_strange_examples_teach_nothing() -> None:
     """Held-out customers, arms that are gone and features of another build leave the model as it was."""
-    learner = PolicyLearner(CATALOGUE, SETTINGS)
+    learner = RewardLearner(SETTINGS, CATALOGUE)
     before = learner.state()
-    assert not learner.learn(an_example(NOTHING, 1.0, hold_out=True))
-    assert not learner.learn(an_example("gone|email", 1.0))
+    learner.learn(an_example(NOTHING, 1.0, hold_out=True))
+    learner.learn(an_example("gone|email", 1.0))
     old = an_example(NOTHING, 1.0)
-    assert not learner.learn(TrainingExample("policy", "reward", "other", old.features, 1, 1.0, 1.0, 0, 0, arm=NOTHING))
+    learner.learn(TrainingExample("policy", "reward", "other", old.features, 1, 1.0, 1.0, 0, 0, arm=NOTHING))
     assert learner.state() == before
 
 
@@ -276,10 +280,10 @@ streams = st.lists(st.tuples(arms, st.sampled_from([0.0, 1.0]), vectors), max_si
 @given(streams, st.integers(0, 12))
 def test_a_saved_learner_goes_on_as_if_never_stopped(stream: list[tuple[Any, ...]], at: int) -> None:
     """Saving and loading anywhere in the stream changes no later state, not in the last bit."""
-    straight, stopped = PolicyLearner(CATALOGUE, SETTINGS), PolicyLearner(CATALOGUE, SETTINGS)
+    straight, stopped = RewardLearner(SETTINGS, CATALOGUE), RewardLearner(SETTINGS, CATALOGUE)
     for i, (arm, label, features) in enumerate(stream):
         if i == at:
-            stopped = PolicyLearner.from_state(stopped.state(), CATALOGUE, SETTINGS)
+            stopped = RewardLearner(SETTINGS, CATALOGUE, stopped.state())
         for learner in (straight, stopped):
             learner.learn(an_example(arm, label, features))
     assert stopped.state() == straight.state()
@@ -289,13 +293,13 @@ def test_a_saved_learner_goes_on_as_if_never_stopped(stream: list[tuple[Any, ...
 @given(streams, vectors)
 def test_the_scorer_predicts_what_the_state_says(stream: list[tuple[Any, ...]], context: tuple[float, ...]) -> None:
     """The logit of an arm is prior + shared part + own part, read from the named weights."""
-    learner = PolicyLearner(CATALOGUE, SETTINGS)
+    learner = RewardLearner(SETTINGS, CATALOGUE)
     for arm, label, features in stream:
         learner.learn(an_example(arm, label, features))
     state = learner.state()
-    weights = dict(zip(state.linear.names, state.linear.weights, strict=True))
+    weights = dict(zip(state.names, state.weights, strict=True))
     x = dict(zip(REWARD_FEATURES, context, strict=True))
-    scorer = RewardScorer.from_state(state, CATALOGUE)
+    scorer = RewardScorer(CATALOGUE, state)
     for arm in CATALOGUE.arms:
         logit = arm.prior_logit + weights["bias"] + weights[arm.id]
         logit += sum(weights[name] * value for name, value in x.items())
@@ -306,13 +310,15 @@ def test_the_scorer_predicts_what_the_state_says(stream: list[tuple[Any, ...]], 
 
 def test_a_model_of_another_meaning_is_refused() -> None:
     """Other arms or priors refuse a saved model; other costs and words do not."""
-    state = PolicyLearner(CATALOGUE, SETTINGS).state()
+    snapshot = new_learner("policy", SETTINGS, CATALOGUE).snapshot()
     for other in (changed(channels=["email"]), changed(prior_probability=0.2)):
-        with pytest.raises(ValueError, match="rebuild"):
-            RewardScorer.from_state(state, other)
-        with pytest.raises(ValueError, match="rebuild"):
-            PolicyLearner.from_state(state, other, SETTINGS)
-    RewardScorer.from_state(state, changed(margin=99.0, words="say hello", cooldown_days=3))
+        with pytest.raises(RefusedSnapshot, match="rebuild"):
+            Knowledge(SETTINGS, other).adopt(snapshot)
+        with pytest.raises(RefusedSnapshot, match="rebuild"):
+            restore_learner(snapshot, SETTINGS, other)
+    assert Knowledge(SETTINGS, changed(margin=99.0, words="say hello", cooldown_days=3)).adopt(snapshot)
+    with pytest.raises(ValueError, match="rebuild"):
+        RewardScorer(changed(channels=["email"]), RewardLearner(SETTINGS, CATALOGUE).state())
 
 
 def test_a_policy_that_could_not_be_evaluated_is_refused() -> None:

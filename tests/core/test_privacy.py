@@ -8,9 +8,9 @@ import pytest
 from consumer.core.customer.customer import Customer, decode_customer, encode_customer
 from consumer.core.customer.updates import apply_privacy, new_customer
 from consumer.core.decision.gates import has_consent
-from consumer.core.settings import DAY_MS
 from consumer.core.step import ScoringTask
 from schemas.events import PrivacyEvent
+from schemas.units import DAY_MS
 from tests.core.streams import T0, Stream, new_task
 
 LATER = T0 + 30 * DAY_MS
@@ -79,15 +79,15 @@ def test_the_order_of_arrival_makes_no_difference() -> None:
 def test_an_old_consent_does_not_lift_a_newer_objection() -> None:
     """A consent to everything lifts an objection made before it, not one made after it."""
     objection = PrivacyEvent("v", "ann", T0 + 1, "objection")
-    assert after(objection, said(T0, granted=True)).objected
-    assert not after(objection, said(T0 + 2, granted=True)).objected
+    assert after(objection, said(T0, granted=True)).consent.objected
+    assert not after(objection, said(T0 + 2, granted=True)).consent.objected
 
 
 def test_the_bound_gives_up_consents_before_refusals() -> None:
     """However many statements there are, a refusal is not lost to make room for a consent."""
     refused = said(T0, granted=False, channel="email", purpose="marketing")
     customer = after(refused, *(said(T0 + n, granted=True, channel=f"c{n}") for n in range(1, 20)), limit=4)
-    assert len(customer.consents) == len(customer.consent_ms) == 4
+    assert len(customer.consent.answers) == len(customer.consent.answered_ms) == 4
     assert not may(customer)
     assert may(customer, "c19")
 
@@ -103,7 +103,7 @@ def test_what_is_taken_back_is_never_too_late() -> None:
     assert tell(task, PrivacyEvent("o", "ann", T0, "objection")) is None
     customer = task.state.get("ann")
     assert customer is not None
-    assert customer.objected
+    assert customer.consent.objected
     assert not may(customer)
     assert tell(task, PrivacyEvent("e", "ann", T0, "erasure")) is None
     assert task.state.get("ann") is None
@@ -122,8 +122,8 @@ def test_a_refusal_outlives_the_customer() -> None:
         assert task.state.get("bob") is None
         ann = task.state.get("ann")
         assert ann is not None
-        assert ann.objected
-        assert ann.consents == {"email:*": False}
+        assert ann.consent.objected
+        assert ann.consent.answers == {"email:*": False}
         assert not ann.history
         assert not ann.event_ids
     task.take_outputs()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.customer.customer import Customer
+from consumer.core.customer.customer import Customer, Orders
 from consumer.core.customer.quantiles import Histogram, add_value
 from consumer.core.customer.segment_learner import (
     MAX_STEP,
@@ -23,8 +23,8 @@ from consumer.core.customer.segments import DEFAULT_THRESHOLDS, Thresholds
 from consumer.core.customer.tastes import UNKNOWN_BANDS
 from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.learner import new_learner, restore_learner
-from consumer.core.settings import DAY_MS
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_task
 
 NOW_MS = 2_900 * WEEK_MS
@@ -32,7 +32,7 @@ NOW_MS = 2_900 * WEEK_MS
 
 def a_sample(at_ms: int = NOW_MS, **values: float) -> TrainingExample:
     """Return a sample with the fields of `values`, all others unknown."""
-    template = sample_of(Customer("ann", n_orders=1), at_ms, DEFAULT_THRESHOLDS)
+    template = sample_of(Customer("ann", orders=Orders(n=1)), at_ms, DEFAULT_THRESHOLDS)
     assert template is not None
     features = tuple(values.get(name, 0.0) for name in SAMPLE_FIELDS)
     return TrainingExample(**{f: getattr(template, f) for f in template.__struct_fields__} | {"features": features})
@@ -137,14 +137,14 @@ def test_a_learner_that_was_saved_goes_on_to_the_same_state() -> None:
     ]
     whole = new_learner("churn", SETTINGS, default_catalogue())
     for offset, sample in enumerate(samples):
-        whole.learn(offset, sample)
+        whole.fold(offset, sample)
     for cut in (1, 200, 333):
         part = new_learner("churn", SETTINGS, default_catalogue())
         for offset, sample in enumerate(samples[:cut]):
-            part.learn(offset, sample)
+            part.fold(offset, sample)
         part = restore_learner(part.snapshot(), SETTINGS, default_catalogue())
         for offset, sample in enumerate(samples[cut:], cut):
-            part.learn(offset, sample)
+            part.fold(offset, sample)
         assert part.snapshot() == whole.snapshot()
     knowledge = Knowledge(SETTINGS, default_catalogue())
     assert knowledge.thresholds == DEFAULT_THRESHOLDS
@@ -168,8 +168,8 @@ def test_examples_of_other_heads_and_fields_are_no_samples() -> None:
 
 def test_a_tick_samples_how_late_the_order_before_it_was() -> None:
     """An order after twice the usual days counts as 2, against the rhythm without it; it is told once."""
-    customer = Customer("ann", n_orders=3, first_order_ms=NOW_MS - 300 * DAY_MS, spend=70.0, longest_gap_days=62)
-    customer.order_gap_log_mean = (log1p(31) + log1p(62)) / 2
+    customer = Customer("ann", orders=Orders(n=3, first_ms=NOW_MS - 300 * DAY_MS, spend=70.0, longest_gap_days=62))
+    customer.orders.gap_log_mean = (log1p(31) + log1p(62)) / 2
     thresholds = Thresholds(typical_gap_days=31.0)
     sample = sample_of(customer, NOW_MS, thresholds)
     assert sample is not None
@@ -182,8 +182,8 @@ def test_a_tick_samples_how_late_the_order_before_it_was() -> None:
 
 def test_of_a_rhythm_only_those_tell_who_have_bought_for_long() -> None:
     """In a stream's first months only short gaps can have been seen: they would make everybody late."""
-    customer = Customer("ann", n_orders=3, first_order_ms=NOW_MS - 30 * DAY_MS, longest_gap_days=20)
-    customer.order_gap_log_mean = log1p(15)
+    customer = Customer("ann", orders=Orders(n=3, first_ms=NOW_MS - 30 * DAY_MS, longest_gap_days=20))
+    customer.orders.gap_log_mean = log1p(15)
     sample = sample_of(customer, NOW_MS, DEFAULT_THRESHOLDS)
     assert sample is not None
     assert sample.features[2:4] == (0.0, 0.0)

@@ -2,13 +2,12 @@
 
 from dataclasses import replace
 from math import log1p
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.customer.customer import Customer
+from consumer.core.customer.customer import Customer, Orders
 from consumer.core.customer.segments import (
     DEFAULT_THRESHOLDS,
     SEGMENTS,
@@ -20,24 +19,39 @@ from consumer.core.customer.segments import (
     transitions,
     update_segment,
 )
-from consumer.core.settings import DAY_MS, ChurnSettings
+from consumer.core.settings import ChurnSettings
+from schemas.units import DAY_MS
 from tests.core.streams import SETTINGS, T0, Stream, new_task
 
 NOW_MS = 20_000 * DAY_MS
 
 
-def buyer(days_since_order: float, n_orders: int = 3, gap_days: float = 45.0, **fields: Any) -> Customer:
-    """Return a customer with orders, the last one `days_since_order` ago."""
-    known: dict[str, Any] = {
-        "first_seen_ms": NOW_MS - 400 * DAY_MS,
-        "first_order_ms": NOW_MS - 390 * DAY_MS,
-        "last_seen_ms": NOW_MS,
-        "last_order_ms": round(NOW_MS - days_since_order * DAY_MS),
-        "n_orders": n_orders,
-        "order_gap_log_mean": log1p(gap_days) if n_orders > 1 else 0.0,
-        "segment": "active",
-    }
-    return Customer("ann", **(known | fields))
+def buyer(
+    days_since_order: float,
+    n_orders: int = 3,
+    gap_days: float = 45.0,
+    *,
+    first_order_days: float = 390.0,
+    spend: float = 0.0,
+    segment: str = "active",
+    segment_since_ms: int = 0,
+) -> Customer:
+    """Return a customer with orders, the first and the last one so many days ago."""
+    orders = Orders(
+        n_orders,
+        first_ms=round(NOW_MS - first_order_days * DAY_MS),
+        last_ms=round(NOW_MS - days_since_order * DAY_MS),
+        spend=spend,
+        gap_log_mean=log1p(gap_days) if n_orders > 1 else 0.0,
+    )
+    return Customer(
+        "ann",
+        first_seen_ms=NOW_MS - 400 * DAY_MS,
+        last_seen_ms=NOW_MS,
+        orders=orders,
+        segment=segment,
+        segment_since_ms=segment_since_ms,
+    )
 
 
 def visitor(known_days: float, idle_days: float, segment: str = "new") -> Customer:
@@ -56,12 +70,12 @@ def visitor(known_days: float, idle_days: float, segment: str = "new") -> Custom
         (buyer(10), "active"),
         (buyer(10, n_orders=8), "loyal"),
         (buyer(10, n_orders=8, spend=2_000.0), "big_spender"),
-        (buyer(3, n_orders=1, first_order_ms=NOW_MS - 3 * DAY_MS), "new"),
+        (buyer(3, n_orders=1, first_order_days=3), "new"),
         (buyer(80), "slipping"),
         (buyer(120), "at_risk"),
         (buyer(200, n_orders=8, spend=2_000.0), "lost"),
         (buyer(2, segment="lost"), "won_back"),
-        (buyer(2, n_orders=1, first_order_ms=NOW_MS - 2 * DAY_MS, segment="lost"), "new"),
+        (buyer(2, n_orders=1, first_order_days=2, segment="lost"), "new"),
         (visitor(3, 1), "new"),
         (visitor(50, 1), "active"),
         (visitor(50, 20), "slipping"),
@@ -93,9 +107,9 @@ def test_who_was_won_back_stays_so_for_a_while() -> None:
     assert update_segment(customer, NOW_MS, None)
     assert (customer.segment, customer.segment_since_ms) == ("won_back", NOW_MS)
     later_ms = NOW_MS + 59 * DAY_MS
-    customer.last_order_ms = later_ms - DAY_MS
+    customer.orders.last_ms = later_ms - DAY_MS
     assert not update_segment(customer, later_ms, None)
-    customer.last_order_ms += 2 * DAY_MS
+    customer.orders.last_ms += 2 * DAY_MS
     assert update_segment(customer, later_ms + 2 * DAY_MS, None)
     assert customer.segment == "loyal"
 
@@ -118,7 +132,7 @@ customers = st.one_of(
         n_orders=st.integers(1, 20),
         gap_days=st.floats(0, 300),
         spend=st.floats(0, 5_000),
-        first_order_ms=st.integers(NOW_MS - 400 * DAY_MS, NOW_MS),
+        first_order_days=st.floats(0, 400),
         segment=st.sampled_from(SEGMENTS),
         segment_since_ms=st.integers(0, NOW_MS),
     ),
@@ -166,7 +180,7 @@ def test_in_silence_a_customer_only_ever_gets_later(customer: Customer, risk: fl
             None,
             "Big spender: has spent 2,000, a big spender has 1,000 EUR or more",
         ),
-        (buyer(1, n_orders=1, first_order_ms=NOW_MS - DAY_MS), None, "New: first order 1 day ago"),
+        (buyer(1, n_orders=1, first_order_days=1), None, "New: first order 1 day ago"),
         (buyer(2, segment="lost"), None, "Won back: was lost, ordered again 0 days ago"),
         (visitor(3, 1), None, "New: first seen 3 days ago, has not ordered yet"),
         (visitor(50, 20), None, "Slipping: 20 days without a visit, has never ordered"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.customer.customer import Customer, decode_customer, encode_customer
+from consumer.core.customer.customer import Customer, LastContext, decode_customer, encode_customer
 from consumer.core.customer.tastes import (
     DAY_PARTS,
     UNKNOWN_BANDS,
@@ -18,11 +18,11 @@ from consumer.core.customer.tastes import (
     taste_words,
     tastes_of,
 )
-from consumer.core.decision.gates import ContactHistory, allowed_arms, local_hour, local_time, zone_of
-from consumer.core.settings import DAY_MS, HOUR_MS
+from consumer.core.decision.gates import ContactHistory, allowed_arms
 from schemas.codec import JsonEncoder
 from schemas.events import Context, OrderLine, Product, PurchaseEvent
 from schemas.records import Tastes
+from schemas.units import DAY_MS, HOUR_MS
 from tests.core.decisions import NOON_MS, a_customer, a_request, changed
 from tests.core.streams import T0, Stream, new_task
 
@@ -60,7 +60,7 @@ def test_brand_and_price_come_from_the_products_where_the_event_has_none() -> No
     for name in ("ann", "bob"):
         customer = task.state.get(name)
         assert customer is not None
-        assert (list(customer.brands), price_band_of(customer, BANDS)) == (["acme"], "high")
+        assert (list(customer.tastes.brands), price_band_of(customer, BANDS)) == (["acme"], "high")
 
 
 def test_what_our_recommendation_led_to_counts_less() -> None:
@@ -70,7 +70,7 @@ def test_what_our_recommendation_led_to_counts_less() -> None:
     stream.click("ann", T0 + 1, "cart_add", brand="zeta", decision_id="d1")
     customer = stream.task.state.get("ann")
     assert customer is not None
-    assert customer.brands == {"zeta": 1}
+    assert customer.tastes.brands == {"zeta": 1}
 
 
 @pytest.mark.parametrize(("decision_id", "weight"), [(None, 4), ("d1", 2)])
@@ -81,7 +81,7 @@ def test_an_order_that_our_recommendation_led_to_is_half_a_sign(decision_id: str
     task.step("purchases", 0, PurchaseEvent("p1", "ann", T0, "order", "o1", lines, decision_id=decision_id))
     customer = task.state.get("ann")
     assert customer is not None
-    assert customer.brands == {"acme": weight}
+    assert customer.tastes.brands == {"acme": weight}
 
 
 def test_who_objected_leaves_no_new_tastes() -> None:
@@ -90,22 +90,22 @@ def test_who_objected_leaves_no_new_tastes() -> None:
     stream.click("ann", T0)
     customer = stream.task.state.get("ann")
     assert customer is not None
-    before = list(customer.day_parts)
-    customer.objected = True
+    before = list(customer.tastes.day_parts)
+    customer.consent.objected = True
     stream.task.state.put(customer)
     stream.click("ann", T0 + DAY_MS, brand="acme", price=10.0)
     customer = stream.task.state.get("ann")
     assert customer is not None
-    assert (customer.brands, customer.n_prices, customer.day_parts) == ({}, 0, before)
+    assert (customer.tastes.brands, customer.tastes.n_prices, customer.tastes.day_parts) == ({}, 0, before)
 
 
 def test_a_new_taste_overtakes_an_old_one() -> None:
     """Counts fade by halving, so a brand of long ago does not rule for ever."""
     customer = Customer("ann")
     for _ in range(1_000):
-        note_item(customer, "old", None, 1, 8)
+        note_item(customer, "old", None, 1, max_brands=8)
     for _ in range(70):
-        note_item(customer, "new", None, 1, 8)
+        note_item(customer, "new", None, 1, max_brands=8)
     tastes = tastes_of(customer, BANDS)
     assert tastes is not None
     assert tastes.brands == ("new", "old")
@@ -115,26 +115,16 @@ def test_the_price_band_is_a_third_of_the_shops_customers() -> None:
     """Bands are unknown until prices were sampled; a price at the bound belongs to the upper band."""
     customer = Customer("ann")
     assert price_band_of(customer, BANDS) is None
-    note_item(customer, None, 9.0, 1, 8)
+    note_item(customer, None, 9.0, 1, max_brands=8)
     assert (price_band_of(customer, UNKNOWN_BANDS), price_band_of(customer, BANDS)) == (None, "low")
     for _ in range(200):
-        note_item(customer, None, 5_000.0, 1, 8)
+        note_item(customer, None, 5_000.0, 1, max_brands=8)
     assert price_band_of(customer, BANDS) == "high"
 
 
-def test_the_hour_is_that_of_the_customers_own_clock() -> None:
-    """Noon in Berlin is evening in Tokyo, and summer time counts."""
-    assert local_hour(NOON_MS, "UTC", "UTC") == 12
-    assert local_hour(NOON_MS, "Europe/Berlin", "UTC") == 14
-    assert local_hour(NOON_MS, "Asia/Tokyo", "UTC") == 21
-    assert local_hour(NOON_MS, "", "Asia/Tokyo") == 21
+def test_the_hours_of_a_day_have_names() -> None:
+    """Of three hours each, from midnight on."""
     assert [day_part_of(hour) for hour in (0, 5, 12, 23)] == ["night", "small_hours", "noon", "late_evening"]
-
-
-@given(st.integers(0, 4_000_000_000_000), st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns", "Asia/Kolkata"]))
-def test_the_cached_hour_is_the_hour(at_ms: int, zone: str) -> None:
-    """The offset that is remembered for an hour is right at every moment in it."""
-    assert local_hour(at_ms, zone, "UTC") == local_time(at_ms, zone_of(zone, "UTC")).hour
 
 
 def test_words_for_people_name_the_strongest() -> None:
@@ -163,7 +153,7 @@ def test_words_for_people_name_the_strongest() -> None:
 def test_an_action_can_be_meant_for_a_place_a_device_an_hour_or_a_taste(who: dict[str, Any], why: str | None) -> None:
     """Eligibility by context and taste rules an action out with a reason of its own."""
     tastes = Tastes(("shoes",), ("acme",), "mid", "evening", "mobile")
-    request = a_request(a_customer(device="mobile", country="DE"), tastes=tastes)
+    request = a_request(a_customer(context=LastContext(device="mobile", country="DE")), tastes=tastes)
     assert reasons(who, request) == ({why} if why else set())
 
 
@@ -177,8 +167,7 @@ def reasons(who: dict[str, Any], request: Any) -> set[str]:
     """Return why the arms of the offer are ruled out at noon, UTC."""
     catalogue = changed("offer", eligibility=who)
     history = ContactHistory((), NOON_MS, catalogue)
-    local = local_time(NOON_MS, zone_of("UTC", "UTC"))
-    _, gated = allowed_arms(request, catalogue, history, local, default_consent=True, limit=32)
+    _, gated = allowed_arms(request, catalogue, history, default_consent=True, limit=32)
     return {why for arm, why in gated if arm.startswith("offer")}
 
 
@@ -192,13 +181,13 @@ def test_whatever_comes_tastes_stay_small(events: list[tuple[str, float, int, st
     """Hostile brands, devices and prices leave bounded counts that survive being stored."""
     customer = Customer("ann")
     for brand, price, weight, device, hour in events:
-        note_item(customer, brand, price, weight, 8)
+        note_item(customer, brand, price, weight, max_brands=8)
         note_visit(customer, hour, device, 4)
-    assert len(customer.brands) <= 8
-    assert len(customer.devices) <= 4
-    assert len(customer.day_parts) in (0, len(DAY_PARTS))
-    assert all(0 < n < 64 for n in (*customer.brands.values(), *customer.devices.values()))
-    assert all(n < 64 for n in customer.day_parts)
+    assert len(customer.tastes.brands) <= 8
+    assert len(customer.tastes.devices) <= 4
+    assert len(customer.tastes.day_parts) in (0, len(DAY_PARTS))
+    assert all(0 < n < 64 for n in (*customer.tastes.brands.values(), *customer.tastes.devices.values()))
+    assert all(n < 64 for n in customer.tastes.day_parts)
     assert decode_customer(encode_customer(customer)) == customer
     before = encode_customer(customer)
     tastes_of(customer, BANDS)

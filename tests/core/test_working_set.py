@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.customer.customer import CorruptState, Customer, decode_customer, encode_customer
+from consumer.core.customer.customer import CorruptState, Customer, Orders, decode_customer, encode_customer
 from consumer.core.customer.working_set import TIMER_WINDOW_MS, WorkingSet
 from consumer.store.memory import MemoryState
 
@@ -17,15 +17,15 @@ def committed_with(*customers: Customer) -> MemoryState:
 
 def test_a_roll_back_forgets_changes_made_in_place() -> None:
     """A customer changed and not committed is read anew after a roll-back."""
-    working = WorkingSet(committed_with(Customer("ann", n_orders=1)))
+    working = WorkingSet(committed_with(Customer("ann", orders=Orders(n=1))))
     ann = working.get("ann")
     assert ann is not None
-    ann.n_orders = 2
+    ann.orders.n = 2
     working.put(ann)
     working.roll_back()
     again = working.get("ann")
     assert again is not None
-    assert again.n_orders == 1
+    assert again.orders.n == 1
 
 
 def test_a_deleted_customer_is_gone_before_the_commit() -> None:

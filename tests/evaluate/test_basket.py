@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.settings import CoreSettings
 from consumer.evaluate.basket import PARTS, BasketRun, OrderLines, run_basket
-from consumer.evaluate.sampling import learned_share
+from consumer.evaluate.learning import learned_share
+from schemas.units import DAY_MS
 
 FIRST_DAY = 18_000
 Line = tuple[str, str, float]  # customer, item, day
@@ -76,7 +77,7 @@ LINES = st.lists(
 
 
 @given(LINES, LINES, st.integers(1, 30))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_future_changes_no_earlier_prediction(one: list[Line], other: list[Line], today: int) -> None:
     """Up to a day, two files that differ only after it get the same hits."""
     past = [line for line in one if line[2] <= today]
@@ -89,7 +90,7 @@ def test_the_future_changes_no_earlier_prediction(one: list[Line], other: list[L
 
 
 @given(LINES, st.randoms(use_true_random=False))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_order_of_rows_makes_no_difference(rows: list[Line], chance: Random) -> None:
     """The file need not be sorted."""
     shuffled = rows.copy()

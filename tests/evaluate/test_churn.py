@@ -15,9 +15,11 @@ from consumer.core.churn import churn
 from consumer.core.churn.churn import ChurnEstimate, ChurnLearner
 from consumer.core.customer.customer import Customer
 from consumer.core.hashing import digest64
-from consumer.core.settings import DAY_MS, CoreSettings, Signal
+from consumer.core.learning.drift import Drift
+from consumer.core.settings import CoreSettings, Signal
 from consumer.evaluate.churn import ChurnRun, Orders, TooShort, counted, figures_of, run_churn
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 
 HORIZON, EVERY = 6, 3
 FIRST_DAY = 18_000  # 2019-04-14
@@ -64,7 +66,7 @@ def predictions(of: ChurnRun) -> dict[tuple[str, int], float]:
 
 
 @given(ORDERS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_rows_and_labels_are_those_of_the_definition(orders: list[Order]) -> None:
     """Ticks from the first order on, on the customer's grid; labels and activity from the days of orders alone."""
     found = run(whole(orders))
@@ -88,7 +90,7 @@ def test_rows_and_labels_are_those_of_the_definition(orders: list[Order]) -> Non
 
 
 @given(ORDERS, ORDERS, st.integers(HORIZON, N_DAYS - 2))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_future_changes_no_earlier_prediction(orders: list[Order], others: list[Order], today: int) -> None:
     """Whatever comes after a day, what was predicted up to it stays the same to the last bit."""
     past = [order for order in orders if order[1] <= today]
@@ -98,7 +100,7 @@ def test_the_future_changes_no_earlier_prediction(orders: list[Order], others: l
 
 
 @given(ORDERS, st.randoms(use_true_random=False))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_order_of_rows_makes_no_difference(orders: list[Order], chance: Random) -> None:
     """The file need not be sorted, and the same orders give the same predictions."""
     shuffled = whole(orders)
@@ -114,13 +116,13 @@ def test_a_label_is_learned_on_the_day_after_it_matured(monkeypatch: pytest.Monk
     known: dict[int, list[TrainingExample]] = {}
     remember, learn = churn.remember_prediction, ChurnLearner.learn
 
-    def remember_and_note(customer: Customer, estimate: ChurnEstimate, at_ms: int, *rest: Any) -> None:
+    def remember_and_note(customer: Customer, estimate: ChurnEstimate, at_ms: int, *rest: Any, limit: int) -> None:
         known[at_ms // DAY_MS - FIRST_DAY] = learned.copy()
-        remember(customer, estimate, at_ms, *rest)
+        remember(customer, estimate, at_ms, *rest, limit=limit)
 
-    def learn_and_note(self: ChurnLearner, example: TrainingExample) -> None:
+    def learn_and_note(self: ChurnLearner, example: TrainingExample) -> list[Drift]:
         learned.append(example)
-        learn(self, example)
+        return learn(self, example)
 
     monkeypatch.setattr(churn, "remember_prediction", remember_and_note)
     monkeypatch.setattr(ChurnLearner, "learn", learn_and_note)

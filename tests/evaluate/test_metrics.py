@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.evaluate.metrics import (
+    CALIBRATION_BINS,
     Floats,
+    Ranking,
     auc,
     auc_interval,
     auc_within,
@@ -51,17 +53,19 @@ def test_auc_within_ticks_is_the_share_of_pairs_in_the_right_order(rows: Rows) -
     """Ties count as a half, ticks by their rows, ticks of one class not at all; pooled, it is one tick of all."""
     predicted, labels, ticks, weights = columns(rows)
     for found, expected in (
-        (auc_within(predicted, labels, ticks, weights), by_pairs(rows)),
-        (auc(predicted, labels, weights), by_pairs([(0, *row[1:]) for row in rows])),
+        (Ranking(predicted, labels, ticks).auc(weights), by_pairs(rows)),
+        (auc_within(predicted, labels, ticks), by_pairs([(*row[:3], 1) for row in rows])),
         (auc(predicted, labels), by_pairs([(0, row[1], row[2], 1) for row in rows])),
     ):
         assert found == (None if expected is None else pytest.approx(expected))
 
 
 def test_log_loss_and_calibration_by_hand() -> None:
-    """Two rows in each of two bins: the gaps are .1 and .25."""
+    """Two rows in each of two of the bins: the gaps are .1 and .25."""
     predicted, labels = np.array([0.8, 0.7, 0.2, 0.2]), np.array([1.0, 0.0, 0.0, 0.6])
-    assert calibration_error(predicted, labels, bins=2) == pytest.approx((0.25 + 0.1) / 2)
+    exact = np.repeat(np.linspace(0.9, 0.99, CALIBRATION_BINS - 2), 2)  # as predicted, in the bins above
+    error = calibration_error(np.append(predicted, exact), np.append(labels, exact))
+    assert error == pytest.approx((0.25 + 0.1) / CALIBRATION_BINS)
     assert log_loss(np.array([0.5, 1.0]), np.array([1.0, 1.0])) == pytest.approx(np.log(2) / 2)
     assert log_loss(np.array([0.0]), np.array([1.0])) == pytest.approx(-np.log(1e-12))
 

@@ -111,7 +111,7 @@ STREAM = st.lists(
 
 
 @given(STREAM, STREAM, st.integers(0, 5_000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_future_changes_no_earlier_prediction(one: list[Event], other: list[Event], now: int) -> None:
     """Up to a moment, two streams that differ only after it get the same predictions."""
     past = [event for event in one if event[2] <= now]
@@ -126,7 +126,7 @@ def test_the_future_changes_no_earlier_prediction(one: list[Event], other: list[
 
 
 @given(STREAM, st.randoms(use_true_random=False))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_order_of_rows_makes_no_difference(stream: list[Event], chance: Random) -> None:
     """The file need not be sorted."""
     shuffled = stream.copy()

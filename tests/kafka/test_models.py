@@ -11,37 +11,41 @@ from msgspec import structs
 from consumer.commands import models as models_command
 from consumer.commands.errors import CommandError
 from consumer.config import Config
-from consumer.core.knowledge.learner import Learner
-from consumer.core.knowledge.snapshot import ChallengerSpec, model_name
+from consumer.core.knowledge.learner import new_learner
+from consumer.core.knowledge.snapshot import ChallengerSpec, snapshot_key
 from consumer.core.settings import ChallengerSettings, ChurnSettings, CoreSettings, LearnerSettings
+from consumer.core.shared import Core
 from consumer.kafka.cluster.topics import TopicsError
 from consumer.kafka.failures import Stopping
 from consumer.kafka.models import promotion as models_topic
-from consumer.kafka.models.follower import ModelsInTopic
-from consumer.kafka.models.promotion import CannotPromote, ModelRow, ModelsTopic, record_promotion
+from consumer.kafka.models.index import ModelIndex
+from consumer.kafka.models.promotion import CannotPromote, ModelOverview, ModelRow, record_promotion
 from consumer.kafka.models.publisher import ModelPublisher
 from consumer.kafka.models.rebuild import rebuild_models
 from consumer.kafka.models.records import (
     Comparison,
     Judged,
-    LatestSnapshot,
+    ModelsRecord,
     Promotion,
     UnreadableRecord,
     decode_promotion,
     encode_promotion,
     kind_of,
 )
-from consumer.kafka.models.trainer import Trainer
+from consumer.kafka.models.trainer import Training
 from consumer.kafka.observer import Observer
 from consumer.kafka.recording import TopicRecording
 from consumer.measure.prequential import Figures
 from consumer.replay.verify import verify
 from consumer.store.memory import MemoryState
+from consumer.zones import load_zone
 from schemas.codec import Decoder
+from schemas.units import HOUR_MS, Ms, Seconds
 from tests.kafka.harness.cluster import Cluster
 from tests.kafka.harness.in_process import Watcher, work_until
 from tests.kafka.harness.shop import catalogue
 from tests.kafka.harness.stream import shop_stream
+from tests.kafka.harness.training import AT_ONCE, Member, Written, index_of, snapshot_record, trainer_of
 from tests.kafka.harness.worker_process import BUILD
 from tests.test_cli import nextbest
 
@@ -50,8 +54,8 @@ FASTER = ChallengerSettings("faster", parameters={"learning_rate": 0.3})
 TREE = ChallengerSettings("tree", model="tree.HoeffdingTreeClassifier", scaled=False)
 
 
-def read(cluster: Cluster) -> ModelsTopic:
-    return ModelsTopic(cluster.reached(), cluster.core, catalogue(), lambda: False)
+def read(cluster: Cluster) -> ModelOverview:
+    return ModelOverview(cluster.reached(), cluster.core, catalogue(), stop=lambda: False)
 
 
 def rows(cluster: Cluster) -> dict[str, ModelRow]:
@@ -144,7 +148,7 @@ def test_a_challenger_learns_is_promoted_followed_by_the_workers_and_rolled_back
         read(cluster).rollback_of("churn", "", NOW_MS)
     assert models_used(cluster) == ["churn", "churn.faster", "churn"]
     with TopicRecording(cluster.reached(), Decoder(), cluster.core.time.max_ahead_ms) as recording:
-        verdict = verify(recording, cluster.core, catalogue(), BUILD, MemoryState)
+        verdict = verify(recording, Core.new(cluster.core, catalogue(), load_zone, build=BUILD), MemoryState)
     assert verdict.kind == "same", verdict
     assert_rebuilt(cluster)
 
@@ -154,17 +158,17 @@ def assert_rebuilt(cluster: Cluster) -> None:
 
     def rebuild(challengers: tuple[ChallengerSettings, ...]) -> dict[str, int]:
         return rebuild_models(
-            cluster.reached(), cluster.core, catalogue(), Decoder(),
-            stop=lambda: False, challengers=challengers,
+            cluster.reached(), cluster.core, catalogue(),
+            decoder=Decoder(), stop=lambda: False, challengers=challengers,
         )  # fmt: skip
 
     assert "churn.faster is in force from now on" in said(cluster, "promote", "faster", "--why", "once more")
     folded = rebuild((FASTER, TREE))
     assert folded["churn.faster"] == folded["churn"] > 0
     topic = read(cluster)
-    assert topic.models.in_force("churn") == "churn.faster"
+    assert topic.index.in_force("churn") == "churn.faster"
     rebuild(())
-    promotion = read(cluster).models.promotion("churn")
+    promotion = read(cluster).index.promotion("churn")
     assert promotion is not None
     assert promotion.model == "churn"
     assert "could not be rebuilt" in promotion.why
@@ -204,14 +208,14 @@ def publish(cluster: Cluster, *records: tuple[bytes, bytes]) -> None:
     publisher = ModelPublisher(cluster.reached().idempotent_producer(), cluster.topics.name("models"))
     for key, data in records:
         publisher.publish(key, data)
-    publisher.deliver(30.0)
+    publisher.deliver(Seconds(30.0))
 
 
 def snapshot(core: CoreSettings, name: str | None = None, offset: int = 9) -> tuple[bytes, bytes]:
     """Return a snapshot of a churn model that has learned nothing up to `offset`."""
-    learner = Learner("churn", core, catalogue(), None, None if name is None else ChallengerSpec(name, {}))
+    learner = new_learner("churn", core, catalogue(), None if name is None else ChallengerSpec(name, {}))
     learner.last_offset = offset
-    return f"{model_name('churn', name)}@{offset}".encode(), learner.snapshot()
+    return snapshot_key(learner.model, offset), learner.snapshot()
 
 
 @pytest.mark.kafka
@@ -255,12 +259,12 @@ def promotion(model: str, at_ms: int) -> Promotion:
 
 def test_an_older_promotion_that_is_published_again_changes_nothing() -> None:
     """A trainer may do so before it has heard of the newer one."""
-    models = ModelsInTopic()
+    models = ModelIndex()
     older, newer = promotion("churn.a", 1), promotion("churn.b", 2)
-    assert models.note_promotion(older, LatestSnapshot(b"promotion@churn", b""))
-    assert models.note_promotion(newer, LatestSnapshot(b"promotion@churn", b""))
-    assert not models.note_promotion(older, LatestSnapshot(b"promotion@churn", b""))
-    assert not models.note_promotion(newer, LatestSnapshot(b"promotion@churn", b""))
+    assert models.note_promotion(older, ModelsRecord(b"promotion@churn", b""))
+    assert models.note_promotion(newer, ModelsRecord(b"promotion@churn", b""))
+    assert not models.note_promotion(older, ModelsRecord(b"promotion@churn", b""))
+    assert not models.note_promotion(newer, ModelsRecord(b"promotion@churn", b""))
     assert models.in_force("churn") == "churn.b"
     assert models.in_force("policy") == "policy"
 
@@ -280,68 +284,44 @@ def test_records_of_the_models_topic_are_told_apart_by_their_keys() -> None:
 
 def test_what_must_outlive_retention_is_what_is_in_force_and_where_rollbacks_lead() -> None:
     """With the promotion itself; other challengers learn anew where their snapshots are gone."""
-    models = ModelsInTopic()
+    models = ModelIndex()
     for model in ("churn", "churn.a", "churn.b", "policy"):
-        models.note_snapshot(model, LatestSnapshot(f"{model}@5".encode(), b""))
+        models.note_snapshot(model, ModelsRecord(f"{model}@5".encode(), b""))
     assert [record.key for record in models.to_keep("churn")] == [b"churn@5"]
-    record = LatestSnapshot(b"promotion@churn", b"")
-    models.note_snapshot("churn.c", LatestSnapshot(b"churn.c@5", b""))
+    record = ModelsRecord(b"promotion@churn", b"")
+    models.note_snapshot("churn.c", ModelsRecord(b"churn.c@5", b""))
     models.note_promotion(structs.replace(promotion("churn.a", 1), behind=("churn", "churn.b")), record)
     kept = [each.key for each in models.to_keep("churn")]
     assert kept == [b"promotion@churn", b"churn@5", b"churn.a@5", b"churn.b@5"]
     assert models.to_keep("preference") == []
 
 
-class Written(ModelPublisher):
-    """Keeps what would be published."""
-
-    def __init__(self) -> None:
-        self.keys: list[bytes] = []
-
-    def publish(self, key: bytes, data: bytes) -> None:  # noqa: ARG002
-        self.keys.append(key)
-
-    def serve(self) -> None:
-        pass
-
-
-class Silent:
-    """A member of a group whom nothing reaches."""
-
-    def consume(self, _n: int, _timeout_s: float) -> list[object]:
-        return []
-
-
 def test_a_snapshot_is_published_again_by_its_age_in_the_topic_not_by_that_of_the_worker() -> None:
     """A worker that is restarted each day would otherwise never do it, and retention would take the last snapshot."""
-    hour_ms = 3_600_000
-    models, written, now_ms = ModelsInTopic(), Written(), [100 * hour_ms]
-    models.note_snapshot("churn", LatestSnapshot(b"churn@5", b"", published_ms=now_ms[0] - 23 * hour_ms))
-    core = CoreSettings()
-    trainer = Trainer(
-        Silent(), written, None, "training-examples", Decoder(), core, catalogue(), models, Observer(),  # type: ignore[arg-type]
-        lambda: 0.0, lambda: now_ms[0], republish_s=24 * 3_600,
-    )  # fmt: skip
-    trainer._reader.families["churn"] = None  # type: ignore[assignment]
-    trainer.learn(0.0)
-    assert written.keys == []
-    now_ms[0] += hour_ms
-    trainer.learn(0.0)
-    trainer.learn(0.0)
-    assert written.keys == [b"churn@5"]
-    models.note_snapshot("churn", LatestSnapshot(b"churn@5", b"", published_ms=now_ms[0]))
-    now_ms[0] += 23 * hour_ms
-    trainer.learn(0.0)
-    assert written.keys == [b"churn@5"]
+    core, now_ms, written = CoreSettings(), [100 * HOUR_MS], Written()
+    data = new_learner("churn", core, catalogue()).snapshot()
+    index = index_of(snapshot_record("churn", 5, data, published_ms=now_ms[0] - 23 * HOUR_MS))
+    told = Training(core, catalogue(), index, Observer())
+    trainer = trainer_of(told, Member(0), [], written, clock_ms=lambda: Ms(now_ms[0]))
+    trainer.learn(AT_ONCE)
+    assert written.records == []
+    now_ms[0] += HOUR_MS
+    trainer.learn(AT_ONCE)
+    trainer.learn(AT_ONCE)
+    assert written.records == [(b"churn@5", data)]
+    index.note_snapshot("churn", snapshot_record("churn", 5, data, published_ms=now_ms[0]))
+    now_ms[0] += 23 * HOUR_MS
+    trainer.learn(AT_ONCE)
+    assert written.records == [(b"churn@5", data)]
 
 
 def test_a_command_that_is_interrupted_while_it_reads_ends_as_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not with a stack trace."""
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise Stopping
 
-    monkeypatch.setattr(models_topic, "ModelsTopic", interrupted)
+    monkeypatch.setattr(models_topic, "ModelOverview", interrupted)
     with pytest.raises(KeyboardInterrupt):
         models_command._read(Config())
 

@@ -34,7 +34,7 @@ def test_a_changed_horizon_is_refused_until_the_models_are_rebuilt(
     with pytest.raises(CannotGoOn, match="nextbest models rebuild"):
         work_until(changed, lambda _: False)
 
-    folded = rebuild_models(changed.reached(), changed.core, catalogue(), Decoder(), stop=lambda: False)
+    folded = rebuild_models(changed.reached(), changed.core, catalogue(), decoder=Decoder(), stop=lambda: False)
     assert folded["churn"] > 0
     assert folded["preference"] > 0
     more = shop_stream(customers=20, sessions=50, partitions=cluster.partitions, seed=2)

@@ -4,17 +4,17 @@ import pytest
 
 from consumer.core.decision.budget import Spending
 from consumer.core.intake import Rejection
-from consumer.core.journal import TaskRecord, settings_digest
-from consumer.core.knowledge.knowledge import Knowledge
+from consumer.core.journal import TaskRecord
 from consumer.core.merge import MergeRecord
-from consumer.core.settings import DAY_MS, CoreSettings
-from consumer.kafka.dead_letters import DeadLetterLimit
-from consumer.kafka.modes import ModeSwitch
+from consumer.core.settings import CoreSettings
+from consumer.core.shared import Core
 from consumer.kafka.state.restore import Restored
-from consumer.kafka.task_runner import Core, TaskRunner
-from consumer.kafka.worker_settings import DeadLetterSettings
+from consumer.kafka.task_runner import InvalidTransition, TaskRunner
+from consumer.kafka.worker_settings import WorkerSettings
 from consumer.store.memory import MemoryState
+from consumer.zones import load_zone
 from schemas.events import ClickEvent
+from schemas.units import DAY_MS, MINUTE_MS, Ms
 from tests.kafka.harness.shop import catalogue
 
 NOW_MS = 1_700_000_000_000
@@ -24,11 +24,16 @@ START = {"clickstream": 0, "purchases": 0, "privacy": 0}
 @pytest.fixture
 def runner() -> TaskRunner:
     """Return a task with nothing behind it, that waits half a second after silence."""
-    settings = CoreSettings()
-    core = Core(settings, settings_digest(settings), catalogue(), Knowledge(settings, catalogue()), "test", 100)
-    restored = Restored(MemoryState(), TaskRecord(), dict(START), 0)
-    limit = DeadLetterLimit(DeadLetterSettings())
-    return TaskRunner(0, core, restored, ModeSwitch("auto", 60_000), limit, merge_wait_s=0.5)
+    return runner_of()
+
+
+def runner_of(
+    record: TaskRecord | None = None, grants: dict[str, float] | None = None, merge_wait_ms: int = 500
+) -> TaskRunner:
+    core = Core.new(CoreSettings(), catalogue(), load_zone, build="test", grants=grants)
+    restored = Restored(MemoryState(), record or TaskRecord(), dict(START), 0)
+    settings = WorkerSettings(catch_up_after_ms=MINUTE_MS, merge_wait_ms=Ms(merge_wait_ms))
+    return TaskRunner(0, core, restored, settings)
 
 
 def click(offset: int, at_ms: int = NOW_MS) -> MergeRecord:
@@ -94,9 +99,9 @@ def test_committed_offsets_are_sent_for_topics_without_records_too(runner: TaskR
     runner.take(click(4))
     runner.process(1, NOW_MS, 0.0)
     runner.process(1, NOW_MS, 1.0)
-    runner.close_commit()
-    assert runner.offsets_to_commit() == START | {"clickstream": 5}
-    told = runner.committed(17)
+    closed = runner.close_commit()
+    assert runner.offsets_to_commit(closed) == START | {"clickstream": 5}
+    told = runner.committed(closed, 17)
     assert told.processed == {("clickstream", "item_view"): 1}
     assert (runner.state.changelog_offset(), len(runner.state)) == (17, 1)
 
@@ -119,8 +124,7 @@ def test_a_heartbeat_moves_stream_time_of_an_idle_task_alone_and_never_back(runn
     all_ends_reached(runner)
     runner.process(1, NOW_MS, 0.0)
     runner.process(1, NOW_MS, 1.0)
-    runner.close_commit()
-    runner.committed(1)
+    runner.committed(runner.close_commit(), 1)
     assert not runner.heartbeat(NOW_MS)
     assert runner.heartbeat(NOW_MS + 1)
     assert runner.close_commit().journal.stream_time == NOW_MS + 1
@@ -132,12 +136,44 @@ def test_a_suspended_task_does_nothing_until_it_is_resumed(runner: TaskRunner) -
     runner.take(click(0))
     runner.suspend()
     assert not runner.waits
-    runner.take(click(0))
-    all_ends_reached(runner)
-    assert runner.process(1, NOW_MS, 9.0) == 0
-    assert not runner.heartbeat(NOW_MS)
+    assert runner.next_to_take == START
+    with pytest.raises(InvalidTransition, match="suspended"):
+        runner.process(1, NOW_MS, 9.0)
+    with pytest.raises(InvalidTransition, match="suspended"):
+        runner.heartbeat(NOW_MS)
     runner.resume()
+    assert runner.process(1, NOW_MS, 9.0) == 0
     assert not runner.has_work
+
+
+def test_a_task_that_is_committing_processes_nothing_and_is_not_taken_away(runner: TaskRunner) -> None:
+    """What its transaction holds is either committed or rolled back first."""
+    all_ends_reached(runner)
+    runner.take(click(0))
+    runner.process(1, NOW_MS, 0.0)
+    runner.process(1, NOW_MS, 1.0)
+    runner.close_commit()
+    for forbidden in (runner.suspend, runner.close, runner.close_commit):
+        with pytest.raises(InvalidTransition, match="committing"):
+            forbidden()
+    with pytest.raises(InvalidTransition, match="committing"):
+        runner.process(1, NOW_MS, 2.0)
+    runner.roll_back()
+    runner.close()
+    with pytest.raises(InvalidTransition, match="closed"):
+        runner.resume()
+
+
+def test_what_was_rolled_back_is_not_committed_after_all(runner: TaskRunner) -> None:
+    """The store would be ahead of Kafka."""
+    all_ends_reached(runner)
+    runner.take(click(0))
+    runner.process(1, NOW_MS, 0.0)
+    runner.process(1, NOW_MS, 1.0)
+    closed = runner.close_commit()
+    runner.roll_back()
+    with pytest.raises(InvalidTransition, match="running"):
+        runner.committed(closed, 1)
 
 
 def test_rejections_are_kept_for_the_dead_letters_until_the_commit(runner: TaskRunner) -> None:
@@ -148,21 +184,14 @@ def test_rejections_are_kept_for_the_dead_letters_until_the_commit(runner: TaskR
     runner.process(1, NOW_MS, 0.0)
     runner.process(1, NOW_MS, 1.0)
     assert runner.rejected == [(bad, bad.event)]
-    runner.close_commit()
-    assert runner.committed(1).rejected == [("clickstream", bad.event)]
+    assert runner.committed(runner.close_commit(), 1).rejected == [("clickstream", bad.event)]
     assert not runner.rejected
 
 
 def test_a_task_has_its_grants_and_what_it_spent_before_a_restart() -> None:
     """The journal says what was granted; the task's record brings back what was spent of it."""
-    settings = CoreSettings()
-    core = Core(
-        settings, settings_digest(settings), catalogue(), Knowledge(settings, catalogue()), "test", 100, {"phone": 2.0}
-    )
     spent = Spending(NOW_MS // DAY_MS, {"phone": 1.0})
-    restored = Restored(MemoryState(), TaskRecord(spending=spent), dict(START), 0)
-    limit = DeadLetterLimit(DeadLetterSettings())
-    runner = TaskRunner(0, core, restored, ModeSwitch("auto", 60_000), limit, merge_wait_s=0.0)
+    runner = runner_of(TaskRecord(spending=spent), {"phone": 2.0}, merge_wait_ms=0)
     all_ends_reached(runner)
     runner.take(click(0))
     assert runner.process(10, NOW_MS, 0.0) == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from consumer.core.shared import Core
 from consumer.kafka.clocks import wall_clock_ms
 from consumer.kafka.dead_letters import TooManyRejected
 from consumer.kafka.recording import TopicRecording
@@ -17,6 +18,7 @@ from consumer.replay.recording import NotVerifiable
 from consumer.replay.verify import verify
 from consumer.store.lmdb_state import LmdbState
 from consumer.store.memory import MemoryState
+from consumer.zones import load_zone
 from schemas.codec import Decoder, JsonEncoder
 from schemas.events import ClickEvent
 from schemas.partitioning import partition_of
@@ -42,7 +44,7 @@ def cluster(kafka_bootstrap: str, unique_prefix: str, tmp_path: Path) -> Cluster
 def assert_verified(cluster: Cluster) -> None:
     """Fail unless everything the topics hold can be derived again."""
     with TopicRecording(cluster.reached(), Decoder(), cluster.core.time.max_ahead_ms) as recording:
-        verdict = verify(recording, cluster.core, catalogue(), BUILD, MemoryState)
+        verdict = verify(recording, Core.new(cluster.core, catalogue(), load_zone, build=BUILD), MemoryState)
     assert verdict.kind == "same", verdict
 
 

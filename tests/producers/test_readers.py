@@ -8,9 +8,11 @@ import msgspec
 import orjson
 import pytest
 
-from producers.readers import READERS, BadRow, Row, UnreadableFile, detect_format, read_rows, sorted_rows
-from schemas.container import Recorded, write_container
+from producers.readers import READERS, BadRow, Row, UnreadableFile, detect_format, read_rows
+from producers.readers.sorting import sorted_rows
+from schemas.container import Recorded
 from schemas.events import ClickEvent, PrivacyEvent, Product, PurchaseEvent
+from tests.containers import write_container
 
 STRUCTS: dict[str, type[msgspec.Struct]] = {
     "clickstream": ClickEvent,

@@ -8,16 +8,19 @@ from pathlib import Path
 import orjson
 
 from consumer.core.catalogue import Catalogue
-from consumer.core.settings import DAY_MS, MINUTE_MS, CoreSettings, LearnerSettings
+from consumer.core.settings import CoreSettings, LearnerSettings
+from consumer.core.shared import Core
 from consumer.replay.directory import DirectoryRecording
 from consumer.replay.files import Source
 from consumer.replay.options import ReplayOptions, settings_for_recording, time_span_ms
-from consumer.replay.replay import replay
+from consumer.replay.replay import Stream, replay
 from consumer.replay.summary import Summary
 from consumer.replay.verify import Verdict, verify
 from consumer.store.memory import MemoryState
+from consumer.zones import load_zone
 from producers.readers import UnreadableFile, read_rows
 from schemas.codec import Decoder
+from schemas.units import DAY_MS, MINUTE_MS
 
 BUILD = "the build of the tests"
 T0 = 20_000 * DAY_MS
@@ -98,21 +101,25 @@ def run_replay(
     decoder: Decoder | None = None,
 ) -> Summary:
     return replay(
-        read_rows(recording, format_name),
+        replace(stream_of(recording, format_name), decoder=decoder),
         out,
-        settings or small_settings(recording, format_name),
-        default_catalogue(),
-        source=Source.of(recording, format_name),
-        build=BUILD,
-        new_state=MemoryState,
+        core_of(settings or small_settings(recording, format_name)),
+        MemoryState,
         options=options or ReplayOptions(commit_records=50),
-        unreadable=(UnreadableFile,),
-        decoder=decoder,
     )
+
+
+def stream_of(recording: Path, format_name: str = "jsonl") -> Stream:
+    rows, source = read_rows(recording, format_name), Source.of(recording, format_name)
+    return Stream(rows, source, unreadable=(UnreadableFile,))
+
+
+def core_of(settings: CoreSettings, catalogue: Catalogue | None = None, build: str = BUILD) -> Core:
+    return Core.new(settings, catalogue or default_catalogue(), load_zone, build=build)
 
 
 def run_verify(
     out: Path, *, input_path: Path | None = None, build: str = BUILD, decoder: Decoder | None = None
 ) -> Verdict:
     recording = DirectoryRecording(out, read_rows, input_path, decoder)
-    return verify(recording, recording.settings, recording.catalogue, build, MemoryState)
+    return verify(recording, core_of(recording.settings, recording.catalogue, build), MemoryState)

@@ -12,10 +12,11 @@ from consumer.core.merge import MergeRecord
 from consumer.replay.judged import Judged
 from consumer.replay.recording import NotVerifiable
 from schemas.codec import AvroEncoder, Decoder
-from schemas.container import Recorded, read_container, write_container
+from schemas.container import Recorded, read_container
 from schemas.events import ClickEvent
 from schemas.records import JournalRecord, Rejected
 from schemas.registry import avro_schema
+from tests.containers import write_container
 from tests.replay.recordings import run_replay, run_verify, shop_events
 
 SCHEMA_ID = 7

@@ -6,14 +6,16 @@ import orjson
 import pytest
 
 from consumer.core.customer.segments import DEFAULT_THRESHOLDS
-from consumer.core.settings import DAY_MS, ChurnSettings, CoreSettings, PrivacySettings
+from consumer.core.settings import ChurnSettings, CoreSettings, PrivacySettings
 from consumer.replay.files import DEAD_LETTERS, DECISIONS, FILES, JOURNAL, MANIFEST, MODELS, OutputRefused
 from consumer.replay.inlet import recorded_partitions
 from consumer.replay.options import ReplayOptions, settings_for_recording, time_span_ms
 from consumer.replay.summary import summary_rows
 from producers.readers import read_rows
-from schemas.container import Recorded, read_container, write_container
+from schemas.container import Recorded, read_container
 from schemas.partitioning import partition_of
+from schemas.units import DAY_MS
+from tests.containers import write_container
 from tests.replay.recordings import T0, click, lines_of, run_replay, run_verify, shop_events, write_recording
 
 
@@ -137,21 +139,16 @@ def test_the_result_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
             raise RuntimeError("stopped by the test")
 
     recording = write_recording(tmp_path / "shop.jsonl")
-    from consumer.replay.files import Source
     from consumer.replay.replay import replay
     from consumer.store.memory import MemoryState
-    from producers.readers import read_rows
-    from tests.replay.recordings import BUILD, default_catalogue, small_settings
+    from tests.replay.recordings import core_of, small_settings, stream_of
 
     with pytest.raises(RuntimeError, match="stopped by the test"):
         replay(
-            read_rows(recording, "jsonl"),
+            stream_of(recording),
             tmp_path / "out",
-            small_settings(recording),
-            default_catalogue(),
-            source=Source.of(recording, "jsonl"),
-            build=BUILD,
-            new_state=MemoryState,
+            core_of(small_settings(recording)),
+            MemoryState,
             options=ReplayOptions(commit_records=50),
             progress=failing,
         )

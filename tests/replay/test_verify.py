@@ -30,16 +30,19 @@ from consumer.replay.verify import Verdict, verify
 from consumer.store.memory import MemoryState
 from producers.readers import read_rows
 from schemas.codec import Decoder, JsonEncoder
-from schemas.container import Recorded, read_container, write_container
+from schemas.container import Recorded, read_container
 from schemas.records import FAMILIES, Family, JournalRecord, TrainingExample
+from tests.containers import write_container
 from tests.replay.recordings import (
     BUILD,
+    core_of,
     default_catalogue,
     lines_of,
     run_replay,
     run_verify,
     shop_events,
     small_settings,
+    stream_of,
     write_recording,
 )
 
@@ -261,7 +264,7 @@ def test_other_settings_are_not_verifiable(replayed_once: Path) -> None:
     recording = DirectoryRecording(replayed_once / "out", read_rows)
     settings = small_settings(replayed_once / "shop.jsonl")
     other = replace(settings, privacy=replace(settings.privacy, default_consent=False))
-    verdict = verify(recording, other, default_catalogue(), BUILD, MemoryState)
+    verdict = verify(recording, core_of(other), MemoryState)
     assert verdict.kind == "not_verifiable"
     assert "settings" in verdict.message
 
@@ -286,7 +289,7 @@ def test_models_in_force_that_are_gone_are_not_verifiable(replayed_once: Path) -
             return None
 
     recording = WithoutModels(replayed_once / "out", read_rows)
-    verdict = verify(recording, recording.settings, recording.catalogue, BUILD, MemoryState)
+    verdict = verify(recording, core_of(recording.settings, recording.catalogue), MemoryState)
     assert verdict.kind == "not_verifiable"
     assert "snapshot" in verdict.message
 
@@ -325,12 +328,12 @@ def test_the_order_of_tasks_in_the_journal_does_not_matter_where_the_examples_ar
 
     logs = derived_examples(replayed_once / "shop.jsonl", tmp_path / "again", monkeypatch)
     recording = TaskByTask(out, read_rows)
-    verdict = verify(recording, recording.settings, recording.catalogue, BUILD, MemoryState)
+    verdict = verify(recording, core_of(recording.settings, recording.catalogue), MemoryState)
     assert verdict.kind == "same", verdict
     assert verdict.snapshots == sum(1 for _ in read_container(out / MODELS))
     logs["preference"].pop()
     recording = TaskByTask(out, read_rows)
-    verdict = verify(recording, recording.settings, recording.catalogue, BUILD, MemoryState)
+    verdict = verify(recording, core_of(recording.settings, recording.catalogue), MemoryState)
     assert verdict.kind == "different"
     assert "preference" in verdict.message
 
@@ -346,13 +349,10 @@ def test_a_recording_with_spent_budgets_is_derived_again(replayed_once: Path, tm
         channel["budget_per_day"] = 1.0
     recording = replayed_once / "shop.jsonl"
     limited = replay(
-        read_rows(recording, "jsonl"),
+        stream_of(recording),
         tmp_path / "limited",
-        small_settings(recording),
-        Catalogue.from_mapping(mapping),
-        source=Source.of(recording, "jsonl"),
-        build=BUILD,
-        new_state=MemoryState,
+        core_of(small_settings(recording), Catalogue.from_mapping(mapping)),
+        MemoryState,
         options=ReplayOptions(commit_records=50),
     )
     unlimited = orjson.loads((replayed_once / "out" / "summary.json").read_bytes())["decisions"]["other_than_nothing"]

@@ -12,9 +12,9 @@ from schemas.codec import AvroEncoder, Decoder
 from schemas.container import Recorded, read_container
 from schemas.errors import InvalidRecord
 from schemas.events import ClickEvent
-from schemas.registry import STRUCTS, SchemaTable, avro_schema, versions
+from schemas.registry import STRUCTS, avro_schema, versions
 from tests.schemas.evolution import incompatibilities
-from tests.schemas.wire import encode_with
+from tests.schemas.wire import SchemaTable, encode_with
 
 EXAMPLES = {entry.name: entry for entry in files("schemas").joinpath("examples").iterdir()}
 TOPIC_EXAMPLES = sorted(name for name in EXAMPLES if not name.startswith("recorded."))

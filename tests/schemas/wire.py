@@ -1,9 +1,21 @@
-"""Avro in the wire format, written with any schema."""
+"""Avro in the wire format, written with any schema, and a registry's answers without one."""
 
+from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
 from fastavro import parse_schema, schemaless_writer
+
+
+class SchemaTable:
+    """A `SchemaSource` over a fixed table."""
+
+    def __init__(self, schemas: Mapping[int, Any]) -> None:
+        self._schemas = dict(schemas)
+
+    def schema_by_id(self, schema_id: int) -> Any:
+        """The schema of this id; KeyError where the table lacks it."""
+        return self._schemas[schema_id]
 
 
 def encode_with(schema: dict[str, Any], schema_id: int, tree: Any) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consumer.core.customer.customer import Customer, encode_customer, scheduled_ms_of
+from consumer.core.customer.customer import Customer, Orders, encode_customer, scheduled_ms_of
 from consumer.store.lmdb_state import LmdbState
 from consumer.store.memory import MemoryState
 
@@ -18,7 +18,7 @@ LONG = "ü" * 256  # 512 bytes in UTF-8, over LMDB's limit for a key
 
 def record(customer_id: str, scheduled_ms: int = 0, spend: float = 0.0) -> bytes:
     """Return the record of a customer."""
-    return encode_customer(Customer(customer_id, scheduled_ms=scheduled_ms, spend=spend))
+    return encode_customer(Customer(customer_id, scheduled_ms=scheduled_ms, orders=Orders(spend=spend)))
 
 
 @pytest.fixture(params=["memory", "lmdb"])
@@ -146,7 +146,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["apply", "restore", "reopen"]), CHAN
 
 
 @pytest.mark.parametrize("kind", ["memory", "lmdb"])
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_any_history_of_commits_equals_a_dictionary(
     kind: str, steps: list[tuple[str, dict[str, int | None]]], tmp_path_factory: pytest.TempPathFactory

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.core.customer.customer import Customer, encode_customer
+from consumer.core.customer.customer import Customer, Orders, encode_customer
 from consumer.store import lmdb_state
 from consumer.store import marker as marker_file
 from consumer.store.folder_lock import FolderLock, StoreInUse
@@ -23,21 +23,22 @@ ROOT = Path(__file__).parents[2]
 # Commit n holds the customers 0..n with a spend of n, so a torn commit would show.
 WRITER = """
 import sys
-from consumer.core.customer.customer import Customer, encode_customer
+from consumer.core.customer.customer import Customer, Orders, encode_customer
 from consumer.store.lmdb_state import LmdbState
 state = LmdbState(sys.argv[1], "g/t/0")
 n = state.changelog_offset()
 while True:
     n += 1
     ids = [f"c{i}" for i in range(n)]
-    state.apply({c: encode_customer(Customer(c, scheduled_ms=n, spend=n)) for c in ids}, b"task %d" % n, n)
+    made = [Customer(c, scheduled_ms=n, orders=Orders(spend=n)) for c in ids]
+    state.apply({c.customer_id: encode_customer(c) for c in made}, b"task %d" % n, n)
     print(n, flush=True)
 """
 
 
 def record(customer_id: str, scheduled_ms: int = 0, spend: float = 0.0) -> bytes:
     """Return the record of a customer."""
-    return encode_customer(Customer(customer_id, scheduled_ms=scheduled_ms, spend=spend))
+    return encode_customer(Customer(customer_id, scheduled_ms=scheduled_ms, orders=Orders(spend=spend)))
 
 
 def fill(path: Path, identity: str = "g/t/0", close: bool = True) -> LmdbState:

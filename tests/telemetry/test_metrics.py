@@ -4,7 +4,6 @@ from math import log
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from consumer.telemetry.metrics import Metrics, log_loss
 
@@ -39,7 +38,7 @@ def test_a_gauge_that_is_forgotten_is_shown_no_more() -> None:
 
 def test_two_sets_of_metrics_do_not_share_values() -> None:
     """Each process, and each test, has a registry of its own."""
-    one, other = Metrics(), Metrics(CollectorRegistry())
+    one, other = Metrics(), Metrics()
     one.commits.add()
     assert value(other, "commits_total") == 0
 

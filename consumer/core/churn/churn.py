@@ -12,6 +12,7 @@ them alone whether the first purchase comes within the horizon.
 
 from functools import lru_cache
 from math import log
+from typing import NamedTuple
 
 import msgspec
 
@@ -20,14 +21,15 @@ from consumer.core.churn.features import CHURN_FEATURES, N_ORDERS_FEATURE, PACKE
 from consumer.core.churn.season import Season, SeasonLearner, SeasonState
 from consumer.core.customer.customer import Customer, PendingChurn
 from consumer.core.hashing import name_of
-from consumer.core.learning.linear import LinearLearner, LinearScorer, LinearState, sigmoid
-from consumer.core.settings import DAY_MS, ChurnSettings, LearnerSettings
+from consumer.core.learning.drift import Drift, DriftMonitor, DriftState
+from consumer.core.learning.linear import LinearLearner, LinearScorer, LinearState, sigmoid, untaught
+from consumer.core.settings import ChurnSettings, LearnerSettings
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 
 HORIZON, HAZARD = "horizon", "hazard"
 FIRST_HORIZON, FIRST_HAZARD = "first-horizon", "first-hazard"  # of who never bought, where the signal is a purchase
 HEADS = (HORIZON, HAZARD, FIRST_HORIZON, FIRST_HAZARD)
-UNKNOWN = -1.0  # the probability of a model that has learned nothing, or of whom it is not about
 MAX_WEIGHT = 5.0  # of an untreated example among treated ones: 1/P(untreated), clipped
 STEP = 3.0  # × the learning rate; weights are averaged over the steps, which makes long ones safe
 # Half-lives of what the intercepts remember, in horizons; never under 2,000 examples. Labels over a horizon overlap, so
@@ -38,6 +40,7 @@ HAZARD_MEMORY = 1.0 / 45.0
 # behind it by its horizon, and one year is no rule.
 SEASON_SHARE = 0.4
 _LOGIT_BOUND = 12.0
+_NOT_KNOWN = -1.0  # a probability as it is packed in customer state
 
 
 @lru_cache(maxsize=8)
@@ -53,54 +56,33 @@ def model_meaning(settings: ChurnSettings) -> str:
     return name_of(feature_set(settings), *CHURN_TERMS)
 
 
-class HeadState(msgspec.Struct, frozen=True):
-    """One head as plain data, and how many examples it has learned from."""
-
-    model: LinearState
-    n_examples: int
-
-
 class ChurnState(msgspec.Struct, frozen=True):
-    """The heads as plain data, and the level of the hazard over the last year."""
+    """The model as plain data."""
 
-    horizon: HeadState
-    hazard: HeadState
-    first_horizon: HeadState
-    first_hazard: HeadState
-    season: SeasonState
+    heads: dict[str, LinearState]  # by HEADS
+    season: SeasonState  # the level of the hazard over the last year
+    drift: DriftState | None = None  # None: it is not looked for
 
 
 class ChurnEstimate(msgspec.Struct, frozen=True, gc=False):
     """What the model says of one customer at one moment.
 
-    Probabilities are UNKNOWN where nothing was learned. Of who never bought, where the signal is a purchase,
-    `probability` is UNKNOWN, the heads' are those of no first purchase, and `first_purchase_probability` is known; of
-    all others it is UNKNOWN.
+    Probabilities are None where nothing was learned. Of who never bought, where the signal is a purchase, `probability`
+    is None, `hazard_probability` is that of no first purchase, and `first_purchase_probability` is known; of all others
+    it is None.
     """
 
-    probability: float
-    horizon_probability: float
-    hazard_probability: float
+    probability: float | None
+    hazard_probability: float | None
     features: bytes
-    first_purchase_probability: float = UNKNOWN  # within the horizon, of who never bought
+    first_purchase_probability: float | None = None  # within the horizon, of who never bought
 
 
-class Head:
-    """One head of the model. Prediction changes nothing in it."""
+class _Heads(NamedTuple):
+    """What speaks of one customer; None where nothing was learned."""
 
-    def __init__(self, state: LinearState, horizon_days: float) -> None:
-        self.model = LinearScorer(state)
-        self._horizon_days = horizon_days
-
-    def logit(self, values: tuple[float, ...]) -> float:
-        """Return the log-odds of no signal in the head's window; `values` in the order of CHURN_FEATURES."""
-        return self.model.logit(churn_terms(values, self._horizon_days))
-
-
-class _HeadPair:
-    def __init__(self, horizon: HeadState | None, hazard: HeadState | None, *, horizon_days: float) -> None:
-        self.horizon = Head(horizon.model, horizon_days) if horizon is not None and horizon.n_examples else None
-        self.hazard = Head(hazard.model, horizon_days) if hazard is not None and hazard.n_examples else None
+    horizon: LinearScorer | None
+    hazard: LinearScorer | None
 
 
 class ChurnScorer:
@@ -112,10 +94,10 @@ class ChurnScorer:
         self._roll = days / settings.hazard_days
         self._halfway = Silence((days - settings.hazard_days) / 2.0, days)
         self._by_purchase = settings.signal == "purchase"
-        heads = (None,) * len(HEADS) if state is None else _heads_of(state)
-        self._again = _HeadPair(*heads[:2], horizon_days=days)
-        self._first = _HeadPair(*heads[2:], horizon_days=days)
-        self.horizon, self.hazard = self._again.horizon, self._again.hazard
+        heads = {} if state is None else state.heads
+        known = {name: LinearScorer(head) for name, head in heads.items() if head.n_iterations}
+        self._again = _Heads(known.get(HORIZON), known.get(HAZARD))
+        self._first = _Heads(known.get(FIRST_HORIZON), known.get(FIRST_HAZARD))
         season = SeasonState() if state is None else state.season
         self._season = Season(days, settings.hazard_days, season)
 
@@ -123,27 +105,34 @@ class ChurnScorer:
         """Return the probability that `customer` gives no signal within the horizon after `at_ms`."""
         packed = churn_features(customer, at_ms, self._horizon_days)
         values = unpack_churn(packed)
-        is_first = self._by_purchase and not customer.n_orders
+        is_first = self._by_purchase and not customer.orders.n
         heads = self._first if is_first else self._again
         horizon = hazard = rolled = None
         if heads.horizon is not None or heads.hazard is not None:
             terms = churn_terms(values, self._horizon_days)
             if heads.horizon is not None:
-                horizon = heads.horizon.model.logit(terms)
+                horizon = heads.horizon.logit(terms)
             if heads.hazard is not None:
-                hazard = heads.hazard.model.logit(terms)
-                rolled = _rolled_logit(heads.hazard.logit(self._halfway.after(values)), self._roll)
+                hazard = heads.hazard.logit(terms)
+                rolled = _rolled_logit(heads.hazard.logit(self._terms_halfway(values)), self._roll)
         combined = _mean_logit(horizon, rolled)
         if combined is not None and not is_first:
             combined += SEASON_SHARE * self._season.change(at_ms)
-        silent = UNKNOWN if combined is None else sigmoid(combined)
+        silent = None if combined is None else sigmoid(combined)
         return ChurnEstimate(
-            probability=UNKNOWN if is_first else silent,
-            horizon_probability=UNKNOWN if horizon is None else sigmoid(horizon),
-            hazard_probability=UNKNOWN if hazard is None else sigmoid(hazard),
+            probability=None if is_first else silent,
+            hazard_probability=None if hazard is None else sigmoid(hazard),
             features=packed,
-            first_purchase_probability=1.0 - silent if is_first and combined is not None else UNKNOWN,
+            first_purchase_probability=1.0 - silent if is_first and silent is not None else None,
         )
+
+    def hazard_logit(self, values: tuple[float, ...]) -> float | None:
+        """Return the log-odds of no signal in the short window, of who has given it before; None where not known."""
+        hazard = self._again.hazard
+        return None if hazard is None else hazard.logit(churn_terms(values, self._horizon_days))
+
+    def _terms_halfway(self, values: tuple[float, ...]) -> tuple[float, ...]:
+        return churn_terms(self._halfway.after(values), self._horizon_days)
 
     def contributions(self, packed: bytes, at_ms: int) -> tuple[float, tuple[float, ...]]:
         """Return bias and the contribution of each feature; their sum is the logit of the estimate's probability.
@@ -157,15 +146,14 @@ class ChurnScorer:
         heads = self._first if is_first else self._again
         parts: list[tuple[float, tuple[float, ...]]] = []
         if heads.horizon is not None:
-            model = heads.horizon.model
-            parts.append((model.bias, model.contributions(churn_terms(values, self._horizon_days))))
+            own = heads.horizon.contributions(churn_terms(values, self._horizon_days))
+            parts.append((heads.horizon.bias, own))
         if heads.hazard is not None:
-            model = heads.hazard.model
-            terms = churn_terms(self._halfway.after(values), self._horizon_days)
-            bias, logit = model.bias, model.logit(terms)
+            terms = self._terms_halfway(values)
+            bias, logit = heads.hazard.bias, heads.hazard.logit(terms)
             start, end = _rolled_logit(bias, self._roll), _rolled_logit(logit, self._roll)
             slope = (end - start) / (logit - bias) if logit != bias else 0.0
-            parts.append((start, tuple(slope * c for c in model.contributions(terms))))
+            parts.append((start, tuple(slope * c for c in heads.hazard.contributions(terms))))
         if not parts:
             return 0.0, (0.0,) * len(CHURN_FEATURES)
         share = 1.0 / len(parts)
@@ -198,46 +186,53 @@ class ChurnLearner:
     ) -> None:
         self._feature_set = feature_set(churn_settings)
         self._horizon_days = churn_settings.horizon_days
-        if state is None:
-            self._heads = {head: _new_head(head, settings, churn_settings.horizon_days) for head in HEADS}
-            self._n_examples = dict.fromkeys(HEADS, 0)
-        else:
-            states = dict(zip(HEADS, _heads_of(state), strict=True))
-            self._heads = {head: LinearLearner.from_state(each.model) for head, each in states.items()}
-            self._n_examples = {head: each.n_examples for head, each in states.items()}
+        heads = {head: _untaught_head(head, settings, churn_settings.horizon_days) for head in HEADS}
+        self._heads = {head: LinearLearner(each) for head, each in (heads if state is None else state.heads).items()}
         self._season = SeasonLearner(churn_settings.horizon_days, None if state is None else state.season)
+        self._loosening = settings.drift_loosening
+        self._drift: DriftMonitor | None = None
+        if settings.drift_delta:
+            self._drift = DriftMonitor(CHURN_FEATURES, settings.drift_delta, None if state is None else state.drift)
 
-    def learn(self, example: TrainingExample) -> None:
-        """Fold one example in. One of another feature set, or without weight, teaches nothing."""
+    def learn(self, example: TrainingExample) -> list[Drift]:
+        """Fold one example in; return what it shows to have moved.
+
+        One of another feature set, or without weight, teaches nothing.
+        """
         head = self._heads.get(example.head)
         if head is None or example.feature_set != self._feature_set or example.weight <= 0.0:
-            return
+            return []
+        moves = self._watch(example) if example.head == HAZARD else []
         terms = churn_terms(example.features, self._horizon_days)
         head.learn(terms, example.label, example.weight, at_ms=example.matured_at)
-        self._n_examples[example.head] += 1
         if example.head == HAZARD:
             self._season.note(example.matured_at, head.intercept)
+        return moves
 
-    def loosen(self, factor: float) -> None:
-        """Let the hazard head, whose losses are watched, take longer steps: as if `factor` times less had been seen."""
-        self._heads[HAZARD].loosen(factor)
+    def _watch(self, example: TrainingExample) -> list[Drift]:
+        """Look for drift in what the short head is asked and how right it was: its labels come soonest.
+
+        Where its losses have grown, it takes longer steps from here on.
+        """
+        if self._drift is None:
+            return []
+        moves = self._drift.see_features(example.features)
+        move = None if example.predicted is None else self._drift.see_loss(example.label, example.predicted)
+        if move is not None:
+            moves.append(move)
+            if self._drift.calls_for_longer_steps(move):
+                self._heads[HAZARD].loosen(self._loosening)
+        return moves
 
     def state(self) -> ChurnState:
         """Return the model as plain data."""
-        horizon, hazard, first_horizon, first_hazard = (
-            HeadState(self._heads[head].state(), self._n_examples[head]) for head in HEADS
-        )
-        return ChurnState(horizon, hazard, first_horizon, first_hazard, self._season.state())
+        heads = {head: learner.state() for head, learner in self._heads.items()}
+        return ChurnState(heads, self._season.state(), None if self._drift is None else self._drift.state())
 
 
-def _heads_of(state: ChurnState) -> tuple[HeadState, ...]:
-    """Return the heads in the order of HEADS."""
-    return state.horizon, state.hazard, state.first_horizon, state.first_hazard
-
-
-def _new_head(head: str, settings: LearnerSettings, horizon_days: float) -> LinearLearner:
+def _untaught_head(head: str, settings: LearnerSettings, horizon_days: float) -> LinearState:
     memory = HORIZON_MEMORY if head in (HORIZON, FIRST_HORIZON) else HAZARD_MEMORY
-    return LinearLearner(
+    return untaught(
         CHURN_TERMS,
         learning_rate=STEP * settings.learning_rate,
         l2=settings.l2,
@@ -248,23 +243,24 @@ def _new_head(head: str, settings: LearnerSettings, horizon_days: float) -> Line
 
 
 def remember_prediction(
-    customer: Customer, estimate: ChurnEstimate, at_ms: int, settings: ChurnSettings, limit: int
+    customer: Customer, estimate: ChurnEstimate, at_ms: int, settings: ChurnSettings, *, limit: int
 ) -> None:
     """Keep what was predicted until its labels have matured, unless `limit` are kept already.
 
     To drop the oldest instead would drop each one before its label has matured, wherever ticks are many to a horizon.
     """
-    if len(customer.pending_churn) >= limit:
+    if len(customer.pending.churn) >= limit:
         return
-    last_signal_ms = customer.last_order_ms if settings.signal == "purchase" else customer.last_seen_ms
+    last_signal_ms = customer.orders.last_ms if settings.signal == "purchase" else customer.last_seen_ms
     first = estimate.first_purchase_probability
-    pending = customer.pending_churn
-    pending.append(
+    probability = estimate.probability if first is None else 1.0 - first
+    hazard = estimate.hazard_probability
+    customer.pending.churn.append(
         PendingChurn(
             predicted_at=at_ms,
             features=estimate.features,
-            probability=estimate.probability if first < 0.0 else 1.0 - first,
-            hazard_probability=estimate.hazard_probability,
+            probability=_NOT_KNOWN if probability is None else probability,
+            hazard_probability=_NOT_KNOWN if hazard is None else hazard,
             active=bool(last_signal_ms) and at_ms - last_signal_ms < settings.horizon_days * DAY_MS,
             signal_at=0,
             hazard_revealed=False,
@@ -276,7 +272,7 @@ def remember_prediction(
 
 def note_signal(customer: Customer, at_ms: int) -> None:
     """Note that `customer` gave the signal at `at_ms`, for the predictions made before it."""
-    for pending in reversed(customer.pending_churn):
+    for pending in reversed(customer.pending.churn):
         if 0 < pending.signal_at <= at_ms:
             break  # the older ones know it already
         if pending.predicted_at < at_ms:
@@ -285,7 +281,7 @@ def note_signal(customer: Customer, at_ms: int) -> None:
 
 def next_maturity_ms(customer: Customer, settings: ChurnSettings) -> int | None:
     """Return when the next label of `customer` matures, or None."""
-    pending = customer.pending_churn
+    pending = customer.pending.churn
     if not pending:
         return None
     earliest = pending[0].predicted_at + int(settings.horizon_days * DAY_MS)
@@ -303,7 +299,7 @@ def reveal(customer: Customer, now_ms: int, settings: ChurnSettings) -> list[Tra
     horizon_ms, hazard_ms = int(settings.horizon_days * DAY_MS), int(settings.hazard_days * DAY_MS)
     examples: list[TrainingExample] = []
     finished = 0
-    for pending in customer.pending_churn:
+    for pending in customer.pending.churn:
         readable = len(pending.features) == PACKED_SIZE
         if not pending.hazard_revealed and pending.predicted_at + hazard_ms <= now_ms:
             pending.hazard_revealed = True
@@ -313,7 +309,7 @@ def reveal(customer: Customer, now_ms: int, settings: ChurnSettings) -> list[Tra
             if readable:
                 examples.append(_example(pending, horizon_ms, settings, is_hazard=False))
             finished += 1
-    del customer.pending_churn[:finished]
+    del customer.pending.churn[:finished]
     return examples
 
 

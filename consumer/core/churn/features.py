@@ -13,7 +13,6 @@ from consumer.core.customer.counters import (
     DISMISSALS,
     EMPTY_SEARCHES,
     FAST_MS,
-    LARGEST,
     RECENT_HALF_LIVES,
     REFUNDS,
     RESPONSES,
@@ -24,7 +23,7 @@ from consumer.core.customer.counters import (
     VIEWS,
 )
 from consumer.core.customer.customer import Customer
-from consumer.core.settings import DAY_MS
+from schemas.units import DAY_MS
 
 # Times and amounts are logarithms of 1 + days, or of 1 + an amount.
 CHURN_FEATURES: tuple[str, ...] = (
@@ -89,20 +88,20 @@ def churn_features(customer: Customer, at_ms: int, horizon_days: float) -> bytes
     """Return the packed features of `customer` at `at_ms`, in the order of CHURN_FEATURES."""
     since_ms = max(0, at_ms - customer.first_seen_ms)
     counters = customer.counters
-    n_orders = customer.n_orders
-    order_days = max(0, at_ms - (customer.last_order_ms or customer.first_seen_ms)) / DAY_MS
+    n_orders = customer.orders.n
+    order_days = max(0, at_ms - (customer.orders.last_ms or customer.first_seen_ms)) / DAY_MS
     since_order = log1p(order_days)
-    recent = customer.recent_orders
+    recent = customer.orders.recent
     if recent:
         horizons = -order_days / horizon_days
         fast, slow, long, spend = (
-            log1p(min(LARGEST, count * 2.0 ** (horizons / half_life)))
+            log1p(count * 2.0 ** (horizons / half_life))
             for count, half_life in zip(recent, RECENT_HALF_LIVES, strict=True)
         )
     else:
         fast = slow = long = spend = 0.0
-    gap = customer.order_gap_log_mean
-    squares = customer.order_gap_log_squares
+    gap = customer.orders.gap_log_mean
+    squares = customer.orders.gap_log_squares
     packed_orders = (
         since_order,
         log1p(max(0, at_ms - customer.last_seen_ms) / DAY_MS),
@@ -114,7 +113,7 @@ def churn_features(customer: Customer, at_ms: int, horizon_days: float) -> bytes
         spend,
         gap,
         (squares / (n_orders - 1)) ** 0.5 if squares > 0.0 and n_orders > 1 else 0.0,
-        customer.last_gap_log,
+        customer.orders.last_gap_log,
         since_order - gap if n_orders > 1 else 0.0,
     )
     return _PACKED.pack(*packed_orders, *_engagement(counters, since_ms))

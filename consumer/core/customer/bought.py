@@ -5,7 +5,7 @@ from math import exp, log
 from typing import NamedTuple
 
 from consumer.core.customer.customer import Bought, Customer
-from consumer.core.settings import DAY_MS
+from schemas.units import DAY_MS
 
 HALF_LIFE_DAYS = 90.0  # of how often an item was bought
 WEIGHT_UNIT = 1_000  # `Bought.weight` counts thousandths
@@ -94,7 +94,7 @@ def rhythms(customer: Customer, day: int) -> list[Due]:
 def due_items(customer: Customer, day: int) -> list[Due]:
     """Return what is due on `day` or in the days after, the item first that the customer is reminded of."""
     upcoming = [due for due in rhythms(customer, day) if day <= due.due_day < day + TOGETHER_DAYS]
-    return sorted(upcoming, key=lambda due: (due.item_id != customer.replenish_item, due))
+    return sorted(upcoming, key=lambda due: (due.item_id != customer.due.replenish_item, due))
 
 
 def schedule_replenishment(customer: Customer, after_ms: int, *, reminded: bool = False) -> None:
@@ -105,7 +105,7 @@ def schedule_replenishment(customer: Customer, after_ms: int, *, reminded: bool 
     day = after_ms // DAY_MS + (TOGETHER_DAYS - 1 if reminded else 0)
     upcoming = [due for due in rhythms(customer, day) if due.due_day > day]
     if upcoming:
-        customer.replenish_ms = upcoming[0].due_day * DAY_MS + customer.last_order_ms % DAY_MS
-        customer.replenish_item = upcoming[0].item_id
+        customer.due.replenish_ms = upcoming[0].due_day * DAY_MS + customer.orders.last_ms % DAY_MS
+        customer.due.replenish_item = upcoming[0].item_id
     else:
-        customer.replenish_ms, customer.replenish_item = 0, ""
+        customer.due.replenish_ms, customer.due.replenish_item = 0, ""

@@ -3,13 +3,13 @@
 from math import log1p
 
 from consumer.core.customer.customer import Customer
-from consumer.core.settings import DAY_MS
+from schemas.units import DAY_MS
 
 # Decayed counters: each with a fast and a slow half-life.
-VIEWS, CARTS, ORDERS, SPEND, SESSIONS, EMPTY_SEARCHES, TROUBLE, SUPPORT, IMPRESSIONS, RESPONSES, DISMISSALS, REFUNDS = (
-    range(12)
+VIEWS, CARTS, ORDERS, SESSIONS, EMPTY_SEARCHES, TROUBLE, SUPPORT, IMPRESSIONS, RESPONSES, DISMISSALS, REFUNDS = range(
+    11
 )
-N_COUNTERS = 12
+N_COUNTERS = 11
 FAST_HALF_LIFE_DAYS = 14.0
 SLOW_HALF_LIFE_DAYS = 90.0
 
@@ -17,20 +17,20 @@ SLOW_HALF_LIFE_DAYS = 90.0
 # a matter of what is asked.
 ORDER_HALF_LIVES: tuple[float, ...] = (1.0 / 3.0, 1.0, 3.0)
 SPEND_HALF_LIFE = 1.0
-RECENT_HALF_LIVES = (*ORDER_HALF_LIVES, SPEND_HALF_LIFE)  # as in `Customer.recent_orders`
+RECENT_HALF_LIVES = (*ORDER_HALF_LIVES, SPEND_HALF_LIFE)  # as in `Orders.recent`
 
 FAST_MS = FAST_HALF_LIFE_DAYS * DAY_MS
 SLOW_MS = SLOW_HALF_LIFE_DAYS * DAY_MS
-LARGEST = 1e30  # counters are sums of what shops send; keep them finite in 32 bits
+LARGEST = 1e30  # an order counts as no more: sums of what shops send stay finite
 _MAX_DOUBLINGS = 900.0  # 34 years of the short half-life: beyond it a power of 2 would leave the range of a float
 
 
-def add_to_counter(customer: Customer, counter: int, at_ms: int, amount: float = 1.0) -> None:
-    """Count `amount` at `at_ms` in both half-lives. The order in which late events arrive makes no difference."""
+def add_to_counter(customer: Customer, counter: int, at_ms: int) -> None:
+    """Count one at `at_ms` in both half-lives. The order in which late events arrive makes no difference."""
     since_ms = at_ms - customer.first_seen_ms
     counters = customer.counters
-    counters[2 * counter] += amount * 2.0 ** min(since_ms / FAST_MS, _MAX_DOUBLINGS)
-    counters[2 * counter + 1] += amount * 2.0 ** min(since_ms / SLOW_MS, _MAX_DOUBLINGS)
+    counters[2 * counter] += 2.0 ** min(since_ms / FAST_MS, _MAX_DOUBLINGS)
+    counters[2 * counter + 1] += 2.0 ** min(since_ms / SLOW_MS, _MAX_DOUBLINGS)
 
 
 def new_counters() -> list[int | float]:
@@ -39,19 +39,20 @@ def new_counters() -> list[int | float]:
 
 
 def note_order_rhythm(customer: Customer, at_ms: int, amount: float, horizon_days: float) -> None:
-    """Count an order and its gap to the one before, which `customer.last_order_ms` still names."""
+    """Count an order and its gap to the one before, which `last_ms` still names."""
+    orders = customer.orders
     amounts = (1.0, 1.0, 1.0, min(max(amount, 0.0), LARGEST))
-    if not customer.n_orders:
-        customer.recent_orders = list(amounts)
+    if not orders.n:
+        orders.recent = list(amounts)
         return
-    gap_days = (at_ms - customer.last_order_ms) / DAY_MS
+    gap_days = (at_ms - orders.last_ms) / DAY_MS
     before, now = (-gap_days, 0.0) if gap_days > 0.0 else (0.0, gap_days)  # a late one counts as of its own time
-    customer.recent_orders = [
+    orders.recent = [
         count * 2.0 ** (before / (half_life * horizon_days)) + more * 2.0 ** (now / (half_life * horizon_days))
-        for count, more, half_life in zip(customer.recent_orders or (0.0,) * 4, amounts, RECENT_HALF_LIVES, strict=True)
+        for count, more, half_life in zip(orders.recent or (0.0,) * 4, amounts, RECENT_HALF_LIVES, strict=True)
     ]
     gap = log1p(max(0.0, gap_days))
-    deviation = gap - customer.order_gap_log_mean
-    customer.order_gap_log_mean += deviation / customer.n_orders
-    customer.order_gap_log_squares += deviation * (gap - customer.order_gap_log_mean)  # Welford 1962
-    customer.last_gap_log = gap
+    deviation = gap - orders.gap_log_mean
+    orders.gap_log_mean += deviation / orders.n
+    orders.gap_log_squares += deviation * (gap - orders.gap_log_mean)  # Welford 1962
+    orders.last_gap_log = gap

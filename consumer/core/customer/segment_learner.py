@@ -10,13 +10,13 @@ from math import expm1, log1p
 
 import msgspec
 
-from consumer.core.customer.customer import Customer
+from consumer.core.customer.customer import Customer, Orders
 from consumer.core.customer.quantiles import Histogram, add_value, flat, from_flat, halve, n_values, quantile
 from consumer.core.customer.segments import DEFAULT_THRESHOLDS, Thresholds, usual_gap_days
 from consumer.core.customer.tastes import UNKNOWN_BANDS, PriceBands
 from consumer.core.hashing import name_of
-from consumer.core.settings import DAY_MS
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 
 SEGMENT = "segment"  # the head of these examples in the churn family; they have no label
 SAMPLE_FIELDS = ("orders", "spend", "usual_gap_days", "lateness", "absence_days", "price")
@@ -41,11 +41,11 @@ _FURTHER = 1.25  # each stage of being late begins at least so many times later 
 class SegmentState(msgspec.Struct, frozen=True):
     """Histograms and what was derived from them, as plain data."""
 
-    thresholds: Thresholds
-    price_bands: PriceBands
-    week: int  # of event time since the epoch; -1 before the first sample
-    n_weeks: int  # derived so far
-    histograms: dict[str, list[int]]  # by name in SAMPLE_FIELDS; flat
+    thresholds: Thresholds = DEFAULT_THRESHOLDS
+    price_bands: PriceBands = UNKNOWN_BANDS
+    week: int = -1  # of event time since the epoch; -1 before the first sample
+    n_weeks: int = 0  # derived so far
+    histograms: dict[str, list[int]] = {}  # by name in SAMPLE_FIELDS; flat
 
 
 def sample_of(customer: Customer, at_ms: int, thresholds: Thresholds) -> TrainingExample | None:
@@ -53,22 +53,23 @@ def sample_of(customer: Customer, at_ms: int, thresholds: Thresholds) -> Trainin
 
     None where it is nothing: who never bought and was not here since.
     """
-    gap_days, absence_days = customer.longest_gap_days, customer.longest_absence_days
-    customer.longest_gap_days = customer.longest_absence_days = 0
-    if not customer.n_orders and not absence_days:
+    orders, tastes = customer.orders, customer.tastes
+    gap_days, absence_days = orders.longest_gap_days, customer.longest_absence_days
+    orders.longest_gap_days = customer.longest_absence_days = 0
+    if not orders.n and not absence_days:
         return None
-    price = expm1(customer.price_log_mean) if customer.n_prices else 0.0
+    price = expm1(tastes.price_log_mean) if tastes.n_prices else 0.0
     usual_days = lateness = 0.0
-    if customer.n_orders > 1 and at_ms - customer.first_order_ms >= KNOWN_DAYS * DAY_MS:
-        usual_days = max(expm1(customer.order_gap_log_mean), 1.0)
-        lateness = gap_days / _usual_before(customer, gap_days, thresholds) if gap_days else 0.0
-    is_visitor = not customer.n_orders and at_ms - customer.first_seen_ms >= SEEN_DAYS * DAY_MS
+    if orders.n > 1 and at_ms - orders.first_ms >= KNOWN_DAYS * DAY_MS:
+        usual_days = max(expm1(orders.gap_log_mean), 1.0)
+        lateness = gap_days / _usual_before(orders, gap_days, thresholds) if gap_days else 0.0
+    is_visitor = not orders.n and at_ms - customer.first_seen_ms >= SEEN_DAYS * DAY_MS
     absence = float(absence_days) if is_visitor else 0.0
     return TrainingExample(
         family="churn",
         head=SEGMENT,
         feature_set=_SAMPLE_SET,
-        features=(float(customer.n_orders), customer.spend, usual_days, lateness, absence, price),
+        features=(float(orders.n), float(orders.spend), usual_days, lateness, absence, price),
         rows=1,
         label=0.0,
         weight=1.0,
@@ -77,10 +78,10 @@ def sample_of(customer: Customer, at_ms: int, thresholds: Thresholds) -> Trainin
     )
 
 
-def _usual_before(customer: Customer, gap_days: int, thresholds: Thresholds) -> float:
+def _usual_before(orders: Orders, gap_days: int, thresholds: Thresholds) -> float:
     """Return the days that were usual for the customer without the gap that ended."""
-    n_gaps = customer.n_orders - 1
-    others = n_gaps * customer.order_gap_log_mean - log1p(gap_days)
+    n_gaps = orders.n - 1
+    others = n_gaps * orders.gap_log_mean - log1p(gap_days)
     return usual_gap_days(n_gaps - 1, max(others, 0.0), thresholds.typical_gap_days)
 
 
@@ -88,7 +89,7 @@ class SegmentLearner:
     """The trainer's side: counts samples, and derives thresholds when a week is over."""
 
     def __init__(self, state: SegmentState | None = None) -> None:
-        known = state or SegmentState(DEFAULT_THRESHOLDS, UNKNOWN_BANDS, -1, 0, {})
+        known = state or SegmentState()
         self._thresholds, self._price_bands = known.thresholds, known.price_bands
         self._week, self._n_weeks = known.week, known.n_weeks
         self._histograms = {name: from_flat(known.histograms.get(name, ())) for name in SAMPLE_FIELDS}

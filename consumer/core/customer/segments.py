@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import msgspec
 
 from consumer.core.customer.customer import Customer
-from consumer.core.settings import DAY_MS
+from schemas.units import DAY_MS
 
 Segment = Literal["new", "active", "loyal", "big_spender", "slipping", "at_risk", "lost", "won_back"]
 SEGMENTS: tuple[Segment, ...] = get_args(Segment)
@@ -49,22 +49,22 @@ def usual_gap_days(n_gaps: int, log_gaps: float, typical_gap_days: float) -> flo
 
 def own_gap_days(customer: Customer, typical_gap_days: float) -> float:
     """Return the customer's usual days between orders."""
-    n_gaps = customer.n_orders - 1
-    return usual_gap_days(n_gaps, n_gaps * customer.order_gap_log_mean, typical_gap_days)
+    n_gaps = customer.orders.n - 1
+    return usual_gap_days(n_gaps, n_gaps * customer.orders.gap_log_mean, typical_gap_days)
 
 
 def gaps_since_order(customer: Customer, now_ms: int, typical_gap_days: float) -> float:
     """Return the time since the last order in units of the customer's own gap; 0 for those who never bought."""
-    if not customer.n_orders:
+    if not customer.orders.n:
         return 0.0
-    return max(now_ms - customer.last_order_ms, 0) / DAY_MS / own_gap_days(customer, typical_gap_days)
+    return max(now_ms - customer.orders.last_ms, 0) / DAY_MS / own_gap_days(customer, typical_gap_days)
 
 
 def segment_of(
     customer: Customer, now_ms: int, churn_probability: float | None, thresholds: Thresholds = DEFAULT_THRESHOLDS
 ) -> str:
     """Return the customer's segment at `now_ms`, given the one in `customer.segment`. Changes nothing."""
-    if not customer.n_orders:
+    if not customer.orders.n:
         return _without_orders(customer, now_ms, thresholds)
     late = _late_buyer(customer, now_ms, churn_probability, thresholds)
     return late or _buyer_in_time(customer, now_ms, thresholds)
@@ -84,11 +84,12 @@ def update_segment(
 
 def segment_words(customer: Customer, now_ms: int, thresholds: Thresholds, currency: str) -> tuple[str, float]:
     """Return why the customer is in the segment that was set at `now_ms`, for people, and the number it rests on."""
-    segment, n_orders = customer.segment, customer.n_orders
+    segment, n_orders = customer.segment, customer.orders.n
     name = segment.replace("_", " ").capitalize()
     if segment == "big_spender":
         enough = f"{thresholds.big_spend:,.0f} {currency}".rstrip()
-        return f"{name}: has spent {customer.spend:,.0f}, a big spender has {enough} or more", customer.spend
+        spend = customer.orders.spend
+        return f"{name}: has spent {spend:,.0f}, a big spender has {enough} or more", spend
     if segment == "loyal":
         return f"{name}: {n_orders} orders, {thresholds.loyal_orders} or more are loyal", float(n_orders)
     if segment == "won_back":
@@ -99,7 +100,7 @@ def segment_words(customer: Customer, now_ms: int, thresholds: Thresholds, curre
         if segment == "new":
             return f"{name}: first seen {_days(known_days)} ago, has not ordered yet", known_days
         return f"{name}: {_days(max(idle_days, 0.0))} without a visit, has never ordered", max(idle_days, 0.0)
-    days = max(now_ms - customer.last_order_ms, 0) / DAY_MS
+    days = max(now_ms - customer.orders.last_ms, 0) / DAY_MS
     if segment == "new":
         return f"{name}: first order {_days(days)} ago", days
     gaps, usual = gaps_since_order(customer, now_ms, thresholds.typical_gap_days), thresholds.typical_gap_days
@@ -163,14 +164,14 @@ def _late_buyer(customer: Customer, now_ms: int, churn_probability: float | None
 
 def _buyer_in_time(customer: Customer, now_ms: int, thresholds: Thresholds) -> str:
     before, margin = customer.segment, thresholds.margin
-    if before == "lost" and customer.n_orders > 1:
+    if before == "lost" and customer.orders.n > 1:
         return "won_back"
     if before == "won_back" and now_ms - customer.segment_since_ms < thresholds.won_back_days * DAY_MS:
         return "won_back"
-    if _reached(customer.spend, thresholds.big_spend, already=before == "big_spender", margin=margin):
+    if _reached(customer.orders.spend, thresholds.big_spend, already=before == "big_spender", margin=margin):
         return "big_spender"
-    if customer.n_orders >= thresholds.loyal_orders:
+    if customer.orders.n >= thresholds.loyal_orders:
         return "loyal"
-    if customer.n_orders == 1 and now_ms - customer.first_order_ms < thresholds.new_days * DAY_MS:
+    if customer.orders.n == 1 and now_ms - customer.orders.first_ms < thresholds.new_days * DAY_MS:
         return "new"
     return "active"

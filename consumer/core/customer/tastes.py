@@ -51,12 +51,12 @@ class KnownItems(Protocol):
         """Return the price of an item in shop currency, where it is known."""
 
 
-def note_click(customer: Customer, event: ClickEvent, item_id: str, items: KnownItems, max_brands: int) -> None:
+def note_click(customer: Customer, event: ClickEvent, item_id: str, items: KnownItems, *, max_brands: int) -> None:
     """Count interest in the item of a click event; what our own recommendation led to tells less."""
     weight = _CLICK_WEIGHTS[event.kind] - (event.decision_id is not None)
     if weight:
         brand, price = event.brand or items.brand_of(item_id), event.price or items.price_of(item_id)
-        note_item(customer, brand, price, weight, max_brands)
+        note_item(customer, brand, price, weight, max_brands=max_brands)
 
 
 def note_order(customer: Customer, event: PurchaseEvent, items: KnownItems, max_brands: int) -> None:
@@ -64,28 +64,30 @@ def note_order(customer: Customer, event: PurchaseEvent, items: KnownItems, max_
     weight = _BOUGHT_WEIGHT if event.decision_id is None else _CAUSED_WEIGHT
     for line in event.lines:
         brand, price = line.brand or items.brand_of(line.item_id), line.unit_price or items.price_of(line.item_id)
-        note_item(customer, brand, price, weight, max_brands)
+        note_item(customer, brand, price, weight, max_brands=max_brands)
 
 
-def note_item(customer: Customer, brand: str | None, price: float | None, weight: int, max_brands: int) -> None:
+def note_item(customer: Customer, brand: str | None, price: float | None, weight: int, *, max_brands: int) -> None:
     """Count interest in an item. A price of 0 is none."""
     if brand and len(brand) <= _MAX_NAME:
-        _count(customer.brands, brand, weight, max_brands)
+        _count(customer.tastes.brands, brand, weight, max_brands)
     if price:
-        n = customer.n_prices
-        customer.price_log_mean += (log1p(price) - customer.price_log_mean) * weight / (n + weight)
-        customer.n_prices = min(n + weight, _MAX_PRICES)
+        counts = customer.tastes
+        n = counts.n_prices
+        counts.price_log_mean += (log1p(price) - counts.price_log_mean) * weight / (n + weight)
+        counts.n_prices = min(n + weight, _MAX_PRICES)
 
 
 def note_visit(customer: Customer, hour: int, device: str | None, max_devices: int) -> None:
     """Count when and where the customer came; `hour` is of the customer's local day, 0 to 23."""
-    day_parts = customer.day_parts = customer.day_parts or [0] * len(DAY_PARTS)
+    counts = customer.tastes
+    day_parts = counts.day_parts = counts.day_parts or [0] * len(DAY_PARTS)
     part = hour // _HOURS
     day_parts[part] += 1
     if day_parts[part] >= _MAX_COUNT:
         day_parts[:] = [n // 2 for n in day_parts]
     if device and len(device) <= _MAX_NAME:
-        _count(customer.devices, device, 1, max_devices)
+        _count(counts.devices, device, 1, max_devices)
 
 
 def _count(counts: dict[str, int], name: str, weight: int, limit: int) -> None:
@@ -103,20 +105,21 @@ def _count(counts: dict[str, int], name: str, weight: int, limit: int) -> None:
 
 def tastes_of(customer: Customer, bands: PriceBands) -> Tastes | None:
     """Return what is known of the customer's tastes, None where it is nothing. Ties by name."""
-    categories = _top(customer.categories, TOP_CATEGORIES)
-    brands = _top(customer.brands, TOP_BRANDS)
+    counts = customer.tastes
+    categories = _top(counts.categories, TOP_CATEGORIES)
+    brands = _top(counts.brands, TOP_BRANDS)
     price_band = price_band_of(customer, bands)
-    day_part = _usual_day_part(customer.day_parts)
-    device = _top(customer.devices, 1)[0] if sum(customer.devices.values()) >= MIN_VISITS else None
+    day_part = _usual_day_part(counts.day_parts)
+    device = _top(counts.devices, 1)[0] if sum(counts.devices.values()) >= MIN_VISITS else None
     tastes = Tastes(categories, brands, price_band, day_part, device)
     return tastes if tastes != NO_TASTES else None
 
 
 def price_band_of(customer: Customer, bands: PriceBands) -> PriceBand | None:
     """Return in which third of the customers this one is, by price; None where that is not known."""
-    if not customer.n_prices or bands == UNKNOWN_BANDS:
+    if not customer.tastes.n_prices or bands == UNKNOWN_BANDS:
         return None
-    price = expm1(customer.price_log_mean)
+    price = expm1(customer.tastes.price_log_mean)
     return "low" if price < bands.mid_from else "mid" if price < bands.high_from else "high"
 
 

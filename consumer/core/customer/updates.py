@@ -10,7 +10,6 @@ from consumer.core.customer.counters import (
     REFUNDS,
     RESPONSES,
     SESSIONS,
-    SPEND,
     SUPPORT,
     TROUBLE,
     VIEWS,
@@ -18,10 +17,11 @@ from consumer.core.customer.counters import (
     new_counters,
     note_order_rhythm,
 )
-from consumer.core.customer.customer import Customer
+from consumer.core.customer.customer import Consent, Customer, DueTimes, OpenSession, Pending
 from consumer.core.customer.words import remembered
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.settings import CoreSettings
 from schemas.events import ClickEvent, Context, PrivacyEvent, PurchaseEvent
+from schemas.units import DAY_MS
 
 AFFINITY_DECAY = 0.95  # of every category affinity, at each addition
 BOUGHT_WEIGHT = 2.0  # of an item in a session that was bought rather than looked at
@@ -45,30 +45,25 @@ def new_customer(customer_id: str, at_ms: int) -> Customer:
 
 def note_context(customer: Customer, context: Context) -> None:
     """Remember where the customer was met last."""
+    last = customer.context
     time_zone, device, country = context.time_zone, context.device, context.country
-    if time_zone and time_zone != customer.time_zone:
-        customer.time_zone = remembered(time_zone)
-    if device and device != customer.device:
-        customer.device = remembered(device)
-    if country and country != customer.country:
-        customer.country = remembered(country)
+    if time_zone and time_zone != last.time_zone:
+        last.time_zone = remembered(time_zone)
+    if device and device != last.device:
+        last.device = remembered(device)
+    if country and country != last.country:
+        last.country = remembered(country)
 
 
 def open_session(customer: Customer, session_id: str | None, at_ms: int) -> None:
     """Start a session; the previous one has been closed."""
-    customer.session_id = session_id or ""
-    customer.session_started_ms = customer.session_last_ms = at_ms
+    customer.session = OpenSession(session_id or "", started_ms=at_ms, last_ms=at_ms)
     add_to_counter(customer, SESSIONS, at_ms)
 
 
 def clear_session(customer: Customer) -> None:
     """Forget the session that ended. The cart outlives it."""
-    customer.session_id = ""
-    customer.session_started_ms = customer.session_last_ms = 0
-    customer.session_items = []
-    customer.session_categories = []
-    customer.session_weights = []
-    customer.session_carted = customer.session_bought = False
+    customer.session = OpenSession()
 
 
 def apply_click(customer: Customer, event: ClickEvent, category: str | None, settings: CoreSettings) -> None:
@@ -87,9 +82,9 @@ def apply_click(customer: Customer, event: ClickEvent, category: str | None, set
             customer.cart.remove(item_id)
         return
     weight = settings.preference.caused_weight if event.decision_id is not None else 1.0
-    _remember_item(customer, item_id, category, weight, settings)
+    _remember_item(customer, item_id, category, weight, settings=settings)
     if kind == "cart_add":
-        customer.session_carted = True
+        customer.session.carted = True
         if item_id not in customer.cart:
             customer.cart.append(item_id)
             del customer.cart[: -settings.state.cart_items]
@@ -105,22 +100,21 @@ def apply_purchase(customer: Customer, event: PurchaseEvent, settings: CoreSetti
         add_to_counter(customer, TROUBLE, at_ms)
         return
     add_to_counter(customer, ORDERS, at_ms)
-    add_to_counter(customer, SPEND, at_ms, event.total)
-    customer.spend += event.total
+    customer.orders.spend += event.total
     note_order_rhythm(customer, at_ms, event.total, settings.churn.horizon_days)
     _note_order_gap(customer, at_ms)
-    if customer.session_started_ms:
-        customer.session_bought = True
-    if not customer.objected:
+    if customer.session.started_ms:
+        customer.session.bought = True
+    if not customer.consent.objected:
         note_bought(customer, [line.item_id for line in event.lines], at_ms // DAY_MS, settings.state.bought_items)
     weight = settings.preference.caused_weight if event.decision_id is not None else BOUGHT_WEIGHT
     for line in event.lines:
-        if customer.session_started_ms:
+        if customer.session.started_ms:
             category = line.category and remembered(line.category)
-            _remember_item(customer, line.item_id, category, weight, settings)
+            _remember_item(customer, line.item_id, category, weight, settings=settings)
         if line.item_id in customer.cart:
             customer.cart.remove(line.item_id)
-    if not customer.objected:
+    if not customer.consent.objected:
         schedule_replenishment(customer, at_ms)
 
 
@@ -130,44 +124,41 @@ def apply_privacy(customer: Customer, event: PrivacyEvent, limit: int) -> None:
     A refusal takes back every earlier consent that it covers: who withdraws all of it has withdrawn that to one
     channel too. A consent to everything lifts an objection, and leaves narrower refusals in force.
     """
-    said_ms = event.occurred_at
+    said_ms, consent = event.occurred_at, customer.consent
     if event.kind == "objection":
-        customer.objected = True
-        customer.objected_ms = max(customer.objected_ms, said_ms)
+        consent.objected = True
+        consent.objected_ms = max(consent.objected_ms, said_ms)
         _stop_profiling(customer)
         return
     channel, purpose, granted = event.channel or _EVERY, event.purpose or _EVERY, bool(event.granted)
-    consents, consent_ms = customer.consents, customer.consent_ms
+    answers, answered_ms = consent.answers, consent.answered_ms
     if granted and any(
-        said_ms < consent_ms.get(wider, 0) and not consents[wider]
+        said_ms < answered_ms.get(wider, 0) and not answers[wider]
         for wider in (f"{c}:{p}" for c in (channel, _EVERY) for p in (purpose, _EVERY))
-        if wider in consents
+        if wider in answers
     ):
         return
     pair = f"{channel}:{purpose}"
-    if said_ms < consent_ms.get(pair, 0):
+    if said_ms < answered_ms.get(pair, 0):
         return
-    if granted and pair == "*:*" and said_ms >= customer.objected_ms:
-        customer.objected = False
+    if granted and pair == "*:*" and said_ms >= consent.objected_ms:
+        consent.objected = False
     if not granted:
-        for other in [other for other in consents if consents[other] and _covers(channel, purpose, other)]:
-            if consent_ms.get(other, 0) <= said_ms:
-                _forget_consent(customer, other)
-    _forget_consent(customer, pair)
-    consents[pair] = granted
-    consent_ms[pair] = said_ms
-    if len(consents) > limit:  # the oldest consent; a refusal is given up last of all
-        _forget_consent(customer, min(consents, key=lambda each: (not consents[each], consent_ms.get(each, 0), each)))
+        for other in [other for other in answers if answers[other] and _covers(channel, purpose, other)]:
+            if answered_ms.get(other, 0) <= said_ms:
+                _forget_answer(consent, other)
+    _forget_answer(consent, pair)
+    answers[pair] = granted
+    answered_ms[pair] = said_ms
+    if len(answers) > limit:  # the oldest consent; a refusal is given up last of all
+        _forget_answer(consent, min(answers, key=lambda each: (not answers[each], answered_ms.get(each, 0), each)))
 
 
 def _stop_profiling(customer: Customer) -> None:
     """Predict and learn nothing more of who objected. What the shop needs to keep its word is kept."""
-    customer.session_items, customer.session_categories, customer.session_weights = [], [], []
-    customer.pending_churn = []
-    customer.pending_audience = []
-    customer.pending_decisions = []
-    customer.next_tick_ms = customer.replenish_ms = 0
-    customer.replenish_item = ""
+    customer.session.items, customer.session.categories, customer.session.weights = [], [], []
+    customer.pending = Pending()
+    customer.due = DueTimes()
 
 
 def _covers(channel: str, purpose: str, pair: str) -> bool:
@@ -175,52 +166,53 @@ def _covers(channel: str, purpose: str, pair: str) -> bool:
     return (channel == _EVERY or pair.startswith(f"{channel}:")) and (purpose == _EVERY or pair.endswith(f":{purpose}"))
 
 
-def _forget_consent(customer: Customer, pair: str) -> None:
-    customer.consents.pop(pair, None)
-    customer.consent_ms.pop(pair, None)
+def _forget_answer(consent: Consent, pair: str) -> None:
+    consent.answers.pop(pair, None)
+    consent.answered_ms.pop(pair, None)
 
 
 def refusals_alone(customer: Customer, at_ms: int) -> Customer | None:
     """Return what must outlive a customer who is forgotten: what was refused or objected to. None where nothing was."""
-    refused = {pair: False for pair, granted in customer.consents.items() if not granted}
-    if not refused and not customer.objected:
+    consent = customer.consent
+    refused = {pair: False for pair, granted in consent.answers.items() if not granted}
+    if not refused and not consent.objected:
         return None
     left = new_customer(customer.customer_id, at_ms)
     left.origin_topic, left.origin_offset = customer.origin_topic, customer.origin_offset
-    left.objected, left.objected_ms = customer.objected, customer.objected_ms
-    left.consents = refused
-    left.consent_ms = {pair: customer.consent_ms.get(pair, 0) for pair in refused}
+    answered_ms = {pair: consent.answered_ms.get(pair, 0) for pair in refused}
+    left.consent = Consent(refused, answered_ms, consent.objected, consent.objected_ms)
     return left
 
 
 def _note_order_gap(customer: Customer, at_ms: int) -> None:
-    if customer.n_orders:
-        gap_ms = max(0, at_ms - customer.last_order_ms)
-        customer.longest_gap_days = max(customer.longest_gap_days, round(gap_ms / DAY_MS))
+    orders = customer.orders
+    if orders.n:
+        gap_ms = max(0, at_ms - orders.last_ms)
+        orders.longest_gap_days = max(orders.longest_gap_days, round(gap_ms / DAY_MS))
     else:
-        customer.first_order_ms = at_ms
-    customer.n_orders += 1
-    customer.last_order_ms = max(customer.last_order_ms, at_ms)
+        orders.first_ms = at_ms
+    orders.n += 1
+    orders.last_ms = max(orders.last_ms, at_ms)
 
 
 def _remember_item(
-    customer: Customer, item_id: str, category: str | None, weight: float, settings: CoreSettings
+    customer: Customer, item_id: str, category: str | None, weight: float, *, settings: CoreSettings
 ) -> None:
-    if customer.objected:  # an objection may be lifted later; what was seen while it held stays unknown
+    if customer.consent.objected:  # an objection may be lifted later; what was seen while it held stays unknown
         return
     limits = settings.state
-    history = customer.history
+    history, session = customer.history, customer.session
     if item_id in history:
         history.remove(item_id)
     history.append(item_id)
     del history[: -limits.history_items]
-    customer.session_items.append(item_id)
-    customer.session_categories.append(category)
-    customer.session_weights.append(weight)
-    if len(customer.session_items) > limits.session_items:
-        del customer.session_items[0], customer.session_categories[0], customer.session_weights[0]
+    session.items.append(item_id)
+    session.categories.append(category)
+    session.weights.append(weight)
+    if len(session.items) > limits.session_items:
+        del session.items[0], session.categories[0], session.weights[0]
     if category is not None:
-        _like_category(customer.categories, category, weight, limits.categories)
+        _like_category(customer.tastes.categories, category, weight, limits.categories)
 
 
 def _like_category(categories: dict[str, float], category: str, weight: float, limit: int) -> None:

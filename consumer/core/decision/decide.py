@@ -2,9 +2,9 @@
 
 import msgspec
 
-from consumer.core.catalogue import NOTHING, Catalogue
+from consumer.core.catalogue import NOTHING
 from consumer.core.churn import churn
-from consumer.core.churn.features import CHURN_FAMILIES, CHURN_FEATURES
+from consumer.core.churn.features import CHURN_FEATURES
 from consumer.core.customer.bought import due_items
 from consumer.core.customer.customer import Customer
 from consumer.core.customer.segments import update_segment
@@ -20,15 +20,14 @@ from consumer.core.decision.explain import (
     taste_reason,
 )
 from consumer.core.decision.exploration import explore
-from consumer.core.decision.gates import zone_name, zone_of
 from consumer.core.decision.policy import Choice, decide, pass_gates
 from consumer.core.hashing import name_of
-from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.preference.basket import recommend_basket
 from consumer.core.preference.preference import recommend
 from consumer.core.reward.request import DecisionRequest
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.shared import Core
 from schemas.records import Coordinates, Mode, NextBestAction, Recommendation
+from schemas.units import DAY_MS
 
 SCORE_DIGITS = 4  # after the point: a score orders the items of one decision
 _BASKET_TRIGGERS = frozenset({"purchase", "replenishment"})  # what comes next is an order, not a click
@@ -44,28 +43,22 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
     trouble: str = ""  # the kind of event, where the trigger is a service problem
 
 
-def decide_for(
-    customer: Customer,
-    moment: Moment,
-    settings: CoreSettings,
-    catalogue: Catalogue,
-    knowledge: Knowledge,
-    budget: Budget,
-) -> NextBestAction:
+def decide_for(customer: Customer, moment: Moment, core: Core, budget: Budget) -> NextBestAction:
     """Return the decision for `customer`, who remembers it as pending from here on."""
+    settings, catalogue, knowledge = core.settings, core.catalogue, core.knowledge
     at_ms, origin = moment.at_ms, moment.origin
     decision_id = name_of(
         customer.customer_id, origin.topic, str(origin.partition), str(origin.offset), moment.trigger, str(at_ms)
     )
     estimate = knowledge.churn.estimate(customer, at_ms)
-    has_estimate = estimate.probability >= 0.0 and (settings.churn.signal == "activity" or customer.n_orders > 0)
-    probability = estimate.probability if has_estimate else None
+    probability, first_purchase = estimate.probability, estimate.first_purchase_probability
     update_segment(customer, at_ms, probability, knowledge.thresholds)
     tastes = tastes_of(customer, knowledge.price_bands)
     audience = knowledge.audience.probabilities(customer, catalogue.audiences.get(moment.trigger, ()), at_ms)
     request = DecisionRequest(
         decision_id=decision_id,
         now_ms=at_ms,
+        local=core.local_time.clock(at_ms, customer.context.time_zone),
         trigger=moment.trigger,
         customer=customer,
         segment=customer.segment,
@@ -79,22 +72,22 @@ def decide_for(
     passed = pass_gates(request, catalogue, settings)
     recommendations: list[Recommendation] = []
     if passed.allowed:
-        recommendations = _recommendations(customer, moment, settings, knowledge, decision_id)
+        recommendations = _recommendations(customer, moment, core, decision_id)
         request = msgspec.structs.replace(request, n_recommendations=len(recommendations))
         if not recommendations:
             passed = pass_gates(request, catalogue, settings)
-    choice = decide(request, catalogue, knowledge.reward, settings, passed)
-    prediction = _churn_prediction(estimate, knowledge.churn, at_ms) if has_estimate else None
+    choice = decide(request, catalogue, knowledge.reward, settings, passed=passed)
+    prediction = None if probability is None else _churn_prediction(probability, estimate, knowledge.churn, at_ms)
     about = (
         segment_reason(customer, at_ms, knowledge.thresholds, catalogue.currency),
         *replenishment_reasons(due_items(customer, at_ms // DAY_MS), recommendations),
         *audience_reason(choice, catalogue, audience, settings.audience.within_days),
         *taste_reason(tastes if choice.kind == "recommend" else None),
     )
-    reasons = explain(choice, moment.trigger, catalogue, prediction, CHURN_FAMILIES, about=about)
+    reasons = explain(choice, moment.trigger, catalogue, prediction, about=about)
     if choice.action != NOTHING:
         budget.spend(at_ms, choice.action, choice.channel)
-    outcomes.remember_decision(customer, choice, moment.trigger, at_ms, settings, catalogue)
+    outcomes.remember_decision(customer, choice, moment.trigger, at_ms, settings=settings, catalogue=catalogue)
     return NextBestAction(
         decision_id=decision_id,
         customer_id=customer.customer_id,
@@ -103,12 +96,10 @@ def decide_for(
         action=choice.action,
         channel=choice.channel,
         variant=choice.variant,
-        content=_content(
-            customer, choice, moment.trigger, recommendations, settings.preference.content_items, knowledge
-        ),
+        content=_content(customer, choice, moment.trigger, core, recommendations=recommendations),
         deliver_after=choice.deliver_after,
         deliver_before=choice.deliver_before,
-        time_zone=zone_name(zone_of(customer.time_zone, settings.policy.default_time_zone)),
+        time_zone=core.local_time.zone_name(customer.context.time_zone),
         propensity=_short(choice.propensity),
         eligible=tuple([msgspec.structs.replace(arm, propensity=_short(arm.propensity)) for arm in choice.eligible]),
         churn_probability=None if probability is None else _short(probability),
@@ -119,15 +110,9 @@ def decide_for(
         model_versions=knowledge.versions(),
         origin=origin,
         mode=moment.mode,
-        first_purchase_probability=_first_purchase(customer, estimate),
+        first_purchase_probability=None if first_purchase is None else _short(first_purchase),
         tastes=tastes,
     )
-
-
-def _first_purchase(customer: Customer, estimate: churn.ChurnEstimate) -> float | None:
-    """Return the probability that `customer`, who never bought, buys within the horizon; None where it is not known."""
-    probability = estimate.first_purchase_probability
-    return _short(probability) if probability >= 0.0 and not customer.n_orders else None
 
 
 def _rounded(item: Recommendation) -> Recommendation:
@@ -140,25 +125,23 @@ def _short(probability: float) -> float:
     return float(f"{probability:.10g}")
 
 
-def _recommendations(
-    customer: Customer, moment: Moment, settings: CoreSettings, knowledge: Knowledge, decision_id: str
-) -> list[Recommendation]:
+def _recommendations(customer: Customer, moment: Moment, core: Core, decision_id: str) -> list[Recommendation]:
     """Return what runs out, then the next basket of who bought, or else the next items, of which one slot explores."""
-    limit = settings.preference.content_items
+    settings, knowledge, limit = core.settings, core.knowledge, core.settings.preference.content_items
     is_offerable, day = knowledge.items.is_offerable, moment.at_ms // DAY_MS
     found: list[Recommendation] = []
     if moment.trigger == "replenishment":
         due = [each.item_id for each in due_items(customer, day)]
         found = [Recommendation(item_id, 1.0, "replenish") for item_id in due if is_offerable(item_id)][:limit]
     left_out = {*customer.cart, *(item_id for item_id, known in customer.bought.items() if known.last_day >= day)}
-    if moment.trigger in _BASKET_TRIGGERS or (customer.bought and not customer.session_started_ms):
+    if moment.trigger in _BASKET_TRIGGERS or (customer.bought and not customer.session.started_ms):
         exclude = left_out | {each.item_id for each in found}
         found += recommend_basket(
             knowledge.baskets,
             knowledge.basket_ranker,
             customer,
             moment.at_ms,
-            limit - len(found),
+            limit=limit - len(found),
             exclude=exclude,
             is_offerable=is_offerable,
         )
@@ -178,22 +161,20 @@ def _recommendations(
 
 
 def _content(
-    customer: Customer,
-    choice: Choice,
-    trigger: str,
-    recommendations: list[Recommendation],
-    limit: int,
-    knowledge: Knowledge,
+    customer: Customer, choice: Choice, trigger: str, core: Core, *, recommendations: list[Recommendation]
 ) -> tuple[Recommendation, ...]:
     """Return the items that the action is about: what lies in the cart, or what is recommended."""
     if choice.kind is None or choice.kind == "service":
         return ()
     if trigger == "abandonment" and choice.kind != "recommend":
-        cart = [item_id for item_id in customer.cart if knowledge.items.is_offerable(item_id)]
+        cart = [item_id for item_id in customer.cart if core.knowledge.items.is_offerable(item_id)]
+        limit = core.settings.preference.content_items
         return tuple(Recommendation(item_id, 1.0, "cart") for item_id in cart[-limit:])
     return tuple([_rounded(each) for each in recommendations])
 
 
-def _churn_prediction(estimate: churn.ChurnEstimate, scorer: churn.ChurnScorer, at_ms: int) -> ChurnPrediction:
+def _churn_prediction(
+    probability: float, estimate: churn.ChurnEstimate, scorer: churn.ChurnScorer, at_ms: int
+) -> ChurnPrediction:
     bias, contributions = scorer.contributions(estimate.features, at_ms)
-    return ChurnPrediction(_short(estimate.probability), bias, CHURN_FEATURES, contributions)
+    return ChurnPrediction(_short(probability), bias, CHURN_FEATURES, contributions)

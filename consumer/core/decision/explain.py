@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from consumer.core.catalogue import NOTHING, Catalogue
+from consumer.core.churn.features import CHURN_FAMILIES
 from consumer.core.customer.bought import Due
 from consumer.core.customer.customer import Customer
 from consumer.core.customer.segments import Thresholds, segment_words
@@ -66,9 +67,7 @@ def by_family(names: Sequence[str], contributions: Sequence[float], families: Ma
     return sums
 
 
-def churn_reasons(
-    churn: ChurnPrediction, families: Mapping[str, str], words: Mapping[str, str] = FAMILY_WORDS
-) -> tuple[Reason, ...]:
+def churn_reasons(churn: ChurnPrediction, families: Mapping[str, str]) -> tuple[Reason, ...]:
     """Return the reasons for a churn probability: the whole, the base, the largest families, the rest in one.
 
     The values of all but the first add up to the log-odds.
@@ -85,7 +84,7 @@ def churn_reasons(
         Reason("churn.base", f"The average risk, as log-odds ({base:+.2f})", base),
     ]
     for family, amount in shown:
-        said = words.get(family) or family.replace("_", " ")
+        said = FAMILY_WORDS.get(family) or family.replace("_", " ")
         value = round(amount, digits)
         left += amount - value
         reasons.append(Reason(f"churn.{family}", f"{_sentence(said)}: {_direction(amount)}", value))
@@ -117,13 +116,12 @@ def explain(
     trigger: str,
     catalogue: Catalogue,
     churn: ChurnPrediction | None,
-    families: Mapping[str, str],
-    words: Mapping[str, str] = FAMILY_WORDS,
+    *,
     about: tuple[Reason, ...] = (),
 ) -> tuple[Reason, ...]:
     """Return all reasons for one decision: the decision itself, what is said `about` the customer, the churn."""
     reasons = decision_reasons(choice, trigger, catalogue) + about
-    return reasons if churn is None else reasons + churn_reasons(churn, families, words)
+    return reasons if churn is None else reasons + churn_reasons(churn, CHURN_FAMILIES)
 
 
 def segment_reason(customer: Customer, now_ms: int, thresholds: Thresholds, currency: str) -> Reason:

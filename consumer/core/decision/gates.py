@@ -5,10 +5,8 @@ whatever an arm is worth. The reason an arm was ruled out is one of the words in
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
-from functools import cache, lru_cache
-from importlib.resources import files
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import msgspec
 
@@ -16,12 +14,12 @@ from consumer.core.catalogue import Arm, Catalogue, Channel, Eligibility
 from consumer.core.customer.customer import Contact, Customer
 from consumer.core.customer.tastes import day_part_of
 from consumer.core.customer.words import remembered
+from consumer.core.local_time import wall_clock
 from consumer.core.reward.request import DecisionRequest
-from consumer.core.settings import DAY_MS, HOUR_MS
+from schemas.units import DAY_MS, HOUR_MS
 
 WEEK_MS = 7 * DAY_MS
 _NEVER_MS = 1 << 62
-_LAST_LOCAL_MS = 253_370_764_800_000  # the year 9999: later moments have no local time everywhere
 
 GATES: Mapping[str, str] = {
     "objection": "the customer objects to profiling",
@@ -81,55 +79,9 @@ class ContactHistory:
                 self.day += intrusive
 
 
-@lru_cache(maxsize=1024)
-def zone_of(name: str, default: str) -> tzinfo:
-    """Return the IANA zone `name`, or the zone `default` where there is none of that name, or UTC.
-
-    Zones come from the package tzdata, whose version is part of the build. Those of the machine may be of another
-    year, and hold names that mean something else on each machine, such as localtime.
-    """
-    for candidate in (name, default):
-        if candidate in _zone_names():
-            with files("tzdata").joinpath("zoneinfo", *candidate.split("/")).open("rb") as file:
-                return ZoneInfo.from_file(file, key=candidate)
-    return UTC
-
-
-def is_zone(name: str) -> bool:
-    """Return whether `name` is one of the IANA names that `zone_of` knows."""
-    return name in _zone_names()
-
-
-@cache
-def _zone_names() -> frozenset[str]:
-    return frozenset(files("tzdata").joinpath("zones").read_text(encoding="utf-8").split())
-
-
-def zone_name(zone: tzinfo) -> str:
-    """Return the IANA name of what `zone_of` returned."""
-    return zone.key if isinstance(zone, ZoneInfo) else "UTC"
-
-
-def local_time(now_ms: int, zone: tzinfo) -> datetime:
-    """Return the wall clock in `zone` at `now_ms`."""
-    return datetime.fromtimestamp(min(now_ms, _LAST_LOCAL_MS) / 1000, zone)
-
-
-def local_hour(at_ms: int, zone: str, default_zone: str) -> int:
-    """Return the hour, 0 to 23, on the wall clock in `zone` at `at_ms`."""
-    return (at_ms + _offset_ms(at_ms // HOUR_MS, zone, default_zone)) // HOUR_MS % 24
-
-
-@lru_cache(maxsize=4096)
-def _offset_ms(hour: int, zone: str, default_zone: str) -> int:
-    """Return how far the wall clock in `zone` is ahead of UTC as the `hour` since the epoch begins."""
-    offset = local_time(hour * HOUR_MS, zone_of(zone, default_zone)).utcoffset()
-    return round(offset.total_seconds() * 1000) if offset is not None else 0
-
-
 def has_consent(customer: Customer, channel: str, purpose: str, *, default: bool) -> bool:
     """Return whether the customer agreed; the most specific statement counts, a refusal where two are alike."""
-    consents = customer.consents
+    consents = customer.consent.answers
     if not consents:
         return default
     exact = consents.get(f"{channel}:{purpose}")
@@ -151,14 +103,13 @@ def delivery_span(local: datetime, now_ms: int, channel: Channel) -> tuple[int, 
     if (minute - start) % 1440 >= (end - start) % 1440:
         return now_ms, _next_ms(local, start)
     after = max(now_ms, _next_ms(local, end))
-    return after, _next_ms(local_time(after, local.tzinfo or UTC), start)
+    return after, _next_ms(wall_clock(after, local.tzinfo or UTC), start)
 
 
 def allowed_arms(
     request: DecisionRequest,
     catalogue: Catalogue,
     history: ContactHistory,
-    local: datetime,
     *,
     default_consent: bool,
     limit: int,
@@ -168,7 +119,7 @@ def allowed_arms(
     Only arms that answer to the trigger are looked at.
     """
     arms = catalogue.by_trigger.get(request.trigger, ())
-    if request.customer.objected:
+    if request.customer.consent.objected:
         return [], [(arm.id, "objection") for arm in arms]
     by_action: dict[str, str | None] = {}
     spans: dict[str, tuple[int, int]] = {}
@@ -178,13 +129,13 @@ def allowed_arms(
         if arm.action_id in by_action:
             why = by_action[arm.action_id]
         else:
-            why = by_action[arm.action_id] = _why_not_action(arm, request, history, local)
+            why = by_action[arm.action_id] = _why_not_action(arm, request, history)
         why = why or _why_not_channel(arm, request, history, default_consent=default_consent)
         if why is None and len(allowed) >= limit:
             why = "limit"
         if why is None:
             if arm.channel_id not in spans:
-                spans[arm.channel_id] = delivery_span(local, request.now_ms, arm.channel)
+                spans[arm.channel_id] = delivery_span(request.local, request.now_ms, arm.channel)
             after, before = spans[arm.channel_id]
             before = min(before, request.now_ms + round(arm.action.valid_for_hours * HOUR_MS))
             if after < before:
@@ -206,9 +157,9 @@ def remember_contact(contacts: Sequence[Contact], contact: Contact, limit: int) 
     return kept[-limit:]
 
 
-def _why_not_action(arm: Arm, request: DecisionRequest, history: ContactHistory, local: datetime) -> str | None:
+def _why_not_action(arm: Arm, request: DecisionRequest, history: ContactHistory) -> str | None:
     action = arm.action
-    why = _why_not_eligible(action.eligibility, request) or _why_not_here(action.eligibility, request, local.hour)
+    why = _why_not_eligible(action.eligibility, request) or _why_not_here(action.eligibility, request)
     if why is not None:
         return why
     last_ms = history.last_by_action.get(arm.action_id)
@@ -225,7 +176,7 @@ def _why_not_eligible(who: Eligibility, request: DecisionRequest) -> str | None:
         risk = request.churn_probability
         if risk is None or (low is not None and risk < low) or (high is not None and risk > high):
             return "churn"
-    n_orders, fewest, most = request.customer.n_orders, who.min_orders, who.max_orders
+    n_orders, fewest, most = request.customer.orders.n, who.min_orders, who.max_orders
     if (fewest is not None and n_orders < fewest) or (most is not None and n_orders > most):
         return "orders"
     if who.needs_cart and not request.customer.cart:
@@ -239,13 +190,13 @@ def _why_not_eligible(who: Eligibility, request: DecisionRequest) -> str | None:
     return "trouble" if who.troubles and request.trouble not in who.troubles else None
 
 
-def _why_not_here(who: Eligibility, request: DecisionRequest, hour: int) -> str | None:
+def _why_not_here(who: Eligibility, request: DecisionRequest) -> str | None:
     """Return why not for this customer's place, device, time of day or tastes; what is not known matches nothing."""
-    if who.devices and request.customer.device not in map(remembered, who.devices):
+    if who.devices and request.customer.context.device not in map(remembered, who.devices):
         return "device"
-    if who.countries and request.customer.country not in map(remembered, who.countries):
+    if who.countries and request.customer.context.country not in map(remembered, who.countries):
         return "country"
-    if who.day_parts and day_part_of(hour) not in who.day_parts:
+    if who.day_parts and day_part_of(request.local.hour) not in who.day_parts:
         return "day_part"
     if not (who.categories or who.brands or who.price_bands):
         return None

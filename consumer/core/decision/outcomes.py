@@ -7,8 +7,9 @@ from consumer.core.customer.customer import Contact, Customer, PendingDecision
 from consumer.core.decision.gates import remember_contact
 from consumer.core.decision.policy import Choice
 from consumer.core.reward.features import reward_feature_set
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.settings import CoreSettings
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 
 
 def remember_decision(
@@ -16,6 +17,7 @@ def remember_decision(
     choice: Choice,
     trigger: str,
     at_ms: int,
+    *,
     settings: CoreSettings,
     catalogue: Catalogue,
 ) -> None:
@@ -25,7 +27,7 @@ def remember_decision(
     its outcome has matured, wherever decisions are many to an outcome window.
     """
     values = choice.reward_features
-    pending = customer.pending_decisions
+    pending = customer.pending.decisions
     # Where nothing else was possible there is nothing to learn, and treated, untreated and hold-out customers are only
     # alike where each of them could have been treated.
     had_a_choice = len(choice.eligible) > 1
@@ -62,7 +64,7 @@ def _note_treatment(customer: Customer, choice: Choice, trigger: str, catalogue:
 
     treated = treats(choice.action)
     untreated_propensity = 1.0 - sum(arm.propensity for arm in choice.eligible if treats(arm.action))
-    for prediction in customer.pending_churn:
+    for prediction in customer.pending.churn:
         if prediction.signal_at:
             continue  # its label is known: what is done now cannot change it
         if treated:
@@ -74,7 +76,7 @@ def _note_treatment(customer: Customer, choice: Choice, trigger: str, catalogue:
 def note_order(customer: Customer, at_ms: int, amount: float, settings: CoreSettings) -> None:
     """Credit an order to every decision within whose outcome window it falls."""
     window_ms = int(settings.policy.outcome_days * DAY_MS)
-    for pending in customer.pending_decisions:
+    for pending in customer.pending.decisions:
         if pending.decided_at < at_ms <= pending.decided_at + window_ms:
             pending.orders += 1
             pending.spent += amount
@@ -83,7 +85,7 @@ def note_order(customer: Customer, at_ms: int, amount: float, settings: CoreSett
 def reveal_outcomes(customer: Customer, now_ms: int, settings: CoreSettings) -> list[TrainingExample]:
     """Return the examples of decisions whose outcome has matured by `now_ms`, oldest first."""
     window_ms = int(settings.policy.outcome_days * DAY_MS)
-    pending = customer.pending_decisions
+    pending = customer.pending.decisions
     examples: list[TrainingExample] = []
     while pending and pending[0].decided_at + window_ms <= now_ms:
         decision = pending.pop(0)

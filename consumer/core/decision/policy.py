@@ -11,19 +11,19 @@ chosen keeps a floor under its probability, so that what was logged can be evalu
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
 
 from consumer.core.catalogue import NOTHING, Arm, Catalogue
-from consumer.core.decision.gates import Allowed, ContactHistory, Gated, allowed_arms, local_time, zone_of
+from consumer.core.decision.gates import Allowed, ContactHistory, Gated, allowed_arms
 from consumer.core.hashing import uniform
 from consumer.core.reward.features import reward_features
 from consumer.core.reward.model import RewardScorer
 from consumer.core.reward.request import DecisionRequest
-from consumer.core.settings import DAY_MS, CoreSettings, PolicySettings
+from consumer.core.settings import CoreSettings, PolicySettings
 from schemas.records import EligibleArm
+from schemas.units import DAY_MS
 
 MIN_NOTHING_FLOOR = 0.05  # P(outcome | nothing) is learned from randomised nothing: there must be some
 MAX_FLOORS = 0.1  # what the floors of all arms may take together
@@ -49,7 +49,6 @@ class Choice(msgspec.Struct, frozen=True):
     expected_value: float  # of the chosen arm over nothing, shop currency
     best_arm: str  # the arm of the highest expected value
     best_value: float
-    nothing_propensity: float
     gated: tuple[Gated, ...]
 
     @property
@@ -67,7 +66,6 @@ def in_hold_out(customer_id: str, now_ms: int, settings: PolicySettings) -> bool
 class Passed(NamedTuple):
     """What came through the gates of one request, and what did not."""
 
-    local: datetime  # the customer's wall clock
     history: ContactHistory
     allowed: list[Allowed]
     gated: list[Gated]
@@ -75,18 +73,15 @@ class Passed(NamedTuple):
 
 def pass_gates(request: DecisionRequest, catalogue: Catalogue, settings: CoreSettings) -> Passed:
     """Return which arms may be chosen for `request`."""
-    customer, policy = request.customer, settings.policy
-    local = local_time(request.now_ms, zone_of(customer.time_zone, policy.default_time_zone))
-    history = ContactHistory(customer.contacts, request.now_ms, catalogue)
+    history = ContactHistory(request.customer.contacts, request.now_ms, catalogue)
     allowed, gated = allowed_arms(
         request,
         catalogue,
         history,
-        local,
         default_consent=settings.privacy.default_consent,
-        limit=policy.eligible_limit,
+        limit=settings.policy.eligible_limit,
     )
-    return Passed(local, history, allowed, gated)
+    return Passed(history, allowed, gated)
 
 
 def decide(
@@ -94,6 +89,7 @@ def decide(
     catalogue: Catalogue,
     reward: RewardScorer,
     settings: CoreSettings,
+    *,
     passed: Passed | None = None,
 ) -> Choice:
     """Return the decision for `request`: a function of its arguments and nothing else.
@@ -101,12 +97,12 @@ def decide(
     `passed` is what `pass_gates` returned for the same arguments, where it is known.
     """
     policy, customer = settings.policy, request.customer
-    local, history, allowed, gated = passed if passed is not None else pass_gates(request, catalogue, settings)
-    features = reward_features(request, local.hour + local.minute / 60.0, history.week)
+    history, allowed, gated = passed if passed is not None else pass_gates(request, catalogue, settings)
+    features = reward_features(request, history.week)
     predicted = reward.probabilities(features, [NOTHING, *[a.arm.id for a in allowed]])
     values = [0.0]
     for one, p in zip(allowed, predicted[1:], strict=True):
-        values.append(_value(one.arm, p, predicted[0], history.week, policy))
+        values.append(_value(one.arm, p, predicted[0], policy, n_contacts=history.week))
     hold_out = in_hold_out(customer.customer_id, request.now_ms, policy)
     if hold_out:
         draw = [1.0] + [0.0] * len(allowed)
@@ -135,7 +131,6 @@ def decide(
         expected_value=values[chosen],
         best_arm=allowed[best - 1].arm.id if best else NOTHING,
         best_value=values[best],
-        nothing_propensity=draw[0],
         gated=tuple(gated),
     )
 
@@ -179,7 +174,7 @@ def _inverse_gap_weights(values: Sequence[float], gamma: float) -> list[float]:
     return weights
 
 
-def _value(arm: Arm, p_arm: float, p_nothing: float, n_contacts: int, settings: PolicySettings) -> float:
+def _value(arm: Arm, p_arm: float, p_nothing: float, settings: PolicySettings, *, n_contacts: int) -> float:
     """Return what `arm` is expected to bring over nothing, shop currency."""
     action = arm.action
     value = (p_arm - p_nothing) * action.margin - p_arm * action.cost_per_outcome

@@ -7,7 +7,7 @@ more.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import fields, replace
 from struct import Struct
@@ -16,14 +16,16 @@ from typing import Any, Generic, Protocol, TypeVar
 from river import preprocessing
 
 from consumer.core.catalogue import Catalogue
-from consumer.core.churn.churn import HAZARD, HORIZON, ChurnScorer, ChurnState, feature_set
+from consumer.core.churn.churn import HAZARD, HORIZON, ChurnScorer, feature_set
 from consumer.core.churn.features import CHURN_FEATURES
-from consumer.core.knowledge.learner import Learner
+from consumer.core.knowledge.families import ChurnModels, Models
+from consumer.core.knowledge.learner import Folded, Learner, new_learner, restore_learner
 from consumer.core.knowledge.river_classifier import UnknownModel, river_classifier, takes_weight
-from consumer.core.knowledge.snapshot import ChallengerSpec, RefusedSnapshot, Snapshot, decode_snapshot, model_name
+from consumer.core.knowledge.snapshot import ChallengerSpec, RefusedSnapshot, read_snapshot
 from consumer.core.learning.linear import sigmoid
-from consumer.core.settings import BUILT_IN, DAY_MS, ChallengerSettings, ChurnSettings, CoreSettings, LearnerSettings
+from consumer.core.settings import BUILT_IN, ChallengerSettings, ChurnSettings, CoreSettings, LearnerSettings
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 
 JUDGED_HEADS = (HORIZON, HAZARD)  # of customers who can churn
 COPIES = 8  # to a window
@@ -37,44 +39,37 @@ class Challenger(Protocol):
     """What a challenger's trainer does with any of them."""
 
     @property
-    def name(self) -> str:
-        """Return the name of the model: churn.NAME."""
-
-    @property
-    def last_offset(self) -> int:
-        """Return the offset of the last example in it."""
+    def next_offset(self) -> int:
+        """Return the offset to read next."""
 
     def probability(self, example: TrainingExample) -> float | None:
         """Return what it would have said when the example was predicted; None where it knew nothing yet."""
 
-    def learn(self, offset: int, example: TrainingExample) -> None:
+    def fold(self, offset: int, example: TrainingExample) -> Folded:
         """Fold the example at `offset` in."""
 
-    def snapshot(self) -> bytes | None:
-        """Return it as plain data; None where it has no such form."""
 
+def new_challenger(
+    settings: ChallengerSettings, core: CoreSettings, catalogue: Catalogue, snapshot: bytes | None = None
+) -> Challenger:
+    """Return a challenger that goes on from its `snapshot`, or has seen nothing where that is of no use.
 
-def new_challenger(settings: ChallengerSettings, core: CoreSettings, catalogue: Catalogue) -> Challenger:
-    """Return a challenger that has seen nothing; raise UnknownModel where the settings name none."""
+    Raises UnknownModel where the settings name no model.
+    """
     try:
         if settings.model == BUILT_IN:
-            return BuiltInChallenger(settings, core, catalogue)
-        return RiverChallenger(settings, core)
+            return BuiltInChallenger(_learner(spec_of(settings), core, catalogue, snapshot), core.churn)
+        return RiverChallenger(settings, core.churn)
     except UnknownModel as error:
         raise UnknownModel(f"challenger {settings.name}: {error}") from None
 
 
-def restored_challenger(
-    settings: ChallengerSettings, core: CoreSettings, catalogue: Catalogue, data: bytes
-) -> Challenger | None:
-    """Return the challenger that goes on from its snapshot in `data`, or None where it has to begin anew."""
-    if settings.model != BUILT_IN:
-        return None
-    try:
-        snapshot = decode_snapshot(data, core, catalogue)
-    except RefusedSnapshot:
-        return None
-    return BuiltInChallenger(settings, core, catalogue, snapshot) if snapshot.challenger == spec_of(settings) else None
+def _learner(spec: ChallengerSpec, core: CoreSettings, catalogue: Catalogue, snapshot: bytes | None) -> Learner:
+    """Return the learner of a built-in challenger; one of its name that learned with other settings is another."""
+    with suppress(RefusedSnapshot):
+        if snapshot is not None and read_snapshot(snapshot).challenger == spec:
+            return restore_learner(snapshot, core, catalogue)
+    return new_learner("churn", core, catalogue, spec)
 
 
 def spec_of(settings: ChallengerSettings) -> ChallengerSpec:
@@ -96,75 +91,54 @@ def spec_of(settings: ChallengerSettings) -> ChallengerSpec:
 class BuiltInChallenger:
     """The model that comes along, learning with other settings. It has a plain-data form, and so can be promoted."""
 
-    def __init__(
-        self, settings: ChallengerSettings, core: CoreSettings, catalogue: Catalogue, snapshot: Snapshot | None = None
-    ) -> None:
-        spec = spec_of(settings)
-        self.name = model_name("churn", settings.name)
-        self._churn = core.churn
-        self._learner = learner_of(spec, core, catalogue, snapshot)
-        known_ms = latest_label_ms(snapshot.churn) if snapshot is not None and snapshot.churn is not None else None
-        self._copies: dict[str, _Copies[ChurnScorer]] = _copies_of_heads(core.churn, known_ms)
-        self._core, self._catalogue = core, catalogue
+    def __init__(self, learner: Learner, settings: ChurnSettings) -> None:
+        self._learner = learner
+        self._settings = settings
+        self._copies: dict[str, _Copies[ChurnScorer]] = _copies_of_heads(settings, latest_label_ms(learner.models()))
 
     @property
-    def last_offset(self) -> int:
-        """Return the offset of the last example in it."""
-        return self._learner.last_offset
+    def next_offset(self) -> int:
+        """Return the offset to read next."""
+        return self._learner.next_offset
 
     def probability(self, example: TrainingExample) -> float | None:
         """Return what it would have said when the example was predicted."""
         scorer = self._copies[example.head].at(example.predicted_at)
-        if scorer is None or scorer.hazard is None:
+        hazard = None if scorer is None else scorer.hazard_logit(example.features)
+        if scorer is None or hazard is None:
             return None
         if example.head == HAZARD:
-            return sigmoid(scorer.hazard.logit(example.features))
+            return sigmoid(hazard)
         bias, contributions = scorer.contributions(_PACKED.pack(*example.features), example.predicted_at)
         return sigmoid(bias + sum(contributions))
 
-    def learn(self, offset: int, example: TrainingExample) -> None:
+    def fold(self, offset: int, example: TrainingExample) -> Folded:
         """Fold the example at `offset` in."""
         due = [copies for copies in self._copies.values() if copies.due(example.matured_at)]
         if due:
-            scorer = self._scorer()
+            models = self._learner.models()
+            scorer = ChurnScorer(self._settings, models.churn if isinstance(models, ChurnModels) else None)
             for copies in due:
                 copies.keep(scorer)
-        self._learner.learn(offset, example)
+        folded = self._learner.fold(offset, example)
         for copies in self._copies.values():  # both heads are in either answer
             copies.moved_to(example.matured_at)
-
-    def _scorer(self) -> ChurnScorer:
-        state = decode_snapshot(self._learner.snapshot(), self._core, self._catalogue).churn
-        return ChurnScorer(self._churn, state)
-
-    def snapshot(self) -> bytes:
-        """Return it as plain data."""
-        return self._learner.snapshot()
-
-
-def learner_of(
-    spec: ChallengerSpec, core: CoreSettings, catalogue: Catalogue, snapshot: Snapshot | None = None
-) -> Learner:
-    """Return the learner of a built-in challenger."""
-    numbers: Mapping[str, Any] = spec.parameters
-    learning = replace(core.learner, **numbers)
-    return Learner("churn", replace(core, learner=learning), catalogue, snapshot, spec)
+        return folded
 
 
 class RiverChallenger:
     """A classifier of River's for each head. It has no plain-data form: it learns anew when it starts."""
 
-    def __init__(self, settings: ChallengerSettings, core: CoreSettings) -> None:
-        self.name = model_name("churn", settings.name)
-        self.last_offset = -1
-        self._feature_set = feature_set(core.churn)
+    def __init__(self, settings: ChallengerSettings, churn: ChurnSettings) -> None:
+        self.next_offset = 0
+        self._feature_set = feature_set(churn)
         self._models = {head: river_classifier(settings.model, settings.parameters) for head in JUDGED_HEADS}
         self._weighted = takes_weight(self._models[HORIZON])
         # Any: River's methods carry no types.
         self._scalers: dict[str, Any] = {
             head: preprocessing.StandardScaler() if settings.scaled else None for head in JUDGED_HEADS
         }
-        self._copies: dict[str, _Copies[tuple[Any, Any]]] = _copies_of_heads(core.churn)
+        self._copies: dict[str, _Copies[tuple[Any, Any]]] = _copies_of_heads(churn)
 
     def probability(self, example: TrainingExample) -> float | None:
         """Return what it would have said when the example was predicted."""
@@ -175,12 +149,12 @@ class RiverChallenger:
         x = dict(zip(CHURN_FEATURES, example.features, strict=True))
         return float(model.predict_proba_one(x if scaler is None else scaler.transform_one(x)).get(True, 0.0))
 
-    def learn(self, offset: int, example: TrainingExample) -> None:
+    def fold(self, offset: int, example: TrainingExample) -> Folded:
         """Fold the example at `offset` in. As in the model that comes along, one without weight teaches nothing."""
-        self.last_offset = offset
+        self.next_offset = offset + 1
         copies = self._copies.get(example.head)
         if copies is None or example.feature_set != self._feature_set or example.weight <= 0.0:
-            return
+            return Folded()
         model, scaler = self._models[example.head], self._scalers[example.head]
         if copies.due(example.matured_at):
             copies.keep((deepcopy(model), deepcopy(scaler)))
@@ -193,9 +167,7 @@ class RiverChallenger:
         else:
             model.learn_one(x, bool(example.label))
         copies.moved_to(example.matured_at)
-
-    def snapshot(self) -> None:
-        """Return nothing: trees and forests can't be told as plain data."""
+        return Folded()  # trees and forests can't be told as plain data
 
 
 class _Copies(Generic[Scorer]):
@@ -229,10 +201,12 @@ class _Copies(Generic[Scorer]):
         return None
 
 
-def latest_label_ms(state: ChurnState) -> int:
-    """Return the event time at which the latest label in a model was known, in epoch milliseconds; 0 before any."""
-    heads = (state.horizon, state.hazard, state.first_horizon, state.first_hazard)
-    return max(head.model.latest_ms for head in heads)
+def latest_label_ms(models: Models) -> int | None:
+    """Return the event time at which the latest label in a churn model was known, in epoch ms; None before any."""
+    state = models.churn if isinstance(models, ChurnModels) else None
+    if state is None:
+        return None
+    return max(head.latest_ms for head in state.heads.values()) or None
 
 
 def _copies_of_heads(settings: ChurnSettings, known_ms: int | None = None) -> "dict[str, _Copies[Any]]":
@@ -240,11 +214,7 @@ def _copies_of_heads(settings: ChurnSettings, known_ms: int | None = None) -> "d
     return {head: _Copies(int(window * DAY_MS), known_ms) for head, window in days.items()}
 
 
-def comparable(example: TrainingExample, settings: ChurnSettings) -> bool:
-    """Return whether the model in force is judged by this example, and so a challenger can be."""
-    return (
-        example.head in JUDGED_HEADS
-        and example.predicted is not None
-        and example.weight > 0.0
-        and example.feature_set == feature_set(settings)
-    )
+def judged_prediction(example: TrainingExample, settings: ChurnSettings) -> float | None:
+    """Return what the model in force said, where this example judges it and so can judge a challenger; else None."""
+    judges = example.head in JUDGED_HEADS and example.weight > 0.0 and example.feature_set == feature_set(settings)
+    return example.predicted if judges else None

@@ -8,10 +8,11 @@ import msgspec
 
 from consumer.core.catalogue import Catalogue
 from consumer.core.churn.churn import ChurnScorer
-from consumer.core.customer.segments import DEFAULT_THRESHOLDS
-from consumer.core.customer.tastes import UNKNOWN_BANDS
+from consumer.core.customer.segments import Thresholds
+from consumer.core.customer.tastes import PriceBands
 from consumer.core.customer.words import remembered
-from consumer.core.knowledge.snapshot import Snapshot, decode_snapshot, family_of
+from consumer.core.knowledge.families import FAMILY_SPECS, Models
+from consumer.core.knowledge.snapshot import decode_snapshot, family_of
 from consumer.core.preference.audience_model import AudienceScorer
 from consumer.core.preference.basket import BasketRanker
 from consumer.core.preference.basket_index import BasketIndex
@@ -20,24 +21,28 @@ from consumer.core.preference.preference import Ranker
 from consumer.core.reward.model import RewardScorer
 from consumer.core.settings import CoreSettings
 from schemas.events import Product
-from schemas.records import Session
+from schemas.records import Family, Session
 
 
 class Knowledge:
     """The models and the item index in force."""
+
+    # What the table of families makes of the models' states
+    churn: ChurnScorer
+    thresholds: Thresholds
+    price_bands: PriceBands
+    ranker: Ranker
+    basket_ranker: BasketRanker
+    audience: AudienceScorer
+    reward: RewardScorer
 
     def __init__(self, settings: CoreSettings, catalogue: Catalogue) -> None:
         self._settings = settings
         self._catalogue = catalogue
         self.items = ItemIndex(settings.preference)
         self.baskets = BasketIndex(settings.preference)
-        self.churn = ChurnScorer(settings.churn)
-        self.thresholds = DEFAULT_THRESHOLDS
-        self.price_bands = UNKNOWN_BANDS
-        self.ranker = Ranker()
-        self.basket_ranker = BasketRanker()
-        self.audience = AudienceScorer(settings.audience)
-        self.reward = RewardScorer(catalogue)
+        for family, spec in FAMILY_SPECS.items():
+            self._install(family, spec.models())
         self.model_versions: dict[str, int] = {}  # model in force → offset of the last example in it
         self._in_force: dict[str, str] = {}  # family → its challenger that was promoted
         self.sessions_offset = 0  # next to read
@@ -55,7 +60,7 @@ class Knowledge:
             return False
         if not force and decoded.offset <= self.model_versions.get(model, -2):
             return False
-        self._install(decoded)
+        self._install(family, decoded.models)
         others = {name: offset for name, offset in self.model_versions.items() if family_of(name) != family}
         self.model_versions = dict(sorted((others | {model: decoded.offset}).items()))
         return True
@@ -68,18 +73,9 @@ class Knowledge:
         """Adopt snapshots of `model` and no other of its family. What was adopted is in force until one comes."""
         self._in_force[family_of(model)] = model
 
-    def _install(self, snapshot: Snapshot) -> None:
-        if snapshot.churn is not None:
-            self.churn = ChurnScorer(self._settings.churn, snapshot.churn)
-            learned = snapshot.segments
-            self.thresholds = learned.thresholds if learned is not None else DEFAULT_THRESHOLDS
-            self.price_bands = learned.price_bands if learned is not None else UNKNOWN_BANDS
-        elif snapshot.preference is not None:
-            self.ranker = Ranker.from_state(snapshot.preference)
-            self.basket_ranker = BasketRanker(snapshot.basket)
-            self.audience = AudienceScorer(self._settings.audience, snapshot.audience)
-        elif snapshot.policy is not None:
-            self.reward = RewardScorer.from_state(snapshot.policy, self._catalogue)
+    def _install(self, family: Family, models: Models) -> None:
+        for name, scorer in FAMILY_SPECS[family].scorers(self._settings, self._catalogue, models).items():
+            setattr(self, name, scorer)
 
     def fold_session(self, offset: int, session: Session) -> None:
         """Fold the session at `offset` into the index of its kind. Those below `sessions_offset` were folded before."""

@@ -1,1 +1,1 @@
-"""How models learn, are compared, and are kept as plain data."""
+"""What all models are made of: linear models as plain data, and drift."""

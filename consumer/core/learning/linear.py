@@ -5,7 +5,7 @@ trainer of a family. `LinearScorer` is what tasks predict with: immutable, in th
 the contribution of each feature at hand. Both compute the same probability; a test says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import exp, inf
 from typing import Any
 
@@ -44,45 +44,98 @@ class LinearState(msgspec.Struct, frozen=True):
     averages: tuple[float, ...] = ()  # of the weights over the latest steps; empty where the weights themselves predict
 
 
+def untaught(
+    names: Sequence[str],
+    *,
+    learning_rate: float,
+    l2: float,
+    accumulator: float = 0.0,
+    memory_ms: int = 0,
+    averaged: bool = False,
+) -> LinearState:
+    """Return the state of a model that has seen nothing; it has an intercept, and its features are standardised.
+
+    `accumulator` is where AdaGrad's sums of squares start: the larger, the less the first examples move. `memory_ms` is
+    the half-life of what the intercept remembers, in the time that examples come with. `averaged` predicts with the
+    average of the weights over the latest steps (Polyak and Juditsky 1992): steps can then be long, for the noise that
+    they bring averages out.
+    """
+    zeros = (0.0,) * len(names)
+    return LinearState(
+        names=tuple(names),
+        weights=zeros,
+        intercept=0.0,
+        counts=(0,) * len(names),
+        means=zeros,
+        variances=zeros,
+        gradient_squares=(accumulator,) * len(names),
+        n_iterations=0,
+        learning_rate=learning_rate,
+        l2=l2,
+        with_intercept=True,
+        memory_ms=memory_ms,
+        averages=zeros if averaged else (),
+    )
+
+
+def from_weights(
+    weights: Mapping[str, float], *, learning_rate: float, l2: float, accumulator: float = 1.0
+) -> LinearState:
+    """Return the state of a model that begins with `weights`; it has no intercept, and takes features as they are.
+
+    With an accumulator the first examples nudge the weights rather than throw them.
+    """
+    return msgspec.structs.replace(
+        untaught(tuple(weights), learning_rate=learning_rate, l2=l2, accumulator=accumulator),
+        weights=tuple(weights.values()),
+        counts=(),
+        means=(),
+        variances=(),
+        n_iterations=int(any(weights.values())),  # 0 says that there are no weights yet
+        with_intercept=False,
+    )
+
+
+def require_names(state: LinearState, names: Sequence[str], model: str) -> LinearState:
+    """Return `state`; raise ValueError where the features of `model` are others in this build."""
+    if state.names != tuple(names):
+        raise ValueError(f"the state of the {model} has other features than this build; rebuild it")
+    return state
+
+
 class LinearLearner:
     """A River pipeline over a fixed list of features, with AdaGrad steps (Duchi et al. 2011)."""
 
-    def __init__(
-        self,
-        names: Sequence[str],
-        *,
-        learning_rate: float,
-        l2: float,
-        scaled: bool = True,
-        with_intercept: bool = True,
-        accumulator: float = 0.0,
-        memory_ms: int = 0,
-        averaged: bool = False,
-    ) -> None:
-        """`accumulator` is where AdaGrad's sums of squares start: the larger, the less the first examples move.
-
-        `memory_ms` is the half-life of what the intercept remembers, in the time that examples come with. `averaged`
-        predicts with the average of the weights over the latest steps (Polyak and Juditsky 1992): steps can then be
-        long, for the noise that they bring averages out.
-        """
-        self.names = tuple(names)
-        self._learning_rate = learning_rate
-        self._l2 = l2
-        self._with_intercept = with_intercept
-        self._memory_ms = memory_ms
-        self._n_remembered = 0.0
-        self._latest_ms = 0
-        self._averages: list[float] = [0.0] * len(self.names) if averaged else []
+    def __init__(self, state: LinearState) -> None:
+        """Go on exactly where `state` was taken."""
+        self.names = state.names
+        self._learning_rate = state.learning_rate
+        self._l2 = state.l2
+        self._with_intercept = state.with_intercept
+        self._memory_ms = state.memory_ms
+        self._n_remembered = state.n_remembered
+        self._latest_ms = state.latest_ms
+        self._averages = list(state.averages)
         # Any: River's methods carry no types.
-        self._scaler: Any = preprocessing.StandardScaler() if scaled else None
-        self._optimizer: Any = optim.AdaGrad(lr=learning_rate)
-        if accumulator:
-            self._optimizer.g2.update(dict.fromkeys(self.names, accumulator))
+        self._optimizer: Any = optim.AdaGrad(lr=state.learning_rate)
+        self._optimizer.g2.update(zip(state.names, state.gradient_squares, strict=True))
+        self._optimizer.n_iterations = state.n_iterations
         # River's own steps for the intercept are as long for rare labels as for common ones; ours are below.
-        self._regression: Any = linear_model.LogisticRegression(optimizer=self._optimizer, l2=l2, intercept_lr=0.0)
+        self._regression: Any = linear_model.LogisticRegression(
+            optimizer=self._optimizer, l2=state.l2, intercept_lr=0.0, intercept_init=state.intercept
+        )
+        if state.n_iterations:
+            # River has no public way to set weights; its own names for them are stamped with its version in snapshots.
+            self._regression._weights.update(dict(zip(state.names, state.weights, strict=True)))  # noqa: SLF001 - see above
+        self._scaler: Any = None
+        if state.counts:
+            self._scaler = preprocessing.StandardScaler()
+            self._scaler.counts.update(dict(zip(state.names, state.counts, strict=True)))
+            self._scaler.means.update(zip(state.names, state.means, strict=True))
+            self._scaler.vars.update(zip(state.names, state.variances, strict=True))
 
     def learn(
-        self, features: Sequence[float], label: float, weight: float = 1.0, offset: float = 0.0, at_ms: int = 0
+        self, features: Sequence[float], label: float, weight: float = 1.0, *, offset: float = 0.0, at_ms: int = 0
     ) -> None:
         """Fold one example in: scale with what is known including it, then one gradient step.
 
@@ -182,32 +235,6 @@ class LinearLearner:
             latest_ms=self._latest_ms,
             averages=tuple(self._averages),
         )
-
-    @classmethod
-    def from_state(cls, state: LinearState) -> "LinearLearner":
-        """Return a learner that goes on exactly where `state` was taken."""
-        learner = cls(
-            state.names,
-            learning_rate=state.learning_rate,
-            l2=state.l2,
-            scaled=bool(state.counts),
-            with_intercept=state.with_intercept,
-            memory_ms=state.memory_ms,
-        )
-        learner._averages = list(state.averages)
-        learner._n_remembered, learner._latest_ms = state.n_remembered, state.latest_ms
-        regression, optimizer = learner._regression, learner._optimizer
-        if state.n_iterations:
-            # River has no public way to set weights; its own names for them are stamped with its version in snapshots.
-            regression._weights.update(dict(zip(state.names, state.weights, strict=True)))  # noqa: SLF001 - see above
-        optimizer.g2.update(zip(state.names, state.gradient_squares, strict=True))
-        regression.intercept = state.intercept
-        optimizer.n_iterations = state.n_iterations
-        if learner._scaler is not None:
-            learner._scaler.counts.update(dict(zip(state.names, state.counts, strict=True)))
-            learner._scaler.means.update(zip(state.names, state.means, strict=True))
-            learner._scaler.vars.update(zip(state.names, state.variances, strict=True))
-        return learner
 
 
 class LinearScorer:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from math import log, log1p
 from struct import Struct
+from typing import NamedTuple
 
 from consumer.core.customer.bought import GAP_UNIT, HALF_LIFE_DAYS, SPREAD_UNIT, WEIGHT_UNIT, decay, note_again
 from consumer.core.customer.counters import FAST_HALF_LIFE_DAYS, ORDERS, SLOW_HALF_LIFE_DAYS
@@ -17,9 +18,10 @@ from consumer.core.customer.customer import Bought, Customer, PendingAudience
 from consumer.core.customer.words import LONGEST_WORD, remembered
 from consumer.core.hashing import digest64, name_of
 from consumer.core.preference.items import ItemIndex
-from consumer.core.settings import DAY_MS, AudienceSettings, CoreSettings
+from consumer.core.settings import AudienceSettings, CoreSettings
 from schemas.events import PurchaseEvent
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 
 AGAIN, FIRST, UNSURE = range(3)
 HEAD = "category"  # of these examples in the preference family
@@ -51,6 +53,7 @@ AUDIENCE_FEATURES: tuple[str, ...] = (
 )
 _PACKED = Struct(f"<{len(AUDIENCE_FEATURES)}e")  # 16 bits each: three digits of a logarithm are enough
 _DAYS_OF_WEIGHT = HALF_LIFE_DAYS / log(2.0)  # days that a decayed count stands for, once they have passed
+_NOT_KNOWN = -1.0  # a probability as it is packed in customer state
 _PRIOR_TIMES, _PRIOR_DAYS = 0.1, 30.0  # a count so small, in so many days, is added to each count
 
 
@@ -61,7 +64,7 @@ def feature_set(settings: AudienceSettings) -> str:
 
 
 def note_purchase(
-    customer: Customer, categories: Iterable[str | None], at_ms: int, settings: CoreSettings, weight: float = 1.0
+    customer: Customer, categories: Iterable[str | None], at_ms: int, settings: CoreSettings, *, weight: float = 1.0
 ) -> None:
     """Remember a purchase in `categories`, and that earlier predictions about them have come true.
 
@@ -69,7 +72,7 @@ def note_purchase(
     """
     bought = {name: None for name in categories if name and len(name) <= LONGEST_NAME}
     window_ms = int(settings.audience.within_days * DAY_MS)
-    for pending in customer.pending_audience:
+    for pending in customer.pending.audience:
         if pending.category in bought and pending.predicted_at < at_ms <= pending.predicted_at + window_ms:
             pending.bought_weight = max(pending.bought_weight, round(weight * WEIGHT_UNIT))
     day, histories = at_ms // DAY_MS, customer.bought_categories
@@ -89,7 +92,7 @@ def note_order(customer: Customer, event: PurchaseEvent, items: ItemIndex, setti
     categories = (
         remembered(line.category) if line.category else items.category_of(line.item_id) for line in event.lines
     )
-    note_purchase(customer, categories, event.occurred_at, settings, weight)
+    note_purchase(customer, categories, event.occurred_at, settings, weight=weight)
 
 
 def _usage(known: Bought, day: int) -> float:
@@ -108,28 +111,28 @@ def customer_part(customer: Customer, at_ms: int) -> tuple[float, ...]:
     """Return the features of the customer alone, the last ones of AUDIENCE_FEATURES."""
     since_first_days = max(0, at_ms - customer.first_seen_ms) / DAY_MS
     fast, slow = customer.counters[2 * ORDERS : 2 * ORDERS + 2]
-    since_order = log1p(max(0, at_ms - (customer.last_order_ms or customer.first_seen_ms)) / DAY_MS)
+    since_order = log1p(max(0, at_ms - (customer.orders.last_ms or customer.first_seen_ms)) / DAY_MS)
     histories = customer.bought_categories
     return (
         log1p(len(histories)),
-        log1p(sum([each.times for each in histories.values()]) / max(1, customer.n_orders)),
-        log1p(customer.n_orders),
+        log1p(sum([each.times for each in histories.values()]) / max(1, customer.orders.n)),
+        log1p(customer.orders.n),
         log1p(fast * 2.0 ** (-since_first_days / FAST_HALF_LIFE_DAYS)),
         log1p(slow * 2.0 ** (-since_first_days / SLOW_HALF_LIFE_DAYS)),
         since_order,
-        since_order - customer.order_gap_log_mean if customer.n_orders > 1 else 0.0,
+        since_order - customer.orders.gap_log_mean if customer.orders.n > 1 else 0.0,
         log1p(max(0, at_ms - customer.last_seen_ms) / DAY_MS),
         log1p(since_first_days),
     )
 
 
-def category_part(customer: Customer, category: str, kind: int, at_ms: int, window_days: float) -> tuple[float, ...]:
+def category_part(customer: Customer, category: str, kind: int, *, at_ms: int, window_days: float) -> tuple[float, ...]:
     """Return the features of the pair alone: all between those of others and those of the customer."""
     day = at_ms // DAY_MS
     since_first_days = max(0, at_ms - customer.first_seen_ms) / DAY_MS
     seen_days = _DAYS_OF_WEIGHT * (1.0 - decay(int(since_first_days))) + _PRIOR_DAYS
     known = customer.bought_categories.get(category)
-    likes = customer.categories
+    likes = customer.tastes.categories
     interest = likes[category] / sum(likes.values()) if category in likes else 0.0
     if known is None:
         own = log(_PRIOR_TIMES * window_days / seen_days)
@@ -145,7 +148,7 @@ def category_part(customer: Customer, category: str, kind: int, at_ms: int, wind
         float(known.times == 1),
         log1p(known.times),
         log((usage + _PRIOR_TIMES) * window_days / seen_days),
-        min(1.0, known.times / max(1, customer.n_orders)),
+        min(1.0, known.times / max(1, customer.orders.n)),
         log1p(since_days),
         log1p(since_days) - log1p(gap_days) if known.times > 1 else 0.0,
         log1p(window_days / gap_days) if gap_days > 0.0 else 0.0,
@@ -174,22 +177,28 @@ def drawn_category(customer: Customer, known: Sequence[str], at_ms: int, share: 
     if (chance >> 11) / (1 << 53) >= share:
         return None
     bought = customer.bought_categories
-    own = [*bought, *(name for name in customer.categories if name not in bought and len(name) <= LONGEST_NAME)]
+    own = [*bought, *(name for name in customer.tastes.categories if name not in bought and len(name) <= LONGEST_NAME)]
     pool = own if own and (chance % 2 or not known) else known
     return pool[(chance >> 1) % len(pool)] if pool else None
 
 
-def remember_prediction(
-    customer: Customer, category: str, packed: bytes, probability: float, at_ms: int, limit: int
-) -> None:
+class Estimate(NamedTuple):
+    """What the model says of one pair. The probability is None where nothing was learned."""
+
+    probability: float | None
+    features: bytes
+
+
+def remember_prediction(customer: Customer, category: str, estimate: Estimate, at_ms: int, *, limit: int) -> None:
     """Keep what was predicted until the window is over, unless `limit` predictions are kept already."""
-    if len(customer.pending_audience) < limit:
-        customer.pending_audience.append(PendingAudience(at_ms, category, packed, probability, 0))
+    if len(customer.pending.audience) < limit:
+        probability = _NOT_KNOWN if estimate.probability is None else estimate.probability
+        customer.pending.audience.append(PendingAudience(at_ms, category, estimate.features, probability, 0))
 
 
 def next_maturity_ms(customer: Customer, settings: AudienceSettings) -> int | None:
     """Return when the next label of `customer` matures, or None."""
-    pending = customer.pending_audience
+    pending = customer.pending.audience
     return pending[0].predicted_at + int(settings.within_days * DAY_MS) if pending else None
 
 
@@ -197,7 +206,7 @@ def reveal(customer: Customer, now_ms: int, settings: AudienceSettings) -> list[
     """Return the examples whose window is over by `now_ms`, and stop remembering them."""
     window_ms = int(settings.within_days * DAY_MS)
     examples: list[TrainingExample] = []
-    for pending in customer.pending_audience:
+    for pending in customer.pending.audience:
         if pending.predicted_at + window_ms > now_ms:
             break
         bought = pending.bought_weight > 0
@@ -216,5 +225,5 @@ def reveal(customer: Customer, now_ms: int, settings: AudienceSettings) -> list[
                 arm=pending.category,
             )
         )
-    del customer.pending_audience[: len(examples)]
+    del customer.pending.audience[: len(examples)]
     return examples

@@ -6,12 +6,11 @@ was met least gives way. They fade, and are shrunk to the rate of all categories
 
 from collections.abc import Iterable
 from math import log
-from typing import NamedTuple
 
 import msgspec
 
 from consumer.core.customer.customer import Customer
-from consumer.core.learning.linear import LinearLearner, LinearScorer, LinearState, sigmoid
+from consumer.core.learning.linear import LinearLearner, LinearScorer, LinearState, sigmoid, untaught
 from consumer.core.preference.audience import (
     AGAIN,
     AUDIENCE_FEATURES,
@@ -19,6 +18,7 @@ from consumer.core.preference.audience import (
     HEAD,
     LONGEST_NAME,
     UNSURE,
+    Estimate,
     category_part,
     customer_part,
     drawn_category,
@@ -28,10 +28,10 @@ from consumer.core.preference.audience import (
     remember_prediction,
     unpack,
 )
-from consumer.core.settings import DAY_MS, AudienceSettings, CoreSettings, LearnerSettings
+from consumer.core.settings import AudienceSettings, CoreSettings, LearnerSettings
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 
-UNKNOWN = -1.0  # the probability of a model that has learned nothing
 HALF_LIFE_DAYS = 30.0  # of an example in a rate: what sells has its season
 PRIOR_STRENGTH = 10.0  # where AdaGrad's sums of squares start
 SHRINKAGE = 10.0  # examples of the rate of all categories that each category starts with
@@ -65,16 +65,8 @@ class AudienceState(msgspec.Struct, frozen=True):
     """The model as plain data."""
 
     model: LinearState
-    n_examples: int
     overall: Rate
     categories: dict[str, Rate]
-
-
-class Estimate(NamedTuple):
-    """What the model says of one pair. The probability is UNKNOWN where nothing was learned."""
-
-    probability: float
-    features: bytes
 
 
 class AudienceScorer:
@@ -82,7 +74,7 @@ class AudienceScorer:
 
     def __init__(self, settings: AudienceSettings, state: AudienceState | None = None) -> None:
         self._settings = settings
-        self._scorer = LinearScorer(state.model) if state is not None and state.n_examples else None
+        self._scorer = LinearScorer(state.model) if state is not None and state.model.n_iterations else None
         overall = state.overall if state is not None else Rate()
         rates = state.categories if state is not None else {}
         self._unknown = _logits(Rate(), overall)
@@ -97,15 +89,16 @@ class AudienceScorer:
         """Return the probability of each of `categories`; nothing before anything was learned."""
         if self._scorer is None:
             return {}
-        return {category: self.estimate(customer, category, at_ms).probability for category in categories}
+        estimates = {category: self.estimate(customer, category, at_ms).probability for category in categories}
+        return {category: probability for category, probability in estimates.items() if probability is not None}
 
     def estimate_with(self, of_customer: tuple[float, ...], customer: Customer, category: str, at_ms: int) -> Estimate:
         """Return what `estimate` does, from what `customer_part` returned for the same customer and time."""
         kind = kind_of(customer, category, self._settings)
-        of_category = category_part(customer, category, kind, at_ms, self._settings.within_days)
+        of_category = category_part(customer, category, kind, at_ms=at_ms, window_days=self._settings.within_days)
         packed = pack(self._logits.get(category, self._unknown)[kind], of_category, of_customer)
         if self._scorer is None:
-            return Estimate(UNKNOWN, packed)
+            return Estimate(None, packed)
         return Estimate(sigmoid(self._scorer.logit(unpack(packed))), packed)
 
 
@@ -113,8 +106,8 @@ def predict_pair(customer: Customer, scorer: AudienceScorer, at_ms: int, setting
     """At some ticks of `customer`, predict a category; the customer remembers it until the window is over."""
     category = drawn_category(customer, scorer.categories, at_ms, settings.audience.sample_share)
     if category is not None:
-        probability, packed = scorer.estimate(customer, category, at_ms)
-        remember_prediction(customer, category, packed, probability, at_ms, settings.state.pending_audience)
+        estimate = scorer.estimate(customer, category, at_ms)
+        remember_prediction(customer, category, estimate, at_ms, limit=settings.state.pending_audience)
 
 
 class AudienceLearner:
@@ -126,18 +119,12 @@ class AudienceLearner:
         self._feature_set = feature_set(settings)
         self._slots = settings.category_slots
         if state is None:
-            self._model = LinearLearner(
-                AUDIENCE_FEATURES,
-                learning_rate=learning.learning_rate,
-                l2=learning.l2,
-                accumulator=PRIOR_STRENGTH,
-            )
-            self._n_examples, self._overall = 0, Rate()
-            self._categories: dict[str, Rate] = {}
-        else:
-            self._model = LinearLearner.from_state(state.model)
-            self._n_examples, self._overall = state.n_examples, state.overall
-            self._categories = dict(state.categories)
+            rate, l2 = learning.learning_rate, learning.l2
+            model = untaught(AUDIENCE_FEATURES, learning_rate=rate, l2=l2, accumulator=PRIOR_STRENGTH)
+            state = AudienceState(model, Rate(), {})
+        self._model = LinearLearner(state.model)
+        self._overall = state.overall
+        self._categories = dict(state.categories)
 
     def learn(self, example: TrainingExample) -> None:
         """Fold one example in. One of another head or feature set, or without weight, teaches nothing."""
@@ -147,7 +134,6 @@ class AudienceLearner:
         if not category or len(category) > LONGEST_NAME:
             return
         self._model.learn(example.features, example.label, example.weight)
-        self._n_examples += 1
         kind = AGAIN if example.features[_BOUGHT] else UNSURE if example.features[_UNSURE] else FIRST
         added = (example.matured_at, kind, example.label, example.weight)
         self._overall = self._overall.plus(*added)
@@ -163,7 +149,7 @@ class AudienceLearner:
     def state(self) -> AudienceState:
         """Return everything that the next `learn` depends on."""
         categories = {name: self._categories[name] for name in sorted(self._categories)}
-        return AudienceState(self._model.state(), self._n_examples, self._overall, categories)
+        return AudienceState(self._model.state(), self._overall, categories)
 
 
 def _logits(rate: Rate, overall: Rate) -> tuple[float, ...]:

@@ -15,12 +15,14 @@ import numpy as np
 from consumer.core.customer.bought import DECAY, GAP_UNIT
 from consumer.core.customer.customer import Customer
 from consumer.core.hashing import name_of, uniform
-from consumer.core.learning.linear import LinearLearner, LinearState
+from consumer.core.learning.linear import LinearState, from_weights, require_names
 from consumer.core.preference.basket_index import BasketIndex
 from consumer.core.preference.candidates import Candidates, Floats, Ints
 from consumer.core.preference.items import CONTEXT_ITEMS
-from consumer.core.settings import DAY_MS, LearnerSettings, PreferenceSettings
+from consumer.core.preference.rank_learner import RankLearner
+from consumer.core.settings import LearnerSettings, PreferenceSettings
 from schemas.records import Recommendation, TrainingExample
+from schemas.units import DAY_MS
 
 BASKET = "basket"  # the head of its examples
 USUAL_GAP_DAYS = 30.0  # rhythm of a customer who has ordered once
@@ -83,19 +85,8 @@ def anything(_item_id: str) -> bool:
 
 def prior_state(settings: LearnerSettings) -> LinearState:
     """Return the model before anything was learned."""
-    return LinearState(
-        names=BASKET_FEATURES,
-        weights=tuple(weight for weight, _ in _FEATURES.values()),
-        intercept=0.0,
-        counts=(),
-        means=(),
-        variances=(),
-        gradient_squares=(1.0,) * len(BASKET_FEATURES),  # the first examples nudge the weights rather than throw them
-        n_iterations=1,  # 0 would say that there are no weights yet
-        learning_rate=_STEP * settings.learning_rate,
-        l2=settings.l2,
-        with_intercept=False,
-    )
+    weights = {name: weight for name, (weight, _) in _FEATURES.items()}
+    return from_weights(weights, learning_rate=_STEP * settings.learning_rate, l2=settings.l2)
 
 
 class BasketRanker:
@@ -105,9 +96,7 @@ class BasketRanker:
 
     def __init__(self, state: LinearState | None = None) -> None:
         """Raise ValueError where the features of `state` are others."""
-        state = prior_state(LearnerSettings()) if state is None else state
-        if state.names != BASKET_FEATURES:
-            raise ValueError("the basket ranker's state has other features than this build")
+        state = require_names(state or prior_state(LearnerSettings()), BASKET_FEATURES, "basket ranker")
         self._weights: Floats = np.array(state.weights)[:, np.newaxis]
 
     def scores(self, rows: Floats) -> Floats:
@@ -123,31 +112,13 @@ class BasketRanker:
         return [_SOURCES[at] for at in np.argmax(np.where(known, gains, -np.inf), axis=0).tolist()]
 
 
-class BasketLearner:
-    """Folds the examples of baskets into the ranker's weights."""
+class BasketLearner(RankLearner):
+    """Folds what was ordered into the weights of a `BasketRanker`."""
 
     def __init__(self, settings: LearnerSettings, state: LinearState | None = None) -> None:
-        """`state`: where to go on exactly; ValueError where its features are others."""
-        if state is not None and state.names != BASKET_FEATURES:
-            raise ValueError("the basket learner's state has other features than this build")
-        self._model = LinearLearner.from_state(prior_state(settings) if state is None else state)
-
-    def learn(self, example: TrainingExample) -> None:
-        """Fold the rows of one example in; examples of other heads or features teach nothing.
-
-        Raises ValueError for rows of another length.
-        """
-        if example.head != BASKET or example.feature_set != FEATURE_SET:
-            return
-        width = len(BASKET_FEATURES)
-        if len(example.features) != example.rows * width:
-            raise ValueError(f"a basket example has {len(example.features)} features in {example.rows} rows")
-        for start in range(0, len(example.features), width):
-            self._model.learn(example.features[start : start + width], 1.0, example.weight)
-
-    def state(self) -> LinearState:
-        """Return everything that the next `learn` depends on, as plain data."""
-        return self._model.state()
+        """`state`: where to go on exactly, with its own step size; ValueError where its features are others."""
+        state = require_names(state or prior_state(settings), BASKET_FEATURES, "basket ranker")
+        super().__init__(BASKET, FEATURE_SET, state)
 
 
 class _Ranked(NamedTuple):
@@ -189,8 +160,8 @@ def _own_features(customer: Customer, day: int) -> tuple[Floats, list[int]]:
     age = np.maximum(day - last_day, 0)
     usage = weight * _DECAY[np.minimum(age, len(_DECAY) - 1)]
     order = np.lexsort((-last_day, -usage))
-    n_orders = max(1, customer.n_orders)
-    rhythm = max(1.0, expm1(customer.order_gap_log_mean)) if n_orders > 1 else USUAL_GAP_DAYS
+    n_orders = max(1, customer.orders.n)
+    rhythm = max(1.0, expm1(customer.orders.gap_log_mean)) if n_orders > 1 else USUAL_GAP_DAYS
     rows: Floats = np.zeros((_N_OWN, n))
     rows[_OWN] = 1.0
     np.minimum(times / n_orders, 1.0, out=rows[_OWN_SHARE])
@@ -233,8 +204,8 @@ def recommend_basket(
     ranker: BasketRanker,
     customer: Customer,
     at_ms: int,
-    limit: int,
     *,
+    limit: int,
     exclude: Collection[str] = (),
     is_offerable: Callable[[str], bool] = anything,
 ) -> list[Recommendation]:
@@ -262,6 +233,7 @@ def try_next_basket(
     ranker: BasketRanker,
     customer: Customer,
     items: Collection[str],
+    *,
     at_ms: int,
     settings: PreferenceSettings,
     seed_words: Sequence[str],

@@ -21,7 +21,7 @@ class Scores(NamedTuple):
     repeated: float  # share of its sessions where the last item was repeated at once
 
 
-NOTHING = Scores(np.zeros(0, dtype=np.int64), np.zeros((N_SOURCES, 0)), 0, 0.0)
+NO_SCORES = Scores(np.zeros(0, dtype=np.int64), np.zeros((N_SOURCES, 0)), 0, 0.0)
 
 
 class Candidates:
@@ -37,17 +37,17 @@ class Candidates:
     def __init__(self, ids: list[str], slot_of: dict[str, int], unknown: list[str]) -> None:
         self._ids, self._slot_of = ids, slot_of
         self._unknown = unknown  # own items that are not in the index; their slots count down from -1
-        self.slots: Ints = NOTHING.slots
+        self.slots: Ints = NO_SCORES.slots
         self.n_own = 0
-        self.top_together: Ints = NOTHING.slots
-        self.top_popular: Ints = NOTHING.slots
-        self.top_category: Ints = NOTHING.slots
-        self.sources: Floats = NOTHING.values  # a row each of `sources`
+        self.top_together: Ints = NO_SCORES.slots
+        self.top_popular: Ints = NO_SCORES.slots
+        self.top_category: Ints = NO_SCORES.slots
+        self.sources: Floats = NO_SCORES.values  # a row each of `sources`
         self.support = 0  # sessions held that contain the last item
         self.repeated = 0.0  # share of its sessions where the last item was repeated at once
-        self.together: Floats = NOTHING.values[0]  # of the first source, without the items asked about
-        self.popularity: Floats = NOTHING.values[0]  # share of the largest count
-        self.categories: Ints = NOTHING.slots  # numbers that mean the same as `ItemIndex.category_number`
+        self.together: Floats = NO_SCORES.values[0]  # of the first source, without the items asked about
+        self.popularity: Floats = NO_SCORES.values[0]  # share of the largest count
+        self.categories: Ints = NO_SCORES.slots  # numbers that mean the same as `ItemIndex.category_number`
 
     def __len__(self) -> int:
         return len(self.slots)

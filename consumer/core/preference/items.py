@@ -18,7 +18,7 @@ from math import log
 import numpy as np
 import numpy.typing as npt
 
-from consumer.core.preference.candidates import NOTHING, Candidates, Scores
+from consumer.core.preference.candidates import NO_SCORES, Candidates, Scores
 from consumer.core.preference.popularity import Popularity
 from consumer.core.preference.products import Products
 from consumer.core.preference.scratch import Scratch
@@ -217,10 +217,6 @@ class ItemIndex:
         """Return the `n` most popular items, best first."""
         return [self._ids[slot] for slot in self._popularity.top(n).tolist()]
 
-    def popular_in(self, category: str, n: int) -> list[str]:
-        """Return the `n` most popular items of `category`, best first."""
-        return [self._ids[slot] for slot in self._popularity.top_in(category, n).tolist()]
-
     def scores(self, context: Sequence[str]) -> Scores:
         """Score the items of the sessions that have to do with `context` (distinct items, newest first)."""
         slot_of, slots, weights = self._slot_of, [], []
@@ -230,7 +226,7 @@ class ItemIndex:
                 slots.append(slot)
                 weights.append(weight)
         if not slots:
-            return NOTHING
+            return NO_SCORES
         self._scratch.reserve(len(self._ids))
         neighbours = self._neighbours_of(slots, weights)
         last = slot_of.get(context[0], 0)  # where it is 0 there are no rules, and its column below is nobody's
@@ -245,7 +241,7 @@ class ItemIndex:
             of_rules, at_once = slice(int(steps.lengths[:n].sum()), len(steps.slots)), steps.at_once[n:]
         distinct, places = self._scratch.columns(steps.slots)
         previous = slot_of.get(context[1], -1) if len(context) > 1 else -1
-        found = gains(steps, places, len(distinct), neighbours, of_rules, previous)
+        found = gains(steps, places, len(distinct), neighbours, of_rules=of_rules, previous=previous)
         found[AROUND:, (distinct == last).argmax()] = 0.0
         n_with = np.frombuffer(self._log.n_with, dtype=np.uint32).take(distinct)
         found[TOGETHER] *= log(1 + self._log.n_held) - np.frombuffer(self._logarithms).take(n_with)
@@ -295,7 +291,7 @@ class ItemIndex:
     def _latest_first(self, scores: Floats, slots: Ints, n: int) -> Ints:
         """Return the places of the `n` largest `scores`, largest first, ties to the item of `slots` seen last."""
         if not n:
-            return NOTHING.slots
+            return NO_SCORES.slots
         seen = np.frombuffer(self._popularity.seen, dtype=np.int64).take(slots)
         places: Ints = np.lexsort((seen, scores))[: -n - 1 : -1]
         return places
@@ -321,7 +317,7 @@ class ItemIndex:
             np.array(own_slots, dtype=np.int64),
             self._most_promising(scores),
             popular,
-            popularity.top_in(category, IN_CATEGORY) if category is not None else NOTHING.slots,
+            popularity.top_in(category, IN_CATEGORY) if category is not None else NO_SCORES.slots,
         ]
         self._listing.reserve(len(self._ids) + len(unknown))
         found = Candidates(self._ids, slot_of, unknown)

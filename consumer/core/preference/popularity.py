@@ -68,19 +68,9 @@ class Popularity:
         return len(self._sessions)
 
     @property
-    def n_categories(self) -> int:
-        """Categories that have an item."""
-        return len(self._numbers)
-
-    @property
     def n_numbers(self) -> int:
         """One more than the largest number of a category."""
         return len(self._used)
-
-    @property
-    def n_watched(self) -> int:
-        """Entries in all rankings."""
-        return sum(len(ranking.watched) for ranking in self._rankings)
 
     def add_slot(self) -> None:
         """Make room for one more item."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from consumer.core.customer.customer import Customer
 from consumer.core.hashing import name_of
-from consumer.core.learning.linear import LinearLearner, LinearScorer, LinearState
+from consumer.core.learning.linear import LinearScorer, LinearState, from_weights, require_names
 from consumer.core.preference.candidates import Candidates, Floats, Ints
 from consumer.core.preference.items import CONTEXT_ITEMS, ItemIndex
 from consumer.core.preference.rank_features import (
@@ -25,6 +25,7 @@ from consumer.core.preference.rank_features import (
     RankFeatures,
     rank_features,
 )
+from consumer.core.preference.rank_learner import RankLearner
 from consumer.core.settings import LearnerSettings, PreferenceSettings
 from schemas.records import Recommendation, TrainingExample
 
@@ -97,20 +98,8 @@ _SOURCE_STARTS = [_PLAIN_SOURCES.index(source) for source in _SOURCES]  # one st
 
 def prior_state(settings: LearnerSettings) -> LinearState:
     """Return the model before anything was learned."""
-    return LinearState(
-        names=RANK_FEATURES,
-        weights=tuple(PRIOR_WEIGHTS.get(name, 0.0) for name in RANK_FEATURES),
-        intercept=0.0,
-        counts=(),
-        means=(),
-        variances=(),
-        # As if some gradients had been seen: the first examples nudge the weights rather than throw them.
-        gradient_squares=(1.0,) * len(RANK_FEATURES),
-        n_iterations=1,  # 0 would say that there are no weights yet
-        learning_rate=_STEP * settings.learning_rate,
-        l2=settings.l2,
-        with_intercept=False,
-    )
+    weights = {name: PRIOR_WEIGHTS.get(name, 0.0) for name in RANK_FEATURES}
+    return from_weights(weights, learning_rate=_STEP * settings.learning_rate, l2=settings.l2)
 
 
 class Ranker:
@@ -119,16 +108,10 @@ class Ranker:
     __slots__ = ("_scorer", "_weights")
 
     def __init__(self, state: LinearState | None = None) -> None:
-        state = prior_state(LearnerSettings()) if state is None else state
+        """Raise ValueError where the features of `state` are others."""
+        state = require_names(state or prior_state(LearnerSettings()), RANK_FEATURES, "ranker")
         self._scorer = LinearScorer(state)
-        if state.names != RANK_FEATURES:
-            raise ValueError("the ranker's state has other features than this build")
         self._weights: Floats = np.array(state.weights)
-
-    @classmethod
-    def from_state(cls, state: LinearState) -> "Ranker":
-        """Return a ranker with the weights of `state`; raise ValueError where its features are others."""
-        return cls(state)
 
     def score(self, features: Sequence[float]) -> float:
         """Return the score of one candidate: the higher the better."""
@@ -166,42 +149,12 @@ def _sum_rows(rows: Floats) -> Floats:
     return total
 
 
-class PreferenceLearner:
-    """Folds preference examples into the ranker's weights."""
+class NextItemLearner(RankLearner):
+    """Folds what came next into the weights of a `Ranker`."""
 
-    def __init__(self, settings: LearnerSettings) -> None:
-        self._model = LinearLearner.from_state(prior_state(settings))
-
-    def learn(self, example: TrainingExample) -> None:
-        """Fold the rows of one example in; examples of other heads or features teach nothing.
-
-        The log outlives builds: a trainer, or a rebuild, meets examples of the features before. The model has no
-        intercept, so (row, 1) says all that (−row, 0) would. Raises ValueError for rows of another length.
-        """
-        if example.head != NEXT_ITEM or example.feature_set != FEATURE_SET:
-            return
-        width = len(RANK_FEATURES)
-        if len(example.features) != example.rows * width:
-            raise ValueError(f"a preference example has {len(example.features)} features in {example.rows} rows")
-        for start in range(0, len(example.features), width):
-            self._model.learn(example.features[start : start + width], 1.0, example.weight)
-
-    def state(self) -> LinearState:
-        """Return everything that the next `learn` depends on, as plain data."""
-        return self._model.state()
-
-    @classmethod
-    def from_state(cls, state: LinearState, settings: LearnerSettings) -> "PreferenceLearner":
-        """Return a learner that goes on exactly where `state` was taken.
-
-        Raises ValueError where its features are others. The step size is that of `state`: other settings mean another
-        model, which is refolded rather than continued.
-        """
-        if state.names != RANK_FEATURES:
-            raise ValueError("the learner's state has other features than this build")
-        learner = cls(settings)
-        learner._model = LinearLearner.from_state(state)
-        return learner
+    def __init__(self, settings: LearnerSettings, state: LinearState | None = None) -> None:
+        """`state`: where to go on exactly, with its own step size; ValueError where its features are others."""
+        super().__init__(NEXT_ITEM, FEATURE_SET, require_names(state or prior_state(settings), RANK_FEATURES, "ranker"))
 
 
 class _Ranked(NamedTuple):
@@ -213,17 +166,17 @@ class _Ranked(NamedTuple):
 
 def own_items(customer: Customer, limit: int) -> list[str]:
     """Return the customer's own distinct items, most recent first, those of the current session included."""
-    return list(dict.fromkeys([*customer.session_items[::-1], *customer.history[::-1]]))[:limit]
+    return list(dict.fromkeys([*customer.session.items[::-1], *customer.history[::-1]]))[:limit]
 
 
 def _rank(index: ItemIndex, ranker: Ranker, customer: Customer) -> _Ranked:
     own = own_items(customer, OWN_ITEMS)
-    n_context = min(CONTEXT_ITEMS, len(set(customer.session_items))) or HISTORY_CONTEXT
+    n_context = min(CONTEXT_ITEMS, len(set(customer.session.items))) or HISTORY_CONTEXT
     category = index.category_of(own[0]) if own else None
-    if category is None and customer.session_categories:
-        category = customer.session_categories[-1]
+    if category is None and customer.session.categories:
+        category = customer.session.categories[-1]
     candidates = index.candidates(own[:n_context], own, category)
-    features = rank_features(index, customer, own, category, candidates)
+    features = rank_features(index, customer, own, candidates, category=category)
     # Of someone unknown only popularity speaks; learned weights rest on comparisons in which more was known.
     scores = ranker.scores(features) if own else candidates.popularity
     return _Ranked(candidates, features, scores, _best_first(scores, candidates))
@@ -253,21 +206,19 @@ def recommend(
     limit: int,
     *,
     exclude_bought: bool = False,
-    exclude_cart: bool = False,
     exclude: Collection[str] = (),
-    offerable_only: bool = True,
 ) -> list[Recommendation]:
     """Return up to `limit` items for the customer, best first, ties by item id. Nothing is changed by it.
 
-    Unavailable and restricted items are left out unless `offerable_only` is False.
+    Unavailable and restricted items are left out.
     """
     ranked = _rank(index, ranker, customer)
-    left_out = {*exclude, *(customer.bought if exclude_bought else ()), *(customer.cart if exclude_cart else ())}
+    left_out = {*exclude, *(customer.bought if exclude_bought else ())}
     places: list[int] = []
     ids: list[str] = []
     for start in range(0, len(ranked.order), _LOOKED_UP):
         some = ranked.candidates.ids(ranked.order[start : start + _LOOKED_UP])
-        ruled_out = left_out | index.unofferable(some) if offerable_only else left_out
+        ruled_out = left_out | index.unofferable(some)
         places += [place for place, item_id in enumerate(some, start) if item_id not in ruled_out]
         ids += [item_id for item_id in some if item_id not in ruled_out]
         if len(ids) >= limit:
@@ -283,6 +234,7 @@ def try_next_item(
     ranker: Ranker,
     customer: Customer,
     actual_item: str,
+    *,
     predicted_at_ms: int,
     matured_at_ms: int,
     settings: PreferenceSettings,

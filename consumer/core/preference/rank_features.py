@@ -134,7 +134,7 @@ _LOG_SHARE, _LOG_KNOWN = _log_table(100.0), _log_table(500.0)
 
 
 def rank_features(
-    index: ItemIndex, customer: Customer, own: Sequence[str], category: str | None, candidates: Candidates
+    index: ItemIndex, customer: Customer, own: Sequence[str], candidates: Candidates, *, category: str | None
 ) -> RankFeatures:
     """Return the features of all candidates.
 
@@ -142,9 +142,9 @@ def rank_features(
     """
     rows: Floats = np.zeros((N_OF_ALL, len(candidates)))
     _add_sources(rows, candidates)
-    _add_popularity(rows, index, customer, category, candidates)
+    _add_popularity(rows, index, customer, candidates, category=category)
     counts: dict[str, int] = {}
-    for item_id in customer.session_items:
+    for item_id in customer.session.items:
         counts[item_id] = counts.get(item_id, 0) + 1
     rarity = 1.0 - _LOG_SHARE[min(candidates.support, _OFTEN) * _GRAINS // _OFTEN]
     holds = _ALWAYS + _IF_RARE * rarity
@@ -170,7 +170,7 @@ def _add_sources(rows: Floats, candidates: Candidates) -> None:
 
 
 def _add_popularity(
-    rows: Floats, index: ItemIndex, customer: Customer, category: str | None, candidates: Candidates
+    rows: Floats, index: ItemIndex, customer: Customer, candidates: Candidates, *, category: str | None
 ) -> None:
     np.sqrt(candidates.popularity, out=rows[_ROW["popularity"]])
     rows[_ROW["popularity_rank"]][candidates.top_popular] = _RECIPROCALS[: len(candidates.top_popular)]
@@ -178,10 +178,10 @@ def _add_popularity(
     if last_number:
         rows[_ROW["category_rank"]][candidates.top_category] = _RECIPROCALS[: len(candidates.top_category)]
         np.equal(candidates.categories, last_number, out=rows[_ROW["same_category"]])
-    total = sum(customer.categories.values())
+    total = sum(customer.tastes.categories.values())
     if total > 0.0:
         shares = np.zeros(index.n_category_numbers)
-        for name, value in customer.categories.items():
+        for name, value in customer.tastes.categories.items():
             shares[index.category_number(name)] = value / total
         shares[0] = 0.0
         shares.take(candidates.categories, out=rows[_ROW["category_affinity"]], mode="clip")
@@ -189,7 +189,7 @@ def _add_popularity(
 
 def _of_own(customer: Customer, own: Sequence[str], counts: dict[str, int], candidates: Candidates) -> Floats:
     """Return what is known of the customer's own items. `counts`: how often each item is in this session."""
-    n_own, session, support = len(own), customer.session_items, candidates.support
+    n_own, session, support = len(own), customer.session.items, candidates.support
     rows: Floats = np.zeros((len(_OWN_ROW), n_own))
     rows[_OWN_ROW["own_recency"]] = _RECIPROCALS[:n_own]
     rows[_OWN_ROW["own_item"]] = 1.0

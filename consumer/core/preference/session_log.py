@@ -72,16 +72,6 @@ class SessionLog:
         self.n_held = 0  # sessions
         self.n_with = array("I", [0])  # by slot: sessions held that contain the item
 
-    @property
-    def n_words(self) -> int:
-        """Size of the ring, in words of 4 bytes."""
-        return len(self._words)
-
-    @property
-    def n_matches(self) -> int:
-        """Matches held, those of dropped sessions that are not cleared away yet included."""
-        return sum(map(len, self._postings))
-
     # -- sessions ------------------------------------------------------------------------------------------------------
 
     def add_slot(self) -> None:

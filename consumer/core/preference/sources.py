@@ -50,7 +50,9 @@ class Neighbours(NamedTuple):
     nearest: Ints  # the weight of the latest item shared
 
 
-def gains(steps: Steps, places: Ints, n_places: int, neighbours: Neighbours, of_rules: slice, previous: int) -> Floats:
+def gains(
+    steps: Steps, places: Ints, n_places: int, neighbours: Neighbours, *, of_rules: slice, previous: int
+) -> Floats:
     """Return the gain of each item from each source, shape (N_SOURCES, n_places).
 
     `steps` are those of the neighbours first, and in `of_rules` those of the last item's most recent sessions; `places`

@@ -10,6 +10,7 @@ from consumer.core.customer.counters import (
     CARTS,
     FAST_HALF_LIFE_DAYS,
     IMPRESSIONS,
+    N_COUNTERS,
     RESPONSES,
     SESSIONS,
     SUPPORT,
@@ -20,7 +21,7 @@ from consumer.core.customer.customer import Customer
 from consumer.core.customer.segments import DEFAULT_THRESHOLDS, gaps_since_order
 from consumer.core.hashing import name_of
 from consumer.core.reward.request import DecisionRequest
-from consumer.core.settings import DAY_MS
+from schemas.units import DAY_MS
 
 # What a decision is made with and an example carries, in this order. Scaled by hand to about [-1, 1], so that the
 # model needs no scaler and a feature that is 0 leaves its weight alone.
@@ -65,24 +66,21 @@ def reward_feature_set(outcome_days: float) -> str:
     return name_of("policy", *REWARD_FEATURES, repr(float(outcome_days)))
 
 
-def reward_features(request: DecisionRequest, local_hour: float, n_contacts: int) -> tuple[float, ...]:
-    """Return the context of a decision in the order of REWARD_FEATURES, as it is kept for learning.
-
-    `local_hour` is the customer's, 0 to 24.
-    """
-    customer, now_ms = request.customer, request.now_ms
+def reward_features(request: DecisionRequest, n_contacts: int) -> tuple[float, ...]:
+    """Return the context of a decision in the order of REWARD_FEATURES, as it is kept for learning."""
+    customer, now_ms, local = request.customer, request.now_ms, request.local
     risk = request.churn_probability
-    ordered = customer.n_orders > 0
+    ordered = customer.orders.n > 0
     n = _decayed(customer, now_ms)
-    angle = local_hour * (pi / 12.0)
+    angle = (local.hour + local.minute / 60.0) * (pi / 12.0)
     packed = PACKED.pack(
         0.0 if risk is None else _clamp(log(max(risk, 1e-4) / max(1.0 - risk, 1e-4)) / 4.0),
         min(gaps_since_order(customer, now_ms, DEFAULT_THRESHOLDS.typical_gap_days) / 4.0, 1.0),
-        log1p(max(now_ms - customer.last_order_ms, 0) / DAY_MS) / 6.0 if ordered else 0.0,
+        log1p(max(now_ms - customer.orders.last_ms, 0) / DAY_MS) / 6.0 if ordered else 0.0,
         0.0 if ordered else 1.0,
         log1p(max(now_ms - customer.last_seen_ms, 0) / DAY_MS) / 6.0,
-        log1p(customer.n_orders) / 3.0,
-        log1p(max(customer.spend, 0.0)) / 8.0,
+        log1p(customer.orders.n) / 3.0,
+        log1p(max(customer.orders.spend, 0.0)) / 8.0,
         log1p(n[VIEWS]) / 4.0,
         log1p(n[CARTS]) / 3.0,
         log1p(n[SESSIONS]) / 3.0,
@@ -108,7 +106,7 @@ def _decayed(customer: Customer, now_ms: int) -> Sequence[float]:
     return [max(value * factor, 0.0) for value in counters[::2]]
 
 
-_NO_COUNTS = (0.0,) * 12
+_NO_COUNTS = (0.0,) * N_COUNTERS
 
 
 def _clamp(value: float) -> float:

@@ -1,6 +1,7 @@
 """The request: what one decision is made from."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 import msgspec
 
@@ -13,6 +14,7 @@ class DecisionRequest(msgspec.Struct, frozen=True):
 
     decision_id: str
     now_ms: int  # event time
+    local: datetime  # the same moment on the customer's wall clock
     trigger: str
     customer: Customer
     segment: str

@@ -11,7 +11,6 @@ import ctypes
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import confluent_kafka
@@ -32,10 +31,10 @@ class MockBroker:
     `topics` says how many partitions each topic has (real names). A topic that is not among them has 4, once asked for.
     """
 
-    def __init__(self, topics: Mapping[str, int], brokers: int = 1) -> None:
+    def __init__(self, topics: Mapping[str, int]) -> None:
         self._library = _library()
         self._handle = _new_handle(self._library)
-        self._cluster: int | None = self._library.rd_kafka_mock_cluster_new(self._handle, brokers)
+        self._cluster: int | None = self._library.rd_kafka_mock_cluster_new(self._handle, 1)
         if not self._cluster:
             self._library.rd_kafka_destroy(self._handle)
             raise MockBrokerUnavailable("the mock broker could not be started on loopback")
@@ -44,14 +43,14 @@ class MockBroker:
         self._library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, _REBALANCE_DELAY_MS)
         try:
             for topic, partitions in topics.items():
-                self.create_topic(topic, partitions, min(brokers, 3))
+                self.create_topic(topic, partitions)
         except BaseException:
             self.close()
             raise
 
-    def create_topic(self, topic: str, partitions: int, replication_factor: int = 1) -> None:
+    def create_topic(self, topic: str, partitions: int) -> None:
         """Make a topic; raise ValueError where it exists or the numbers are out of range."""
-        error = self._library.rd_kafka_mock_topic_create(self._cluster, topic.encode(), partitions, replication_factor)
+        error = self._library.rd_kafka_mock_topic_create(self._cluster, topic.encode(), partitions, 1)
         if error != 0:
             said = self._library.rd_kafka_err2str(error).decode()
             raise ValueError(f"the mock broker does not make {topic} with {partitions} partitions: {said}")
@@ -66,9 +65,7 @@ class MockBroker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

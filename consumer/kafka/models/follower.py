@@ -6,18 +6,18 @@ knowledge in force changes only when `adopt` is called: between commits.
 
 from collections.abc import Callable
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import OFFSET_BEGINNING, Message
 
 from clients import log
 from clients.errors import PARTITION_EOF
 from clients.offsets import end_offsets
 from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.snapshot import RefusedSnapshot, family_of
-from consumer.kafka.cluster.cluster_settings import TopicSettings
+from consumer.kafka.cluster.cluster import Cluster
 from consumer.kafka.cluster.log_reader import raise_or_log, read_to
 from consumer.kafka.failures import CannotGoOn
-from consumer.kafka.models.records import LatestSnapshot, Promotion, UnreadableRecord, decode_promotion, kind_of
+from consumer.kafka.models.index import ModelIndex
+from consumer.kafka.models.records import ModelsRecord, UnreadableRecord, decode_promotion, kind_of
 from schemas.codec import Decoder
 from schemas.errors import InvalidRecord
 from schemas.events import Product
@@ -28,76 +28,30 @@ _TOPICS: tuple[Topic, ...] = ("models", "products", "sessions")
 _BATCH_RECORDS = 500
 
 
-class ModelsInTopic:
-    """What the models topic holds, as far as it was read: the latest snapshot of each model, and what is in force."""
-
-    def __init__(self) -> None:
-        self.latest: dict[str, LatestSnapshot] = {}  # by the name of the model
-        self._promotions: dict[str, tuple[Promotion, LatestSnapshot]] = {}  # by family, with the record
-
-    def note_snapshot(self, model: str, record: LatestSnapshot) -> None:
-        """Know a snapshot that can be used, if it is as new as the one known."""
-        known = self.latest.get(model)
-        if known is None or record.offset >= known.offset:
-            self.latest[model] = record
-
-    def note_promotion(self, promotion: Promotion, record: LatestSnapshot) -> bool:
-        """Know a promotion; return whether it changes what is in force. An older one, published again, does not."""
-        known = self.promotion(promotion.family)
-        if known is not None and promotion.at_ms < known.at_ms:
-            return False
-        self._promotions[promotion.family] = (promotion, record)
-        return known is None or promotion.model != known.model
-
-    def promotion(self, family: str) -> Promotion | None:
-        """Return the promotion that holds for a family, if there is one."""
-        return self._promotions[family][0] if family in self._promotions else None
-
-    def in_force(self, family: str) -> str:
-        """Return the name of the model in force: the family's own, unless another was promoted."""
-        promotion = self.promotion(family)
-        return family if promotion is None else promotion.model
-
-    def to_keep(self, family: str) -> list[LatestSnapshot]:
-        """Return the records of a family that must outlive retention: what is in force, and what may be again."""
-        if family not in self._promotions:
-            return [self.latest[family]] if family in self.latest else []
-        promotion, record = self._promotions[family]
-        models = dict.fromkeys((family, promotion.model, *promotion.behind))
-        return [record, *(self.latest[model] for model in models if model in self.latest)]
-
-
 class KnowledgeFollower:
-    """Reads the topics of knowledge into one `Knowledge`. `reader` is this follower's own, without a group."""
+    """Reads the topics of knowledge into one `Knowledge`."""
 
     def __init__(
-        self,
-        reader: Consumer,
-        admin: AdminClient,
-        topics: TopicSettings,
-        decoder: Decoder,
-        knowledge: Knowledge,
-        clock_s: Callable[[], Seconds],
+        self, cluster: Cluster, decoder: Decoder, knowledge: Knowledge, clock_s: Callable[[], Seconds]
     ) -> None:
-        self._reader = reader
-        self._admin = admin
-        self._topics = topics
+        self._cluster = cluster
+        self._reader = cluster.reader()
         self._decoder = decoder
         self._knowledge = knowledge
         self._clock_s = clock_s
-        self.models = ModelsInTopic()
+        self.index = ModelIndex()
         self._refused: dict[str, str] = {}  # model → why its latest snapshot that cannot be used was refused
 
     def load(self, timeout_s: Seconds, stop: Callable[[], bool]) -> None:
         """Read everything up to the present end. Raises CannotGoOn, and Stopping."""
-        partitions = [TopicPartition(self._topics.name(topic), 0, OFFSET_BEGINNING) for topic in _TOPICS]
-        ends = end_offsets(self._admin, partitions, timeout_s)
+        partitions = [self._cluster.place(topic, 0, OFFSET_BEGINNING) for topic in _TOPICS]
+        ends = end_offsets(self._cluster.admin, partitions, timeout_s)
         self._reader.assign(partitions)
         wanted = {(each.topic, 0): end for each, end in zip(partitions, ends, strict=True)}
         for message in read_to(self._reader, wanted, stop=stop, clock_s=self._clock_s, timeout_s=timeout_s):
             self._fold(message)
         for model, why in sorted(self._refused.items()):
-            if model == self.models.in_force(family_of(model)) and model not in self._knowledge.model_versions:
+            if model == self.index.in_force(family_of(model)) and model not in self._knowledge.model_versions:
                 raise CannotGoOn(why)
         log.info(
             "knowledge loaded: models %s, sessions up to %d",
@@ -105,7 +59,7 @@ class KnowledgeFollower:
             self._knowledge.sessions_offset,
         )
 
-    def adopt(self, budget_s: float) -> bool:
+    def adopt(self, budget_s: Seconds) -> bool:
         """Fold in what has arrived since, for at most `budget_s`; return whether that changed anything."""
         changed = False
         until_s = self._clock_s() + budget_s
@@ -122,23 +76,23 @@ class KnowledgeFollower:
         return changed
 
     def _fold(self, message: Message) -> None:
-        topic = self._topics.logical(message.topic() or "")
+        topic = self._cluster.topics.logical(message.topic() or "")
         offset, key, value = message.offset() or 0, message.key() or b"", message.value()
         if topic == "models":
-            self._fold_model(LatestSnapshot(key, value or b"", message.timestamp()[1]))
+            self._fold_model(ModelsRecord(key, value or b"", message.timestamp()[1]))
         elif topic == "sessions":
             self._knowledge.fold_session(offset, self._decoder.decode("sessions", value))
         else:
             self._fold_product(offset, key, value)
 
-    def _fold_model(self, record: LatestSnapshot) -> None:
+    def _fold_model(self, record: ModelsRecord) -> None:
         kind, name = kind_of(record.key)
         if kind == "promotion":
             self._promote(record)
         elif kind == "snapshot" and record.data:
             self._fold_snapshot(name, record)
 
-    def _fold_snapshot(self, model: str, record: LatestSnapshot) -> None:
+    def _fold_snapshot(self, model: str, record: ModelsRecord) -> None:
         try:
             self._knowledge.adopt(record.data)
         except RefusedSnapshot as refused:
@@ -146,20 +100,20 @@ class KnowledgeFollower:
             log.warning("model snapshot %s is not used: %s", record.key.decode(errors="replace"), refused)
             self._refused[model] = str(refused)
             return
-        self.models.note_snapshot(model, record)
+        self.index.note_snapshot(model, record)
 
-    def _promote(self, record: LatestSnapshot) -> None:
+    def _promote(self, record: ModelsRecord) -> None:
         try:
             promotion = decode_promotion(record.data)
         except UnreadableRecord as error:
             log.warning("passed over: %s", error)
             return
-        if not self.models.note_promotion(promotion, record):
+        if not self.index.note_promotion(promotion, record):
             return
         model = promotion.model
         log.info("%s: the model in force is %s from now on: %s", promotion.family, model, promotion.why)
         self._knowledge.promote(model)
-        latest = self.models.latest.get(model)
+        latest = self.index.latest.get(model)
         if latest is not None:  # else the one before goes on until a snapshot comes
             self._knowledge.adopt(latest.data)
 

@@ -1,8 +1,8 @@
 """Reading the logs of training examples as a member of a group: each family's log goes to one member of it."""
 
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -12,32 +12,16 @@ from clients.errors import OFFSET_GONE, PARTITION_EOF
 from clients.offsets import beginning_offsets
 from consumer.kafka.cluster.log_reader import raise_or_log, seek
 from schemas.codec import Decoder
-from schemas.records import FAMILIES, Family
+from schemas.records import FAMILIES, Family, TrainingExample
 from schemas.units import Seconds
 
 _ADMIN_TIMEOUT_S: Final = Seconds(10.0)
 
 
-class Folding(Protocol):
-    """What learns from one family's log."""
-
-    @property
-    def name(self) -> str:
-        """Return the name of the model."""
-
-    @property
-    def next_offset(self) -> int:
-        """Return the offset to read next."""
-
-    def fold(self, offset: int, example: Any) -> None:
-        """Fold the example at `offset` in. Offsets rise."""
-
-
 class ElectedReader:
-    """Hands the examples of the families that this member was elected for to what `start` returns for each.
+    """Reads the logs of the families that this member was elected for, once each has been told where to `start`.
 
-    `start` is asked when a family comes, and returns None for one whose examples are not wanted. What was started is
-    dropped when the family goes to another member.
+    A log is not read before, nor ever where it is not started. It is dropped when it goes to another member.
     """
 
     def __init__(
@@ -46,20 +30,25 @@ class ElectedReader:
         admin: AdminClient,
         topic: str,
         decoder: Decoder,
-        start: Callable[[Family], Folding | None],
-        clock_s: Callable[[], float],
+        *,
+        clock_s: Callable[[], Seconds],
         batch_records: int,
     ) -> None:
+        """`topic` is the real name of training-examples."""
         self._member = member
         self._admin = admin
         self._topic = topic
         self._decoder = decoder
-        self._start = start
         self._clock_s = clock_s
         self._batch_records = batch_records
-        self._assigned: list[TopicPartition] = []  # not started yet
-        self._waiting: deque[Message] = deque()  # fetched, and not folded in yet: at most a batch
-        self.families: dict[Family, Folding] = {}
+        self._elected: list[Family] = []  # since `newly_elected` was called
+        self._next_offsets: dict[Family, int] = {}  # of the logs that were started
+        self._waiting: deque[Message] = deque()  # fetched, and not handed out yet: at most a batch
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Return the families whose logs are read."""
+        return tuple(self._next_offsets)
 
     def join(self) -> None:
         """Join the group."""
@@ -74,71 +63,72 @@ class ElectedReader:
             each.offset = begin
         member.assign(partitions)
         member.pause(partitions)
-        self._assigned = partitions
+        self._elected = [FAMILIES[each.partition] for each in partitions]
 
     def _on_revoke(self, _member: Consumer, _partitions: list[TopicPartition]) -> None:
-        self.families.clear()
-        self._assigned = []
+        self._next_offsets.clear()
+        self._elected = []
 
-    def read(self, budget_s: float) -> None:
-        """Fold in examples that have arrived, for `budget_s`: no more than the last of them takes longer."""
+    def newly_elected(self) -> list[Family]:
+        """Return the families that have come since this was called last."""
+        elected, self._elected = self._elected, []
+        return elected
+
+    def start(self, family: Family, next_offset: int) -> int:
+        """Read a log from `next_offset` on, or from where it begins by now; return which."""
+        first = self._next_offsets[family] = max(next_offset, self._expired_up_to(family, next_offset))
+        seek(self._member, self._log_of(family, first))
+        self._member.resume([self._log_of(family)])
+        return first
+
+    def read(self, budget_s: Seconds) -> Iterator[tuple[Family, int, TrainingExample]]:
+        """Yield (family, offset, example) of what has arrived, for `budget_s` and as long as the last of them takes."""
         until_s = self._clock_s() + budget_s
         while True:
-            self._start_families()
             if not self._waiting:
                 self._waiting.extend(self._member.consume(self._batch_records, 0))
             if not self._waiting:
                 return
             while self._waiting:
-                self._take(self._waiting.popleft())
+                yield from self._taken(self._waiting.popleft())
                 if self._clock_s() >= until_s:
                     return
 
-    def _start_families(self) -> None:
-        assigned, self._assigned = self._assigned, []
-        for each in assigned:
-            family = FAMILIES[each.partition]
-            folding = self._start(family)
-            if folding is None:
-                continue  # stays paused
-            self.families[family] = folding
-            first = max(folding.next_offset, self._expired_up_to(each.partition, folding))
-            seek(self._member, TopicPartition(each.topic, each.partition, first))
-            self._member.resume([each])
-            log.info("training %s from example %d", folding.name, first)
-
-    def _expired_up_to(self, partition: int, folding: Folding) -> int:
-        """Return the offset where the log begins by now."""
-        begin = beginning_offsets(self._admin, [TopicPartition(self._topic, partition)], _ADMIN_TIMEOUT_S)[0]
-        if folding.next_offset < begin:
-            log.warning("%s: examples from %d to %d have expired untrained", folding.name, folding.next_offset, begin)
-        return begin
-
-    def _take(self, message: Message) -> None:
+    def _taken(self, message: Message) -> Iterator[tuple[Family, int, TrainingExample]]:
         error = message.error()
-        partition, offset = message.partition() or 0, message.offset() or 0
-        folding = self.families.get(FAMILIES[partition])
+        family, offset = FAMILIES[message.partition() or 0], message.offset() or 0
+        next_offset = self._next_offsets.get(family)
         if error is not None:
-            if error.code() == OFFSET_GONE and folding is not None:
-                self._read_on(partition, folding, error)
+            if error.code() == OFFSET_GONE and next_offset is not None:
+                self._read_on(family, next_offset, error)
             elif error.code() != PARTITION_EOF:
                 raise_or_log(error)
-            return
-        if folding is not None and offset >= folding.next_offset:
-            folding.fold(offset, self._decoder.decode("training-examples", message.value()))
+        elif next_offset is not None and offset >= next_offset:
+            self._next_offsets[family] = offset + 1
+            yield family, offset, self._decoder.decode("training-examples", message.value())
 
-    def _read_on(self, partition: int, folding: Folding, error: KafkaError) -> None:
+    def _expired_up_to(self, family: Family, next_offset: int) -> int:
+        """Return the offset where the log begins by now."""
+        begin = beginning_offsets(self._admin, [self._log_of(family)], _ADMIN_TIMEOUT_S)[0]
+        if next_offset < begin:
+            log.warning("%s: examples from %d to %d have expired untrained", family, next_offset, begin)
+        return begin
+
+    def _read_on(self, family: Family, next_offset: int, error: KafkaError) -> None:
         """Go on where the log begins by now: who is slower than retention may not stop the worker."""
-        begin = self._expired_up_to(partition, folding)
-        if begin <= folding.next_offset:
+        begin = self._expired_up_to(family, next_offset)
+        if begin <= next_offset:
             raise_or_log(error)  # not retention: the topic was made anew
+        self._next_offsets[family] = begin
         # A partition that has failed so can't be sought in, only assigned anew, and that goes for all of them together.
         assigned = self._member.assignment()
         for each in assigned:
-            other = self.families.get(FAMILIES[each.partition])
-            each.offset = begin if other is folding else OFFSET_BEGINNING if other is None else other.next_offset
+            each.offset = self._next_offsets.get(FAMILIES[each.partition], OFFSET_BEGINNING)
         self._member.assign(assigned)
-        self._member.pause([each for each in assigned if FAMILIES[each.partition] not in self.families])
+        self._member.pause([each for each in assigned if FAMILIES[each.partition] not in self._next_offsets])
+
+    def _log_of(self, family: Family, offset: int = OFFSET_BEGINNING) -> TopicPartition:
+        return TopicPartition(self._topic, FAMILIES.index(family), offset)
 
     def close(self) -> None:
         """Leave the group."""

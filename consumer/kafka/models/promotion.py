@@ -7,21 +7,19 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING
 
 from clients import log
-from clients.offsets import end_offsets
 from consumer.core.catalogue import Catalogue
 from consumer.core.knowledge.challenger import latest_label_ms
 from consumer.core.knowledge.snapshot import RefusedSnapshot, decode_snapshot, family_of, model_name
 from consumer.core.settings import BUILT_IN, CoreSettings
-from consumer.kafka.clocks import monotonic_s
 from consumer.kafka.cluster.check import require_topic
 from consumer.kafka.cluster.cluster import Cluster
-from consumer.kafka.cluster.log_reader import read_to
-from consumer.kafka.models.follower import ModelsInTopic
+from consumer.kafka.cluster.log_reader import read_through
+from consumer.kafka.models.index import ModelIndex
 from consumer.kafka.models.publisher import ModelPublisher
 from consumer.kafka.models.records import (
     MAX_BEHIND,
     Comparison,
-    LatestSnapshot,
+    ModelsRecord,
     Promotion,
     Score,
     UnreadableRecord,
@@ -33,8 +31,7 @@ from consumer.kafka.models.records import (
 from schemas.records import FAMILIES, Family
 from schemas.units import Seconds
 
-STALLED_S: Final = Seconds(60.0)
-_DELIVERY_S = 30.0
+_DELIVERY_S: Final = Seconds(30.0)
 
 
 class CannotPromote(Exception):
@@ -58,70 +55,65 @@ class ModelRow(msgspec.Struct, frozen=True):
     heads: dict[str, Comparison]
 
 
-class ModelsTopic:
-    """The models topic, read once from end to end; of snapshots, as workers do, those that can be used."""
+class ModelOverview:
+    """All models there are: the models topic read once from end to end, for commands.
+
+    Of snapshots it takes, as workers do, those that can be used.
+    """
 
     def __init__(
         self,
         cluster: Cluster,
         settings: CoreSettings,
         catalogue: Catalogue,
+        *,
         stop: Callable[[], bool],
     ) -> None:
         """Raises TopicsError where there is no such topic, CannotGoOn and Stopping."""
-        self.models = ModelsInTopic()
+        self.index = ModelIndex()
         self._settings = settings
         self._catalogue = catalogue
-        self._refused: dict[str, tuple[LatestSnapshot, str]] = {}  # by model: its newest one, and why
+        self._refused: dict[str, tuple[ModelsRecord, str]] = {}  # by model: its newest one, and why
         self._known_ms: dict[str, int] = {}  # by family: event time of the latest label in any of its models
         self.scores: dict[str, tuple[Score, int]] = {}  # by model, with the broker's time
-        where = cluster.place("models", 0, OFFSET_BEGINNING)
         require_topic(cluster, "models")
-        end = end_offsets(cluster.admin, [where], STALLED_S)[0]
-        reader = cluster.reader()
-        try:
-            reader.assign([where])
-            ends = {(where.topic, 0): end}
-            for message in read_to(reader, ends, stop=stop, clock_s=monotonic_s, timeout_s=STALLED_S):
-                key, value = message.key() or b"", message.value()
-                if value is not None:
-                    self._take(LatestSnapshot(key, value, message.timestamp()[1]))
-        finally:
-            reader.close()
+        for message in read_through(cluster, cluster.place("models", 0, OFFSET_BEGINNING), stop):
+            key, value = message.key() or b"", message.value()
+            if value is not None:
+                self._take(ModelsRecord(key, value, message.timestamp()[1]))
 
-    def _take(self, record: LatestSnapshot) -> None:
+    def _take(self, record: ModelsRecord) -> None:
         kind, model = kind_of(record.key)
         try:
             if kind == "snapshot":
                 self._take_snapshot(model, record)
             elif kind == "promotion":
-                self.models.note_promotion(decode_promotion(record.data), record)
+                self.index.note_promotion(decode_promotion(record.data), record)
             else:
                 self.scores[model] = (decode_score(record.data), record.published_ms)
         except (UnreadableRecord, ValueError) as error:
             log.warning("a record of the models topic is passed over: %s", error)
 
-    def _take_snapshot(self, model: str, record: LatestSnapshot) -> None:
+    def _take_snapshot(self, model: str, record: ModelsRecord) -> None:
         try:
             snapshot = decode_snapshot(record.data, self._settings, self._catalogue)
         except RefusedSnapshot as refused:
             self._refused[model] = (record, str(refused))
             return
         self._refused.pop(model, None)
-        self.models.note_snapshot(model, record)
-        if snapshot.churn is not None:
-            known_ms = latest_label_ms(snapshot.churn)
-            self._known_ms[snapshot.family] = max(self._known_ms.get(snapshot.family, 0), known_ms)
+        self.index.note_snapshot(model, record)
+        known_ms = latest_label_ms(snapshot.models) or 0
+        self._known_ms[snapshot.family] = max(self._known_ms.get(snapshot.family, 0), known_ms)
 
     def rows(self, now_ms: int) -> list[ModelRow]:
         """Return every model there is, by family: the one in force first, then the one before it."""
-        known = {*self.models.latest, *self._refused, *self.scores}
+        known = {*self.index.latest, *self._refused, *self.scores}
         rows = [self._row(model, now_ms) for model in known if family_of(model) in FAMILIES]
         roles = ("champion", "previous", "challenger")
         return sorted(rows, key=lambda row: (row.family, roles.index(row.role), row.model))
 
     def _row(self, model: str, now_ms: int) -> ModelRow:
-        usable = self.models.latest.get(model)
+        usable = self.index.latest.get(model)
         refused, why_refused = self._refused.get(model, (None, None))
         snapshot = usable or refused
         score, scored_ms = self.scores.get(model, (None, 0))
@@ -143,9 +135,9 @@ class ModelsTopic:
 
     def _role(self, model: str) -> str:
         family = family_of(model)
-        if model == self.models.in_force(family):
+        if model == self.index.in_force(family):
             return "champion"
-        promotion = self.models.promotion(family)
+        promotion = self.index.promotion(family)
         return "previous" if promotion is not None and promotion.behind[-1:] == (model,) else "challenger"
 
     # What to put in force
@@ -157,27 +149,27 @@ class ModelsTopic:
         """
         model = self._model_named(name)
         family: Family = family_of(model)  # type: ignore[assignment]  # `_model_named` found it among ours
-        before = self.models.in_force(family)
+        before = self.index.in_force(family)
         if model == before:
             raise CannotPromote(f"{model} is in force already")
-        known = self.models.promotion(family)
+        known = self.index.promotion(family)
         behind = (*(known.behind if known is not None else ()), before)[-MAX_BEHIND:]
-        return self._promotion(family, model, behind, why, now_ms)
+        return self._promotion(family, model, behind, why=why, now_ms=now_ms)
 
     def rollback_of(self, family: Family, why: str, now_ms: int) -> Promotion:
         """Return the record that puts the model before the latest promotion back in force."""
-        known = self.models.promotion(family)
+        known = self.index.promotion(family)
         if known is None or not known.behind:
             raise CannotPromote(
-                f"{self.models.in_force(family)} is in force and replaced no other: there is nothing to roll back to"
+                f"{self.index.in_force(family)} is in force and replaced no other: there is nothing to roll back to"
             )
-        return self._promotion(family, known.behind[-1], known.behind[:-1], why, now_ms)
+        return self._promotion(family, known.behind[-1], known.behind[:-1], why=why, now_ms=now_ms)
 
-    def _promotion(self, family: Family, model: str, behind: tuple[str, ...], why: str, now_ms: int) -> Promotion:
-        snapshot = self.models.latest.get(model)
+    def _promotion(self, family: Family, model: str, behind: tuple[str, ...], *, why: str, now_ms: int) -> Promotion:
+        snapshot = self.index.latest.get(model)
         if snapshot is None:
             raise CannotPromote(self._why_no_snapshot(model))
-        known = self.models.promotion(family)
+        known = self.index.promotion(family)
         return Promotion(
             family=family,
             model=model,
@@ -200,7 +192,7 @@ class ModelsTopic:
         )
 
     def _model_named(self, name: str) -> str:
-        known = {*self.models.latest, *self._refused, *self.scores, *FAMILIES}
+        known = {*self.index.latest, *self._refused, *self.scores, *FAMILIES}
         for model in (name, *(model_name(family, name) for family in FAMILIES)):
             if model in known:
                 return model

@@ -16,7 +16,7 @@ PROMOTIONS_FORMAT = 1
 MAX_BEHIND = 10
 
 
-class LatestSnapshot(msgspec.Struct, frozen=True):
+class ModelsRecord(msgspec.Struct, frozen=True):
     """A record of the models topic that has to outlive retention, as it stands there."""
 
     key: bytes  # of a snapshot: name of the model@offset of the last example in it

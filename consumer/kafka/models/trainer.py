@@ -1,214 +1,283 @@
-"""Folds training examples into the models: the trainer of each family is elected by a consumer group of its own.
+"""Folds training examples into models: the families' own and their challengers, where this worker was elected.
 
-A snapshot is a function of the log up to its offset, taken after every so many examples and nowhere else. So a trainer
-needs no transaction: it goes on from the latest snapshot, and two trainers of one family (an old one that does not know
+There is a consumer group for the own models and one for each challenger; each log of a group goes to one worker. A
+snapshot is a function of the log up to its offset, taken after every so many examples and nowhere else. So a trainer
+needs no transaction: it goes on from the latest snapshot, and two trainers of one model (an old one that does not know
 yet that it was replaced) publish the same bytes, of which readers ignore the second.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from functools import partial
+from math import isfinite
+from typing import Protocol
 
-from confluent_kafka import Consumer
-from confluent_kafka.admin import AdminClient
-
+from clients import log
 from consumer.core.catalogue import Catalogue
-from consumer.core.knowledge.challenger import comparable
-from consumer.core.knowledge.learner import Learner, new_learner, restore_learner
-from consumer.core.knowledge.snapshot import RefusedSnapshot
-from consumer.core.learning.drift import Drift
-from consumer.core.settings import BUILT_IN, CoreSettings
+from consumer.core.knowledge.challenger import judged_prediction, new_challenger
+from consumer.core.knowledge.learner import new_learner, restore_learner
+from consumer.core.knowledge.snapshot import RefusedSnapshot, model_name, snapshot_key
+from consumer.core.settings import BUILT_IN, ChallengerSettings, CoreSettings
+from consumer.kafka.clocks import Clocks
 from consumer.kafka.failures import CannotGoOn
-from consumer.kafka.models.follower import ModelsInTopic
 from consumer.kafka.models.group import ElectedReader
+from consumer.kafka.models.index import ModelIndex
 from consumer.kafka.models.publisher import ModelPublisher
-from consumer.kafka.models.records import encode_score
+from consumer.kafka.models.records import ModelsRecord, Score, encode_score
 from consumer.kafka.models.scoreboard import Scoreboard
 from consumer.kafka.observer import Observer
-from schemas.codec import Decoder
-from schemas.records import Family
+from schemas.records import Family, TrainingExample
+from schemas.units import Ms, Seconds
 
 SCORE_EVERY_S = 10.0
-_BATCH_RECORDS = 200
+BATCH_RECORDS = 200
+CHALLENGER_BATCH_RECORDS = 10  # a forest takes a millisecond for one, a copy of it a second
 
 
-class Learning(Protocol):
-    """What the worker's loop does with trainers of any kind."""
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What all models are trained with. `index` is what is known from the models topic."""
 
-    def start(self) -> None:
-        """Join the group."""
-
-    def learn(self, budget_s: float) -> None:
-        """Fold in examples that have arrived, for at most about `budget_s`."""
-
-    def close(self, timeout_s: float) -> None:
-        """Leave the group; what is published is delivered first."""
+    settings: CoreSettings
+    catalogue: Catalogue
+    index: ModelIndex
+    observer: Observer
 
 
-class FamilyTrainer:
-    """The learner of one family, and how many examples it is past its latest snapshot."""
+class Trained(Protocol):
+    """A model that is trained here."""
 
-    def __init__(self, learner: Learner, snapshot_examples: int) -> None:
-        self._learner = learner
-        self._snapshot_examples = snapshot_examples
-        self._since_snapshot = 0
-        self.moves: list[Drift] = []  # what the latest example showed to have moved
+    @property
+    def model(self) -> str:
+        """Return its name."""
+
+    @property
+    def next_offset(self) -> int:
+        """Return the offset of its family's log to read next."""
+
+    def fold(self, offset: int, example: TrainingExample) -> bytes | None:
+        """Fold the example at `offset` in; return the snapshot that is due after it, if one is."""
+
+    def score(self) -> Score | None:
+        """Return how good it is, where that is for this trainer to tell and has changed since."""
+
+    def to_keep(self) -> Sequence[ModelsRecord]:
+        """Return the records of the models topic that this trainer keeps from expiring."""
+
+
+class OwnModel:
+    """A family's own model. Its trainer judges what is in force, by what it has predicted."""
+
+    def __init__(self, family: Family, training: Training) -> None:
+        """Raise CannotGoOn where its latest snapshot cannot be used."""
+        self.model = family
+        self._family = family
+        self._training = training
+        latest = training.index.latest.get(family)
+        try:
+            self._learner = (
+                new_learner(family, training.settings, training.catalogue)
+                if latest is None
+                else restore_learner(latest.data, training.settings, training.catalogue)
+            )
+        except RefusedSnapshot as refused:
+            raise CannotGoOn(str(refused)) from refused
+        self._board = self._new_board()
 
     @property
     def next_offset(self) -> int:
         """Return the offset to read next."""
-        return self._learner.last_offset + 1
+        return self._learner.next_offset
 
-    def learn(self, offset: int, example: Any) -> bytes | None:
-        """Fold one example in; return the snapshot that is due after it, if one is.
+    def fold(self, offset: int, example: TrainingExample) -> bytes | None:
+        """Fold the example at `offset` in."""
+        observer = self._training.observer
+        folded = self._learner.fold(offset, example)
+        observer.learned(self._family, example)
+        for move in folded.moves:
+            observer.drifted(self._family, move)
+        self._judge(offset, example)
+        return folded.snapshot
 
-        Counting from the latest snapshot gives the same places in the log as counting from its beginning: every
-        snapshot was taken at such a place.
-        """
-        self.moves = self._learner.learn(offset, example)
-        self._since_snapshot += 1
-        if self._since_snapshot < self._snapshot_examples:
+    def _new_board(self) -> Scoreboard:
+        return Scoreboard(self._training.index.in_force(self._family), BUILT_IN, promotable=True)
+
+    def _judge(self, offset: int, example: TrainingExample) -> None:
+        index = self._training.index
+        if self._board.model != index.in_force(self._family):
+            self._board = self._new_board()
+        self._board.folded(offset)
+        promotion = index.promotion(self._family)
+        if promotion is not None and example.predicted_at < promotion.known_ms:
+            return  # the model before it said that
+        predicted = judged_prediction(example, self._training.settings.churn)
+        if predicted is not None:
+            self._board.add(example.head, example.label, predicted, predicted)
+
+    def score(self) -> Score | None:
+        """Return how good the model in force is."""
+        return self._board.score() if self._board.has_news else None
+
+    def to_keep(self) -> Sequence[ModelsRecord]:
+        """Return what is in force and may be again, also of a challenger: nobody may be training that any more."""
+        return self._training.index.to_keep(self._family)
+
+
+class ChallengingModel:
+    """A challenger: judged by each row beside the model in force, then taught by it. It may fail and harms nobody."""
+
+    def __init__(self, settings: ChallengerSettings, training: Training) -> None:
+        """Go on from its latest snapshot, or begin with the log. Raises UnknownModel where `settings` name no model."""
+        self.model = model_name(settings.family, settings.name)
+        self._family = settings.family
+        self._training = training
+        latest = training.index.latest.get(self.model)
+        self._challenger = new_challenger(
+            settings, training.settings, training.catalogue, None if latest is None else latest.data
+        )
+        self._board = Scoreboard(self.model, settings.model, promotable=settings.model == BUILT_IN)
+
+    @property
+    def next_offset(self) -> int:
+        """Return the offset to read next."""
+        return self._challenger.next_offset
+
+    def fold(self, offset: int, example: TrainingExample) -> bytes | None:
+        """Fold the example at `offset` in, unless it has failed before."""
+        if self._board.failed is not None:
             return None
-        self._since_snapshot = 0
-        return self._learner.snapshot()
+        self._board.folded(offset)
+        try:
+            self._judge(example)
+            return self._challenger.fold(offset, example).snapshot
+        except Exception as error:  # noqa: BLE001 - River's classes raise whatever they like, and scoring has to go on
+            self._board.failed = f"it failed at example {offset}: {error!r}"
+            log.exception("%s has failed at example %d, and learns no more until its trainer starts again",
+                          self.model, offset)  # fmt: skip
+            return None
+
+    def _judge(self, example: TrainingExample) -> None:
+        in_force = judged_prediction(example, self._training.settings.churn)
+        own = None if in_force is None else self._challenger.probability(example)
+        if own is None or in_force is None:
+            return
+        if not isfinite(own):
+            raise ValueError(f"its probability is {own}")
+        self._board.add(example.head, example.label, own, in_force)
+        self._training.observer.compared(self.model, example.head, example.label, own=own, in_force=in_force)
+
+    def score(self) -> Score | None:
+        """Return how good it is, unless it is in force: then its family's trainer tells that."""
+        if self._training.index.in_force(self._family) == self.model or not self._board.has_news:
+            return None
+        return self._board.score()
+
+    def to_keep(self) -> Sequence[ModelsRecord]:
+        """Return nothing: a challenger whose snapshots are gone learns anew."""
+        return ()
+
+
+@dataclass(slots=True)
+class _Group:
+    """One consumer group, as this worker is a member of it."""
+
+    reader: ElectedReader
+    begin: Callable[[Family], Trained | None]  # None: the examples of that family are not wanted
+    trained: dict[Family, Trained] = field(default_factory=dict)
 
 
 class Trainer:
-    """The families that this worker trains. `models` is what is known from the models topic."""
+    """All models that this worker trains. What they are to publish, it publishes."""
 
     def __init__(
         self,
-        member: Consumer,
+        own: ElectedReader,
+        challengers: Sequence[tuple[ChallengerSettings, ElectedReader]],
+        training: Training,
         publisher: ModelPublisher,
-        admin: AdminClient,
-        topic: str,
-        decoder: Decoder,
-        settings: CoreSettings,
-        catalogue: Catalogue,
-        models: ModelsInTopic,
-        observer: Observer,
-        clock_s: Callable[[], float],
-        clock_ms: Callable[[], int],
-        republish_s: float,
+        *,
+        clocks: Clocks,
+        republish_ms: Ms,
     ) -> None:
-        """`topic` is the real name of training-examples."""
-        self._reader = ElectedReader(member, admin, topic, decoder, self._begin, clock_s, _BATCH_RECORDS)
+        """`own` is the group of the families' own models. Raises UnknownModel for a challenger that cannot be made."""
+        for settings, _ in challengers:  # a mistake is told at the start, not at the election
+            new_challenger(settings, training.settings, training.catalogue)
+        self._own = _Group(own, partial(OwnModel, training=training))
+        self._challengers = [
+            _Group(reader, partial(_challenger_of, settings=settings, training=training))
+            for settings, reader in challengers
+        ]
+        self._groups = (self._own, *self._challengers)
         self._publisher = publisher
-        self._settings = settings
-        self._catalogue = catalogue
-        self._models = models
-        self._observer = observer
-        self._clock_s = clock_s
-        self._clock_ms = clock_ms
-        self._republish_ms = republish_s * 1000
+        self._observer = training.observer
+        self._clock_s = clocks.s
+        self._clock_ms = clocks.ms
+        self._republish_ms = republish_ms
         self._republished_ms: dict[bytes, int] = {}
-        self._scoreboards: dict[Family, Scoreboard] = {}
-        self._score_at_s = clock_s() + SCORE_EVERY_S
+        self._score_at_s = clocks.s() + SCORE_EVERY_S
 
     def start(self) -> None:
-        """Join the group of trainers."""
-        self._reader.join()
+        """Join all groups."""
+        for group in self._groups:
+            group.reader.join()
 
-    def _begin(self, family: Family) -> "_OwnModel":
-        learner = self._learner(family)
-        self._scoreboards[family] = self._new_scoreboard(family)
-        return _OwnModel(family, FamilyTrainer(learner, self._settings.learner.snapshot_examples), self._folded)
+    def learn(self, budget_s: Seconds) -> None:
+        """Fold in examples that have arrived, and publish what is due.
 
-    def _learner(self, family: Family) -> Learner:
-        latest = self._models.latest.get(family)
-        if latest is None:
-            return new_learner(family, self._settings, self._catalogue)
-        try:
-            return restore_learner(latest.data, self._settings, self._catalogue)
-        except RefusedSnapshot as refused:
-            raise CannotGoOn(str(refused)) from refused
-
-    def _folded(
-        self, family: Family, offset: int, example: Any, trained: FamilyTrainer, snapshot: bytes | None
-    ) -> None:
-        self._observer.learned(family, example)
-        for move in trained.moves:
-            self._observer.drifted(family, move)
-        self._judge(family, offset, example)
-        if snapshot is not None:
-            self._publisher.publish(f"{family}@{offset}".encode(), snapshot)
-            self._observer.published(family, offset)
-
-    # Scores of what is in force
-
-    def _new_scoreboard(self, family: Family) -> Scoreboard:
-        return Scoreboard(self._models.in_force(family), BUILT_IN, promotable=True)
-
-    def _judge(self, family: Family, offset: int, example: Any) -> None:
-        board = self._scoreboards[family]
-        if board.model != self._models.in_force(family):
-            board = self._scoreboards[family] = self._new_scoreboard(family)
-        board.folded(offset)
-        promotion = self._models.promotion(family)
-        if promotion is not None and example.predicted_at < promotion.known_ms:
-            return  # the model before it said that
-        if family == "churn" and comparable(example, self._settings.churn):
-            board.add(example.head, example.label, example.predicted, example.predicted)
-
-    def _tell_scores(self) -> None:
-        for family in self._reader.families:
-            board = self._scoreboards[family]
-            if board.has_news:
-                self._publisher.publish(*encode_score(board.score()))
-
-    def learn(self, budget_s: float) -> None:
-        """Fold in examples that have arrived, for at most `budget_s`, and publish the snapshots that become due."""
-        self._reader.read(budget_s)
+        The own models have the whole of `budget_s`; the challengers share as much again.
+        """
+        self._fold(self._own, budget_s)
+        for group in self._challengers:
+            self._fold(group, Seconds(budget_s / len(self._challengers)))
         self._republish_when_due()
         if self._clock_s() >= self._score_at_s:
             self._score_at_s = self._clock_s() + SCORE_EVERY_S
             self._tell_scores()
         self._publisher.serve()
 
+    def _fold(self, group: _Group, budget_s: Seconds) -> None:
+        for family in group.trained.keys() - group.reader.families:
+            del group.trained[family]  # another worker has it
+        for family in group.reader.newly_elected():
+            trained = group.begin(family)
+            if trained is not None:
+                group.trained[family] = trained
+                first = group.reader.start(family, trained.next_offset)
+                log.info("training %s from example %d", trained.model, first)
+        for family, offset, example in group.reader.read(budget_s):
+            trained = group.trained[family]
+            snapshot = trained.fold(offset, example)
+            if snapshot is not None:
+                self._publisher.publish(snapshot_key(trained.model, offset), snapshot)
+                self._observer.published(trained.model, offset)
+
+    def _trained(self) -> list[Trained]:
+        return [group.trained[family] for group in self._groups for family in group.reader.families]
+
     def _republish_when_due(self) -> None:
-        """Publish again what is old by the broker's clock, so that retention takes neither what is in force nor why.
-
-        The trainer of a family does so for a promoted challenger, too: nobody may be training it any more.
-        """
+        """Publish again what is old by the broker's clock, so that retention takes neither what is in force nor why."""
         now_ms = self._clock_ms()
-        for family in self._reader.families:
-            for record in self._models.to_keep(family):
-                newest_ms = max(record.published_ms, self._republished_ms.get(record.key, 0))
-                if now_ms - newest_ms >= self._republish_ms:
-                    self._republished_ms[record.key] = now_ms
-                    self._publisher.publish(record.key, record.data)
+        for record in (record for trained in self._trained() for record in trained.to_keep()):
+            newest_ms = max(record.published_ms, self._republished_ms.get(record.key, 0))
+            if now_ms - newest_ms >= self._republish_ms:
+                self._republished_ms[record.key] = now_ms
+                self._publisher.publish(record.key, record.data)
 
-    def close(self, timeout_s: float) -> None:
-        """Leave the group; what is published is delivered first."""
+    def _tell_scores(self) -> None:
+        for trained in self._trained():
+            score = trained.score()
+            if score is not None:
+                self._publisher.publish(*encode_score(score))
+
+    def close(self, timeout_s: Seconds) -> None:
+        """Leave all groups; what is published is delivered first."""
         with suppress(CannotGoOn):  # perhaps what ends the worker is that nothing can be published any more
             self._tell_scores()
         self._publisher.flush(timeout_s)
-        self._reader.close()
+        for group in self._groups:
+            group.reader.close()
 
 
-class _OwnModel:
-    """A family's own model, as it is folded."""
-
-    def __init__(
-        self,
-        family: Family,
-        trained: FamilyTrainer,
-        folded: Callable[[Family, int, Any, FamilyTrainer, bytes | None], None],
-    ) -> None:
-        self._family = family
-        self._trained = trained
-        self._folded = folded
-
-    @property
-    def name(self) -> str:
-        """Return the name of the model: that of the family."""
-        return self._family
-
-    @property
-    def next_offset(self) -> int:
-        """Return the offset to read next."""
-        return self._trained.next_offset
-
-    def fold(self, offset: int, example: Any) -> None:
-        """Fold the example at `offset` in."""
-        self._folded(self._family, offset, example, self._trained, self._trained.learn(offset, example))
+def _challenger_of(family: Family, *, settings: ChallengerSettings, training: Training) -> Trained | None:
+    return ChallengingModel(settings, training) if family == settings.family else None

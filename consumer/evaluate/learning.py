@@ -1,4 +1,4 @@
-"""Of which share of what happened a ranker learns in a backtest."""
+"""How a backtest learns: from which share of what happened."""
 
 LEARNED_FROM = 50_000  # of fewer positions or baskets, all; of more, so many or the share that is configured
 
