@@ -9,13 +9,14 @@ import msgspec
 from consumer.core.catalogue import NOTHING
 from consumer.core.customer.segments import SEGMENTS, Thresholds, transitions
 from consumer.core.journal import ClosedCommit
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.settings import CoreSettings
 from consumer.core.shared import Core
 from consumer.replay.files import Source
 from consumer.replay.options import ReplayOptions
 from consumer.replay.quality import ChurnQuality, Outcomes, PreferenceQuality, Quality
 from consumer.replay.training import NotedDrift
 from schemas.events import Event
+from schemas.units import DAY_MS
 
 LATE = "late"
 WARN_LATE_SHARE = 0.01
