@@ -36,7 +36,7 @@ from consumer.core.catalogue import Catalogue
 from consumer.core.customer.customer import encode_customer
 from consumer.core.customer.working_set import WorkingSet
 from consumer.core.intake import Rejection
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.settings import CoreSettings
 from consumer.core.shared import Core
 from consumer.core.step import ScoringTask
 from consumer.core.task import Task
@@ -51,6 +51,7 @@ from producers.simulate import Population
 from schemas.codec import JsonEncoder
 from schemas.records import TrainingExample
 from schemas.topics import EVENT_TOPICS
+from schemas.units import DAY_MS
 
 ROUND_ROWS = 1_000
 WARM_UP_ROUNDS = 5

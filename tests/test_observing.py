@@ -6,11 +6,11 @@ import pytest
 
 from consumer.core.journal import OpenCommit, TaskRecord
 from consumer.core.learning.drift import Drift
-from consumer.core.settings import DAY_MS
 from consumer.kafka.observer import CommittedTask
 from consumer.observing import MetricsObserver
 from consumer.telemetry.metrics import Metrics
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 from tests.core.streams import SETTINGS, T0, Stream, new_task
 
 

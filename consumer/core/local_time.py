@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 
-from consumer.core.settings import HOUR_MS
+from schemas.units import HOUR_MS
 
 ZoneLoader = Callable[[str], tzinfo | None]  # IANA name → the zone, or None where there is none of that name
 

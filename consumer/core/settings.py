@@ -8,10 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
 from annotated_types import Interval
 
-from schemas.units import DAY_MS as DAY_MS  # noqa: PLC0414 - modules of the core import units from here
-from schemas.units import HOUR_MS as HOUR_MS  # noqa: PLC0414
-from schemas.units import MINUTE_MS as MINUTE_MS  # noqa: PLC0414
-from schemas.units import Ms
+from schemas.units import DAY_MS, HOUR_MS, MINUTE_MS, Ms
 
 Signal = Literal["purchase", "activity"]
 BUILT_IN = "built-in"  # of a challenger: the model that comes along, with other settings

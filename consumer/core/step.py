@@ -27,11 +27,11 @@ from consumer.core.decision.decide import Moment, decide_for
 from consumer.core.intake import Rejection
 from consumer.core.preference import audience
 from consumer.core.preference.audience_model import predict_pair
-from consumer.core.settings import DAY_MS
 from consumer.core.shared import Core
 from consumer.core.timers import Deadline, first_tick_ms, next_deadline
 from schemas.events import ClickEvent, Event, PrivacyEvent, PurchaseEvent
 from schemas.records import Coordinates, Mode, NextBestAction, Session, TrainingExample
+from schemas.units import DAY_MS
 
 _TRIED_KINDS = frozenset({"item_view", "cart_add", "wishlist"})
 _TROUBLE_KINDS = frozenset({"error", "support_contact"})

@@ -9,7 +9,8 @@ from typing import Literal
 from consumer.core.churn.churn import next_maturity_ms
 from consumer.core.customer.customer import Customer
 from consumer.core.hashing import digest64
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.settings import CoreSettings
+from schemas.units import DAY_MS
 
 Deadline = Literal["label", "outcome", "session_end", "replenishment", "tick", "forget"]
 

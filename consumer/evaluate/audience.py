@@ -27,9 +27,10 @@ from consumer.core.hashing import digest64
 from consumer.core.preference import audience
 from consumer.core.preference.audience import customer_part
 from consumer.core.preference.audience_model import AudienceLearner, AudienceScorer, predict_pair
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.settings import CoreSettings
 from consumer.evaluate.metrics import Floats, Ints, auc_within, lift, log_loss
 from schemas.events import OrderLine, PurchaseEvent
+from schemas.units import DAY_MS
 
 NEVER_DAYS = 1e6  # days since a purchase that never was, to rank by
 _EPOCH = date(1970, 1, 1)

@@ -25,11 +25,12 @@ from consumer.core.customer.customer import Customer
 from consumer.core.hashing import digest64, uniform
 from consumer.core.preference.basket import BasketLearner, BasketRanker, recommend_basket, try_next_basket
 from consumer.core.preference.basket_index import BasketIndex
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.settings import CoreSettings
 from consumer.evaluate.learning import learned_share
 from consumer.evaluate.metrics import Floats, Ints
 from schemas.events import OrderLine, PurchaseEvent
 from schemas.records import Session, TrainingExample
+from schemas.units import DAY_MS
 
 FREQUENCY_HALF_LIFE_DAYS = 90.0  # of the baseline: a round number, not one that was looked for
 _CALENDAR_CYCLE_DAYS = 146_097  # 400 years: the same dates and weekdays again

@@ -35,11 +35,12 @@ from consumer.core.customer.customer import Customer
 from consumer.core.hashing import digest64
 from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.learner import new_learner
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.settings import CoreSettings
 from consumer.default_catalogue import default_catalogue
 from consumer.evaluate.metrics import Floats, Ints, RankingFigures, ranking_figures
 from consumer.measure.base_rate import BaseRate
 from schemas.events import PurchaseEvent
+from schemas.units import DAY_MS
 
 WARM_UP_DAYS = 28  # rows count from two horizons and this on: the first labels mature after one horizon
 _CALENDAR_CYCLE_DAYS = 146_097  # 400 years: the same dates and weekdays again

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from consumer.core.settings import DAY_MS
 from consumer.evaluate.metrics import RankingFigures
+from schemas.units import DAY_MS
 
 _FEW_SHARE = 0.02  # of customers come again: fewer, and the id is probably none of a customer
 _FEWEST = 20  # customers, or sessions, before anything is said

@@ -30,7 +30,7 @@ from consumer.kafka.worker import Parts, Worker, WorkerStatus
 from consumer.kafka.worker_settings import WorkerSettings
 from consumer.zones import load_zone
 from schemas.codec import Decoder, Encoder
-from schemas.units import DAY_MS, Ms, in_seconds
+from schemas.units import DAY_MS, HOUR_MS, Ms, in_seconds
 
 TRAINER_GROUP_SUFFIX = "-trainer"
 CHALLENGER_GROUP_SUFFIX = "-challenger-"  # and its name
@@ -101,9 +101,7 @@ def _build(
         clocks.s,
         stop,
     )
-    follower = KnowledgeFollower(
-        cluster.reader(), cluster.admin, topics, job.decoder, knowledge=core.knowledge, clock_s=clocks.s
-    )
+    follower = KnowledgeFollower(cluster, job.decoder, core.knowledge, clocks.s)
     trains = worker.trainer and worker.mode != "frozen"
     parts = Parts(
         consumer=consumer,
@@ -144,9 +142,8 @@ def _trainer(cluster: Cluster, job: Job, follower: KnowledgeFollower, *, observe
             [(each, reader(CHALLENGER_GROUP_SUFFIX + each.name, CHALLENGER_BATCH_RECORDS)) for each in job.challengers],
             Training(job.core, job.catalogue, follower.index, observer),
             ModelPublisher(cluster.idempotent_producer(), cluster.topics.name("models")),
-            clock_s=clocks.s,
-            clock_ms=clocks.ms,
-            republish_s=job.worker.republish_hours * 3600,
+            clocks=clocks,
+            republish_ms=Ms(int(job.worker.republish_hours * HOUR_MS)),
         )
     except UnknownModel as error:
         raise CannotGoOn(str(error)) from None

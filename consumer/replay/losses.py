@@ -3,7 +3,7 @@
 from collections import Counter
 
 from consumer.core.intake import Rejection
-from consumer.core.settings import DAY_MS
+from schemas.units import DAY_MS
 
 LATE = "late"
 OTHER_TOPIC = "other_topic"  # a recording may hold what is no input: nothing is wrong with that

@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import msgspec
 
-from consumer.core.settings import DAY_MS, CoreSettings, TimeSettings
+from consumer.core.settings import CoreSettings, TimeSettings
 from consumer.replay.inlet import AnyRow, usable
+from schemas.units import DAY_MS
 
 SHORT_RECORDING_DAYS = 14
 SHORT_SIGNAL = "activity"

@@ -10,7 +10,7 @@ from consumer.core.knowledge.snapshot import RefusedSnapshot, family_of
 from consumer.core.merge import MergeRecord
 from consumer.core.shared import Core
 from consumer.core.task import Task
-from consumer.replay.differences import Different, place
+from consumer.replay.differences import Different, compare_commits, place
 from consumer.replay.judged import Judged
 from consumer.replay.recording import NotVerifiable, Recording
 from schemas.records import JournalRecord
@@ -24,7 +24,7 @@ class Rerun:
         self.published = recording.decisions(number)
         self._recording = recording
         self._inputs: dict[str, Iterator[MergeRecord]] = {}
-        self.judged: Judged  # of the commit that was run last
+        self._judged: Judged  # of the commit that was run last
 
     def close(self, journal: JournalRecord) -> ClosedCommit:
         """Run one commit again; nothing is committed yet."""
@@ -32,14 +32,29 @@ class Rerun:
         self._learn_up_to(journal)
         if task.core.grants != journal.grants:
             task.core = replace(task.core, grants=journal.grants)
+        self._judged = Judged(journal)
         commit = task.open(journal.mode)
-        self.judged = Judged(journal)
         for run in journal.runs:
             if run.advance_to is not None:
                 commit.advance_to(run.advance_to)
             elif run.topic is not None:
                 self._feed(commit, journal, run.topic, run.count)
         return commit.close()
+
+    def compare(self, journal: JournalRecord, closed: ClosedCommit) -> None:
+        """Compare the commit that was run last with its journal record.
+
+        Raises Different, and NotVerifiable where it is not known what the run rejected.
+        """
+        try:
+            compare_commits(journal, closed)
+        except Different as error:
+            if not self._judged.unsure:
+                raise
+            raise NotVerifiable(
+                f"{error}; but it rejected more records than its journal record names, and whether it could read the "
+                "others depends on what the schema registry answered then"
+            ) from error
 
     def _feed(self, commit: OpenCommit, journal: JournalRecord, topic: str, count: int) -> None:
         if topic not in self._inputs:
@@ -48,7 +63,7 @@ class Rerun:
             record = next(self._inputs[topic], None)
             if record is None:
                 raise Different(f"the inputs of {topic} end before those that were processed", journal)
-            commit.process(self.judged.as_in_the_run(record))
+            commit.process(self._judged.as_in_the_run(record))
 
     def _learn_up_to(self, journal: JournalRecord) -> None:
         """Bring knowledge to where it was in this commit: exactly there, also where that is back."""

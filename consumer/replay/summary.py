@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 import msgspec
 
 from consumer.core.customer.segments import SEGMENTS, Thresholds
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.settings import CoreSettings
 from consumer.replay.quality import ChurnQuality, Outcomes, PreferenceQuality
 from consumer.replay.training import NotedDrift
+from schemas.units import DAY_MS
 
 MAX_DRIFTS_SHOWN = 10
 

@@ -14,8 +14,7 @@ import msgspec
 from consumer.core.customer.working_set import CommittedState
 from consumer.core.journal import ClosedCommit, TaskRecord, checksum_of
 from consumer.core.shared import Core
-from consumer.replay.differences import Different, compare_commits, describe, place
-from consumer.replay.judged import Judged
+from consumer.replay.differences import Different, describe, place
 from consumer.replay.recording import Damaged, NotVerifiable, Recording
 from consumer.replay.relearn import Relearned
 from consumer.replay.rerun import Rerun
@@ -126,7 +125,7 @@ class _Verification:
             self._trust(journal, rerun.task.record)
             closed = rerun.close(journal)
             self._open = (journal, closed)
-            self._compare(journal, closed, rerun.judged)
+            rerun.compare(journal, closed)
             self._compare_published(journal, rerun, closed)
             rerun.task.committed(closed)
             self._open = None
@@ -144,18 +143,6 @@ class _Verification:
         difference = self._models.take_logs()
         if difference is not None:
             raise Different(difference)
-
-    @staticmethod
-    def _compare(journal: JournalRecord, closed: ClosedCommit, judged: Judged) -> None:
-        try:
-            compare_commits(journal, closed)
-        except Different as error:
-            if judged.unsure:
-                raise NotVerifiable(
-                    f"{error}; but it rejected more records than its journal record names, and whether it could read "
-                    "the others depends on what the schema registry answered then"
-                ) from error
-            raise
 
     @property
     def snapshots(self) -> int:

@@ -7,8 +7,9 @@ from consumer.core.customer.counters import new_counters
 from consumer.core.customer.customer import Customer, Orders
 from consumer.core.local_time import LocalTime
 from consumer.core.reward.request import DecisionRequest
-from consumer.core.settings import DAY_MS, CoreSettings, PolicySettings, PrivacySettings
+from consumer.core.settings import CoreSettings, PolicySettings, PrivacySettings
 from consumer.zones import load_zone
+from schemas.units import DAY_MS
 
 LOCAL_TIME = LocalTime(load_zone, "UTC")
 NOON_MS = 20_000 * DAY_MS + DAY_MS // 2  # 2024-10-04, 12:00 UTC

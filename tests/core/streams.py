@@ -6,20 +6,14 @@ from importlib.resources import files
 from consumer.core.catalogue import Catalogue
 from consumer.core.customer.working_set import WorkingSet
 from consumer.core.intake import Rejection
-from consumer.core.settings import (
-    DAY_MS,
-    ChurnSettings,
-    CoreSettings,
-    PolicySettings,
-    PreferenceSettings,
-    PrivacySettings,
-)
+from consumer.core.settings import ChurnSettings, CoreSettings, PolicySettings, PreferenceSettings, PrivacySettings
 from consumer.core.shared import Core
 from consumer.core.step import ScoringTask
 from consumer.store.memory import MemoryState
 from consumer.zones import load_zone
 from schemas.events import ClickEvent, ClickKind, OrderLine, PurchaseEvent
 from schemas.records import Mode
+from schemas.units import DAY_MS
 
 T0 = 20_000 * DAY_MS
 SETTINGS = CoreSettings(

@@ -13,8 +13,9 @@ from consumer.core.customer.customer import Customer, decode_customer, encode_cu
 from consumer.core.preference import audience
 from consumer.core.preference.audience import AGAIN, AUDIENCE_FEATURES, FIRST, UNSURE, kind_of, note_purchase
 from consumer.core.preference.audience_model import AudienceLearner, AudienceScorer, AudienceState, predict_pair
-from consumer.core.settings import DAY_MS, AudienceSettings, CoreSettings, LearnerSettings
+from consumer.core.settings import AudienceSettings, CoreSettings, LearnerSettings
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 from tests.core.streams import told
 
 SETTINGS = CoreSettings(

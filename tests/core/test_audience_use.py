@@ -13,10 +13,11 @@ from consumer.core.knowledge.learner import new_learner, restore_learner
 from consumer.core.preference.audience import HEAD
 from consumer.core.preference.audience_model import AudienceLearner, AudienceScorer
 from consumer.core.reward.request import DecisionRequest
-from consumer.core.settings import DAY_MS, AudienceSettings, LearnerSettings
+from consumer.core.settings import AudienceSettings, LearnerSettings
 from consumer.core.step import ScoringTask
 from schemas.events import OrderLine, PrivacyEvent, PurchaseEvent
 from schemas.records import Coordinates, NextBestAction, TrainingExample
+from schemas.units import DAY_MS
 from tests.core.decisions import NOON_MS, SETTINGS, a_customer, a_request, changed
 from tests.core.streams import SETTINGS as STREAM
 from tests.core.streams import T0, Stream, default_catalogue, new_core, new_task

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from consumer.core.customer.bought import by_usage, due_items, note_bought, schedule_replenishment
 from consumer.core.customer.customer import Customer, decode_customer, encode_customer
-from consumer.core.settings import DAY_MS
 from schemas.events import PrivacyEvent
 from schemas.records import NextBestAction
+from schemas.units import DAY_MS
 from tests.core.streams import SETTINGS, T0, Stream, new_task
 
 DAY0 = T0 // DAY_MS

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from consumer.core.decision.budget import Budget, equal_share
-from consumer.core.settings import DAY_MS, PolicySettings
+from consumer.core.settings import PolicySettings
+from schemas.units import DAY_MS
 from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_task
 
 

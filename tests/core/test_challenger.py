@@ -14,9 +14,10 @@ from consumer.core.churn.features import CHURN_FEATURES
 from consumer.core.knowledge.challenger import Challenger, judged_prediction, new_challenger
 from consumer.core.knowledge.river_classifier import UnknownModel, river_classifier
 from consumer.core.knowledge.snapshot import decode_snapshot
-from consumer.core.settings import DAY_MS, ChallengerSettings, ChurnSettings, CoreSettings, LearnerSettings
+from consumer.core.settings import ChallengerSettings, ChurnSettings, CoreSettings, LearnerSettings
 from consumer.measure.prequential import RECENT_EXAMPLES, Prequential, Tally
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 from tests.core.streams import T0, default_catalogue
 
 CATALOGUE = default_catalogue()

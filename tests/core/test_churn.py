@@ -15,9 +15,10 @@ from consumer.core.customer.customer import Customer, Orders
 from consumer.core.customer.updates import apply_purchase, new_customer
 from consumer.core.learning.drift import REST_EXAMPLES
 from consumer.core.learning.linear import sigmoid
-from consumer.core.settings import DAY_MS, ChurnSettings, CoreSettings, LearnerSettings
+from consumer.core.settings import ChurnSettings, CoreSettings, LearnerSettings
 from schemas.events import PurchaseEvent
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 from tests.core.streams import Stream, new_task, told
 
 SETTINGS = ChurnSettings(signal="purchase", horizon_days=10, hazard_days=2, tick_days=2)

@@ -9,8 +9,9 @@ from consumer.core.churn.churn_basis import CHURN_TERMS, Silence, by_feature, ch
 from consumer.core.churn.features import CHURN_FEATURES, churn_features, unpack_churn
 from consumer.core.customer.customer import Customer
 from consumer.core.customer.updates import apply_click, apply_purchase, new_customer
-from consumer.core.settings import DAY_MS, ChurnSettings, CoreSettings
+from consumer.core.settings import ChurnSettings, CoreSettings
 from schemas.events import ClickEvent, PurchaseEvent
+from schemas.units import DAY_MS
 
 SETTINGS = CoreSettings(churn=ChurnSettings(horizon_days=30.0))
 T0 = 10_000 * DAY_MS

@@ -30,8 +30,8 @@ from consumer.core.customer.customer import (
     scheduled_ms_of,
 )
 from consumer.core.customer.words import LONGEST_WORD, remembered
-from consumer.core.settings import DAY_MS
 from schemas.events import Context, Product
+from schemas.units import DAY_MS
 from tests.core.streams import SETTINGS, T0, Stream, new_task
 
 FORMATS = Path(__file__).parent / "formats"  # a record of each former format, as it was written then

@@ -22,7 +22,8 @@ from consumer.core.decision.gates import (
 )
 from consumer.core.local_time import wall_clock
 from consumer.core.reward.request import DecisionRequest
-from consumer.core.settings import DAY_MS, HOUR_MS, CoreSettings, PolicySettings, PrivacySettings
+from consumer.core.settings import CoreSettings, PolicySettings, PrivacySettings
+from schemas.units import DAY_MS, HOUR_MS
 from tests.core.decisions import NOON_MS, a_customer, a_request, changed, small_mapping
 
 ALL = ["offer|email", "offer|push", "call|phone"]

@@ -21,9 +21,10 @@ from consumer.core.knowledge.learner import new_learner, restore_learner
 from consumer.core.knowledge.snapshot import RefusedSnapshot
 from consumer.core.reward.features import CROSS_FEATURES, REWARD_FEATURES, reward_feature_set, reward_features
 from consumer.core.reward.model import RewardLearner, RewardScorer
-from consumer.core.settings import DAY_MS, CoreSettings, PolicySettings
+from consumer.core.settings import CoreSettings, PolicySettings
 from consumer.default_catalogue import default_catalogue
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 from tests.core.decisions import NOON_MS, SETTINGS, a_customer, a_request, changed, small_mapping
 
 CATALOGUE = Catalogue.from_mapping(small_mapping())

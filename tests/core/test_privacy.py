@@ -8,9 +8,9 @@ import pytest
 from consumer.core.customer.customer import Customer, decode_customer, encode_customer
 from consumer.core.customer.updates import apply_privacy, new_customer
 from consumer.core.decision.gates import has_consent
-from consumer.core.settings import DAY_MS
 from consumer.core.step import ScoringTask
 from schemas.events import PrivacyEvent
+from schemas.units import DAY_MS
 from tests.core.streams import T0, Stream, new_task
 
 LATER = T0 + 30 * DAY_MS

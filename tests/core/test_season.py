@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.core.churn.season import YEAR_MS, Season, SeasonLearner, SeasonState, step_ms_of
-from consumer.core.settings import DAY_MS
+from schemas.units import DAY_MS
 
 HORIZON_DAYS = 60.0
 

@@ -23,8 +23,8 @@ from consumer.core.customer.segments import DEFAULT_THRESHOLDS, Thresholds
 from consumer.core.customer.tastes import UNKNOWN_BANDS
 from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.learner import new_learner, restore_learner
-from consumer.core.settings import DAY_MS
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_task
 
 NOW_MS = 2_900 * WEEK_MS

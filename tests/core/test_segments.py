@@ -19,7 +19,8 @@ from consumer.core.customer.segments import (
     transitions,
     update_segment,
 )
-from consumer.core.settings import DAY_MS, ChurnSettings
+from consumer.core.settings import ChurnSettings
+from schemas.units import DAY_MS
 from tests.core.streams import SETTINGS, T0, Stream, new_task
 
 NOW_MS = 20_000 * DAY_MS

@@ -11,11 +11,12 @@ from consumer.core.churn.churn import feature_set
 from consumer.core.churn.features import churn_features, unpack_churn
 from consumer.core.customer.updates import new_customer
 from consumer.core.knowledge.learner import new_learner
-from consumer.core.settings import DAY_MS, HOUR_MS, MINUTE_MS, CoreSettings, StateSettings, TimeSettings
+from consumer.core.settings import CoreSettings, StateSettings, TimeSettings
 from consumer.core.step import ScoringTask
 from consumer.store.memory import MemoryState
 from schemas.events import ClickEvent, Context, PrivacyEvent
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.core.streams import SETTINGS, T0, Stream, new_task
 
 

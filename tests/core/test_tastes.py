@@ -19,10 +19,10 @@ from consumer.core.customer.tastes import (
     tastes_of,
 )
 from consumer.core.decision.gates import pass_gates
-from consumer.core.settings import DAY_MS, HOUR_MS
 from schemas.codec import JsonEncoder
 from schemas.events import Context, OrderLine, Product, PurchaseEvent
 from schemas.records import Tastes
+from schemas.units import DAY_MS, HOUR_MS
 from tests.core.decisions import SETTINGS, a_customer, a_request, changed
 from tests.core.streams import T0, Stream, new_task
 

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from consumer.core.settings import DAY_MS, HOUR_MS, PrivacySettings
+from consumer.core.settings import PrivacySettings
 from schemas.events import OrderLine, PrivacyEvent, PurchaseEvent
+from schemas.units import DAY_MS, HOUR_MS
 from tests.core.streams import SETTINGS, T0, Stream, new_task
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from consumer.cli import main
-from consumer.core.settings import DAY_MS, AudienceSettings, CoreSettings
+from consumer.core.settings import AudienceSettings, CoreSettings
 from consumer.evaluate.audience import NEVER_DAYS, AudienceRun, Lines, TooShort, figures_of, run_audience
 from consumer.evaluate.audience_report import audience_report, audience_tables
+from schemas.units import DAY_MS
 
 SETTINGS = replace(CoreSettings(), audience=AudienceSettings(sample_share=1.0))
 START_DAY = 18_262  # 1 January 2020

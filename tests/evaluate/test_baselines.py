@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.settings import CoreSettings
 from consumer.evaluate.baselines.bg_nbd import BgNbd, Histories, bg_nbd, fit
 from consumer.evaluate.baselines.churn import BASELINES, churn_baselines
 from consumer.evaluate.baselines.recency import churned_by_recency, rank_by_recency
@@ -17,6 +17,7 @@ from consumer.evaluate.baselines.refits import refits
 from consumer.evaluate.baselines.trees import MissingExtra, retrained_trees, trees_in_hindsight
 from consumer.evaluate.churn import ChurnRun, Orders, figures_of, run_churn
 from consumer.evaluate.metrics import Floats
+from schemas.units import DAY_MS
 
 PUBLISHED = BgNbd(r=0.243, alpha=4.414, a=0.793, b=2.426)  # of the paper, fitted to CDNOW, in weeks
 HORIZON_DAYS, EVERY_DAYS = 10, 3

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.settings import CoreSettings
 from consumer.evaluate.basket import PARTS, BasketRun, OrderLines, run_basket
 from consumer.evaluate.learning import learned_share
+from schemas.units import DAY_MS
 
 FIRST_DAY = 18_000
 Line = tuple[str, str, float]  # customer, item, day

@@ -16,9 +16,10 @@ from consumer.core.churn.churn import ChurnEstimate, ChurnLearner
 from consumer.core.customer.customer import Customer
 from consumer.core.hashing import digest64
 from consumer.core.learning.drift import Drift
-from consumer.core.settings import DAY_MS, CoreSettings, Signal
+from consumer.core.settings import CoreSettings, Signal
 from consumer.evaluate.churn import ChurnRun, Orders, TooShort, counted, figures_of, run_churn
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 
 HORIZON, EVERY = 6, 3
 FIRST_DAY = 18_000  # 2019-04-14

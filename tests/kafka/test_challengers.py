@@ -2,16 +2,17 @@
 
 import math
 from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from consumer.core.knowledge.challenger import new_challenger
 from consumer.core.settings import BUILT_IN, ChallengerSettings
+from consumer.kafka.clocks import Clocks
 from consumer.kafka.cluster.cluster import Cluster as Reached
 from consumer.kafka.cluster.cluster_settings import KafkaSettings, TopicSettings
 from consumer.kafka.cluster.mock_broker import MockBroker
@@ -24,10 +25,12 @@ from consumer.kafka.models.trainer import SCORE_EVERY_S, ChallengingModel, OwnMo
 from consumer.kafka.observer import Observer
 from schemas.codec import Decoder, JsonEncoder
 from schemas.records import FAMILIES, Family
-from schemas.units import Ms
+from schemas.units import DAY_MS, Ms, Seconds
 from tests.core.test_challenger import CATALOGUE, CORE, FASTER, TREE, example
 from tests.kafka.harness.cluster import Cluster, wait_until
 from tests.kafka.harness.training import (
+    A_SECOND,
+    AT_ONCE,
     Member,
     Written,
     index_of,
@@ -46,7 +49,7 @@ class Told(Observer):
     def __init__(self) -> None:
         self.own: list[float] = []
 
-    def compared(self, model: str, head: str, label: float, *, own: float, in_force: float) -> None:  # noqa: ARG002
+    def compared(self, model: str, head: str, label: float, own: float, in_force: float) -> None:  # noqa: ARG002
         self.own.append(own)
 
 
@@ -121,18 +124,18 @@ def test_figures_that_cannot_be_published_do_not_keep_a_trainer_from_leaving() -
 
     members = [Member(50), Member(50)]
     trainer = trainer_of(training(), members[0], [(FASTER, members[1])], Refusing())
-    trainer.learn(1.0)
-    trainer.close(0.0)
+    trainer.learn(A_SECOND)
+    trainer.close(AT_ONCE)
     assert all(member.closed for member in members)
 
 
 def test_a_slow_challenger_gives_back_control_after_the_example_that_used_up_its_time() -> None:
     """What was fetched with it waits for the next turn, and none is lost."""
     now_s, folded = [0.0], []
-    reader = reader_of(Member(9), lambda: now_s[0], batch_records=5)
+    reader = reader_of(Member(9), lambda: Seconds(now_s[0]), batch_records=5)
 
     def fold_slowly(budget_s: float) -> None:
-        for _, offset, _ in reader.read(budget_s):
+        for _, offset, _ in reader.read(Seconds(budget_s)):
             now_s[0] += 1.0
             folded.append(offset)
 
@@ -192,9 +195,9 @@ def test_a_trainer_trains_what_it_was_elected_for_and_publishes_what_is_due() ->
     index = index_of(snapshot_record("churn.faster", 199, latest))
     trainer = trainer_of(training(index), own, [(FASTER, faster), (TREE, tree)], written)
     assert written.records == []
-    trainer.learn(1.0)
+    trainer.learn(A_SECOND)
     assert [key for key, _ in written.records] == [b"churn@199", b"churn@399", b"churn.faster@399"]
-    trainer.close(0.0)
+    trainer.close(AT_ONCE)
     told = {model: written.score(model) for model in ("churn", "churn.faster", "churn.tree", "preference")}
     examples = {model: score and score.examples for model, score in told.items()}
     assert examples == {"churn": 410, "churn.faster": 210, "churn.tree": 410, "preference": None}
@@ -232,17 +235,15 @@ def test_a_trainer_slower_than_retention_goes_on_with_what_is_left(
             return found
 
     folded: defaultdict[Family, list[int]] = defaultdict(list)
-    member = reached.member("-challenger-slow")
-    reader = ElectedReader(
-        member, ExpiresMeanwhile(), topic, Decoder(), clock_s=lambda: 0.0, batch_records=10  # type: ignore[arg-type]
-    )  # fmt: skip
+    member, expires = reached.member("-challenger-slow"), cast("AdminClient", ExpiresMeanwhile())
+    reader = ElectedReader(member, expires, topic, Decoder(), clock_s=lambda: AT_ONCE, batch_records=10)
     reader.join()
 
     def all_read() -> bool:
         for family in reader.newly_elected():
             if family != "policy":
                 reader.start(family, 0)
-        for family, offset, _ in reader.read(1.0):
+        for family, offset, _ in reader.read(A_SECOND):
             folded[family].append(offset)
         return len(folded["churn"]) >= 10 and len(folded["preference"]) >= 30
 
@@ -261,42 +262,47 @@ def test_the_kinds_that_can_be_promoted_are_told_by_their_trainers() -> None:
 def test_of_several_workers_exactly_one_is_elected_for_a_challenger() -> None:
     """Also where there are more of them than families; when it leaves, another one goes on."""
     with MockBroker({"training-examples": len(FAMILIES)}) as broker:
-        kafka = KafkaSettings(broker.bootstrap, group_id="shop", session_timeout_ms=Ms(1_500))
-        workers = [Reached(replace(kafka, instance_id=f"worker-{n}"), TopicSettings()) for n in range(4)]
-        producer = workers[0].idempotent_producer()
+        slots = [
+            Reached(
+                KafkaSettings(broker.bootstrap, "shop", instance_id=f"worker-{n}", session_timeout_ms=Ms(1_500)),
+                TopicSettings(),
+            )
+            for n in range(4)
+        ]
+        producer = slots[0].idempotent_producer()
         for number in range(40):
             producer.produce("training-examples", _JSON.encode("training-examples", example(number)), b"", 0)
         assert producer.flush(30.0) == 0
         now_s = [0.0]
+        clocks = Clocks(ms=lambda: Ms(0), s=lambda: Seconds(now_s[0]))
 
-        def trainer_at(worker: Reached, written: Written) -> Trainer:
-            member = worker.member("-challenger-faster")
+        def worker(slot: Reached, written: Written) -> Trainer:
+            member = slot.member("-challenger-faster")
             elected = ElectedReader(
-                member, worker.admin, "training-examples", Decoder(), clock_s=lambda: 0.0, batch_records=10
+                member, slot.admin, "training-examples", Decoder(), clock_s=lambda: AT_ONCE, batch_records=10
             )
             return Trainer(
-                reader_of(Member(0)), [(FASTER, elected)], training(), written,
-                clock_s=lambda: now_s[0], clock_ms=lambda: 0, republish_s=1e9,
-            )  # fmt: skip
+                reader_of(Member(0)), [(FASTER, elected)], training(), written, clocks=clocks, republish_ms=DAY_MS
+            )
 
-        boards = [Written() for _ in workers]
-        candidates = [(trainer_at(*each), each[1]) for each in zip(workers, boards, strict=True)]
-        for trainer, _ in candidates:
+        boards = [Written() for _ in slots]
+        workers = [(worker(slot, written), written) for slot, written in zip(slots, boards, strict=True)]
+        for trainer, _ in workers:
             trainer.start()
 
         def told() -> list[tuple[Trainer, Written]]:
             """Let all of them learn, and return those that tell of all examples."""
             now_s[0] += SCORE_EVERY_S
-            for trainer, _ in candidates:
-                trainer.learn(1.0)
-            scores = [(each, each[1].score("churn.faster")) for each in candidates]
+            for trainer, _ in workers:
+                trainer.learn(A_SECOND)
+            scores = [(each, each[1].score("churn.faster")) for each in workers]
             return [each for each, score in scores if score is not None and score.examples == 40]
 
         wait_until(lambda: bool(told()), "an elected trainer")
         (first,) = told()
-        candidates.remove(first)
-        first[0].close(0.0)
+        workers.remove(first)
+        first[0].close(AT_ONCE)
         wait_until(lambda: bool(told()), "its successor")
         assert len(told()) == 1
-        for trainer, _ in candidates:
-            trainer.close(0.0)
+        for trainer, _ in workers:
+            trainer.close(AT_ONCE)

@@ -40,11 +40,12 @@ from consumer.replay.verify import verify
 from consumer.store.memory import MemoryState
 from consumer.zones import load_zone
 from schemas.codec import Decoder
+from schemas.units import HOUR_MS, Ms, Seconds
 from tests.kafka.harness.cluster import Cluster
 from tests.kafka.harness.in_process import Watcher, work_until
 from tests.kafka.harness.shop import catalogue
 from tests.kafka.harness.stream import shop_stream
-from tests.kafka.harness.training import Member, Written, index_of, snapshot_record, trainer_of
+from tests.kafka.harness.training import AT_ONCE, Member, Written, index_of, snapshot_record, trainer_of
 from tests.kafka.harness.worker_process import BUILD
 from tests.test_cli import nextbest
 
@@ -207,7 +208,7 @@ def publish(cluster: Cluster, *records: tuple[bytes, bytes]) -> None:
     publisher = ModelPublisher(cluster.reached().idempotent_producer(), cluster.topics.name("models"))
     for key, data in records:
         publisher.publish(key, data)
-    publisher.deliver(30.0)
+    publisher.deliver(Seconds(30.0))
 
 
 def snapshot(core: CoreSettings, name: str | None = None, offset: int = 9) -> tuple[bytes, bytes]:
@@ -297,21 +298,20 @@ def test_what_must_outlive_retention_is_what_is_in_force_and_where_rollbacks_lea
 
 def test_a_snapshot_is_published_again_by_its_age_in_the_topic_not_by_that_of_the_worker() -> None:
     """A worker that is restarted each day would otherwise never do it, and retention would take the last snapshot."""
-    hour_ms = 3_600_000
-    core, now_ms, written = CoreSettings(), [100 * hour_ms], Written()
+    core, now_ms, written = CoreSettings(), [100 * HOUR_MS], Written()
     data = new_learner("churn", core, catalogue()).snapshot()
-    index = index_of(snapshot_record("churn", 5, data, published_ms=now_ms[0] - 23 * hour_ms))
+    index = index_of(snapshot_record("churn", 5, data, published_ms=now_ms[0] - 23 * HOUR_MS))
     told = Training(core, catalogue(), index, Observer())
-    trainer = trainer_of(told, Member(0), [], written, clock_ms=lambda: now_ms[0])
-    trainer.learn(0.0)
+    trainer = trainer_of(told, Member(0), [], written, clock_ms=lambda: Ms(now_ms[0]))
+    trainer.learn(AT_ONCE)
     assert written.records == []
-    now_ms[0] += hour_ms
-    trainer.learn(0.0)
-    trainer.learn(0.0)
+    now_ms[0] += HOUR_MS
+    trainer.learn(AT_ONCE)
+    trainer.learn(AT_ONCE)
     assert written.records == [(b"churn@5", data)]
     index.note_snapshot("churn", snapshot_record("churn", 5, data, published_ms=now_ms[0]))
-    now_ms[0] += 23 * hour_ms
-    trainer.learn(0.0)
+    now_ms[0] += 23 * HOUR_MS
+    trainer.learn(AT_ONCE)
     assert written.records == [(b"churn@5", data)]
 
 

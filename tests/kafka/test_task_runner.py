@@ -6,7 +6,7 @@ from consumer.core.decision.budget import Spending
 from consumer.core.intake import Rejection
 from consumer.core.journal import TaskRecord
 from consumer.core.merge import MergeRecord
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.settings import CoreSettings
 from consumer.core.shared import Core
 from consumer.kafka.state.restore import Restored
 from consumer.kafka.task_runner import InvalidTransition, TaskRunner
@@ -14,7 +14,7 @@ from consumer.kafka.worker_settings import WorkerSettings
 from consumer.store.memory import MemoryState
 from consumer.zones import load_zone
 from schemas.events import ClickEvent
-from schemas.units import MINUTE_MS, Ms
+from schemas.units import DAY_MS, MINUTE_MS, Ms
 from tests.kafka.harness.shop import catalogue
 
 NOW_MS = 1_700_000_000_000

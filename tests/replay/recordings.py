@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 
 from consumer.core.catalogue import Catalogue
-from consumer.core.settings import DAY_MS, MINUTE_MS, CoreSettings, LearnerSettings
+from consumer.core.settings import CoreSettings, LearnerSettings
 from consumer.core.shared import Core
 from consumer.replay.directory import DirectoryRecording
 from consumer.replay.files import Source
@@ -20,6 +20,7 @@ from consumer.store.memory import MemoryState
 from consumer.zones import load_zone
 from producers.readers import UnreadableFile, read_rows
 from schemas.codec import Decoder
+from schemas.units import DAY_MS, MINUTE_MS
 
 BUILD = "the build of the tests"
 T0 = 20_000 * DAY_MS

@@ -1,7 +1,8 @@
 """The benchmark runs and reports what the design sets budgets for."""
 
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.settings import CoreSettings
 from consumer.replay.options import settings_for_recording
+from schemas.units import DAY_MS
 
 
 def test_the_benchmark_measures_every_budget_as_a_multiple_of_the_unit() -> None:

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from consumer.core.customer.segments import DEFAULT_THRESHOLDS
-from consumer.core.settings import DAY_MS, ChurnSettings, CoreSettings, PrivacySettings
+from consumer.core.settings import ChurnSettings, CoreSettings, PrivacySettings
 from consumer.replay.files import DEAD_LETTERS, DECISIONS, FILES, JOURNAL, MANIFEST, MODELS, OutputRefused
 from consumer.replay.inlet import recorded_partitions
 from consumer.replay.options import ReplayOptions, settings_for_recording, time_span_ms
@@ -16,6 +16,7 @@ from consumer.replay.summary import nothing_usable, summary_rows
 from producers.readers import read_rows
 from schemas.container import Recorded, read_container
 from schemas.partitioning import partition_of
+from schemas.units import DAY_MS
 from tests.containers import write_container
 from tests.replay.recordings import T0, click, lines_of, order, run_replay, run_verify, shop_events, write_recording
 

@@ -23,8 +23,9 @@ from consumer.core.customer.customer import Customer, PendingChurn
 from consumer.core.hashing import name_of
 from consumer.core.learning.drift import Drift, DriftMonitor, DriftState
 from consumer.core.learning.linear import LinearLearner, LinearScorer, LinearState, sigmoid, untaught
-from consumer.core.settings import DAY_MS, ChurnSettings, LearnerSettings
+from consumer.core.settings import ChurnSettings, LearnerSettings
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 
 HORIZON, HAZARD = "horizon", "hazard"
 FIRST_HORIZON, FIRST_HAZARD = "first-horizon", "first-hazard"  # of who never bought, where the signal is a purchase

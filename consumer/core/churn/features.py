@@ -23,7 +23,7 @@ from consumer.core.customer.counters import (
     VIEWS,
 )
 from consumer.core.customer.customer import Customer
-from consumer.core.settings import DAY_MS
+from schemas.units import DAY_MS
 
 # Times and amounts are logarithms of 1 + days, or of 1 + an amount.
 CHURN_FEATURES: tuple[str, ...] = (

@@ -9,7 +9,7 @@ from itertools import accumulate
 
 import msgspec
 
-from consumer.core.settings import DAY_MS
+from schemas.units import DAY_MS
 
 YEAR_MS = round(365.25 * DAY_MS)
 STEPS = 12  # of the levels, to a horizon

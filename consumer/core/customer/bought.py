@@ -5,7 +5,7 @@ from math import exp, log
 from typing import NamedTuple
 
 from consumer.core.customer.customer import Bought, Customer
-from consumer.core.settings import DAY_MS
+from schemas.units import DAY_MS
 
 HALF_LIFE_DAYS = 90.0  # of how often an item was bought
 WEIGHT_UNIT = 1_000  # `Bought.weight` counts thousandths

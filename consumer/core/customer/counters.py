@@ -3,7 +3,7 @@
 from math import log1p
 
 from consumer.core.customer.customer import Customer
-from consumer.core.settings import DAY_MS
+from schemas.units import DAY_MS
 
 # Decayed counters: each with a fast and a slow half-life.
 VIEWS, CARTS, ORDERS, SESSIONS, EMPTY_SEARCHES, TROUBLE, SUPPORT, IMPRESSIONS, RESPONSES, DISMISSALS, REFUNDS = range(

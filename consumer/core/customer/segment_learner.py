@@ -15,8 +15,8 @@ from consumer.core.customer.quantiles import Histogram, add_value, flat, from_fl
 from consumer.core.customer.segments import DEFAULT_THRESHOLDS, Thresholds, usual_gap_days
 from consumer.core.customer.tastes import UNKNOWN_BANDS, PriceBands
 from consumer.core.hashing import name_of
-from consumer.core.settings import DAY_MS
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 
 SEGMENT = "segment"  # the head of these examples in the churn family; they have no label
 SAMPLE_FIELDS = ("orders", "spend", "usual_gap_days", "lateness", "absence_days", "price")

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import msgspec
 
 from consumer.core.customer.customer import Customer
-from consumer.core.settings import DAY_MS
+from schemas.units import DAY_MS
 
 Segment = Literal["new", "active", "loyal", "big_spender", "slipping", "at_risk", "lost", "won_back"]
 SEGMENTS: tuple[Segment, ...] = get_args(Segment)

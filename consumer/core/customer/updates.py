@@ -19,8 +19,9 @@ from consumer.core.customer.counters import (
 )
 from consumer.core.customer.customer import Consent, Customer, DueTimes, OpenSession, Pending
 from consumer.core.customer.words import remembered
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.settings import CoreSettings
 from schemas.events import ClickEvent, Context, PrivacyEvent, PurchaseEvent
+from schemas.units import DAY_MS
 
 AFFINITY_DECAY = 0.95  # of every category affinity, at each addition
 BOUGHT_WEIGHT = 2.0  # of an item in a session that was bought rather than looked at

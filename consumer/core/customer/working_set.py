@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 from typing import Protocol
 
 from consumer.core.customer.customer import Customer, decode_customer, encode_customer
-from consumer.core.settings import HOUR_MS
+from schemas.units import HOUR_MS
 
 TIMER_WINDOW_MS = 6 * HOUR_MS  # how far ahead timers are loaded from the committed state
 

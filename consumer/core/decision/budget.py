@@ -11,7 +11,7 @@ from math import floor
 
 import msgspec
 
-from consumer.core.settings import DAY_MS
+from schemas.units import DAY_MS
 
 
 class Spending(msgspec.Struct, frozen=True):

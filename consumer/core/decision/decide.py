@@ -26,9 +26,9 @@ from consumer.core.hashing import name_of
 from consumer.core.preference.basket import recommend_basket
 from consumer.core.preference.preference import recommend
 from consumer.core.reward.request import DecisionRequest
-from consumer.core.settings import DAY_MS
 from consumer.core.shared import Core
 from schemas.records import Coordinates, Mode, NextBestAction, Recommendation
+from schemas.units import DAY_MS
 
 SCORE_DIGITS = 4  # after the point: a score orders the items of one decision
 _BASKET_TRIGGERS = frozenset({"purchase", "replenishment"})  # what comes next is an order, not a click

@@ -7,8 +7,9 @@ from consumer.core.customer.customer import Contact, Customer, PendingDecision
 from consumer.core.decision.gates import remember_contact
 from consumer.core.decision.policy import Choice
 from consumer.core.reward.features import reward_feature_set
-from consumer.core.settings import DAY_MS, CoreSettings
+from consumer.core.settings import CoreSettings
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 
 
 def remember_decision(

@@ -20,8 +20,9 @@ from consumer.core.hashing import uniform
 from consumer.core.reward.features import reward_features
 from consumer.core.reward.model import RewardScorer
 from consumer.core.reward.request import DecisionRequest
-from consumer.core.settings import DAY_MS, CoreSettings, PolicySettings
+from consumer.core.settings import CoreSettings, PolicySettings
 from schemas.records import EligibleArm
+from schemas.units import DAY_MS
 
 MIN_NOTHING_FLOOR = 0.05  # P(outcome | nothing) is learned from randomised nothing: there must be some
 MAX_FLOORS = 0.1  # what the floors of all arms may take together

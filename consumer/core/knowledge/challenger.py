@@ -23,8 +23,9 @@ from consumer.core.knowledge.learner import Folded, Learner, new_learner, restor
 from consumer.core.knowledge.river_classifier import UnknownModel, river_classifier, takes_weight
 from consumer.core.knowledge.snapshot import ChallengerSpec, RefusedSnapshot, read_snapshot
 from consumer.core.learning.linear import sigmoid
-from consumer.core.settings import BUILT_IN, DAY_MS, ChallengerSettings, ChurnSettings, CoreSettings, LearnerSettings
+from consumer.core.settings import BUILT_IN, ChallengerSettings, ChurnSettings, CoreSettings, LearnerSettings
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 
 JUDGED_HEADS = (HORIZON, HAZARD)  # of customers who can churn
 COPIES = 8  # to a window

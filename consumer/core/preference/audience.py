@@ -18,9 +18,10 @@ from consumer.core.customer.customer import Bought, Customer, PendingAudience
 from consumer.core.customer.words import LONGEST_WORD, remembered
 from consumer.core.hashing import digest64, name_of
 from consumer.core.preference.items import ItemIndex
-from consumer.core.settings import DAY_MS, AudienceSettings, CoreSettings
+from consumer.core.settings import AudienceSettings, CoreSettings
 from schemas.events import PurchaseEvent
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 
 AGAIN, FIRST, UNSURE = range(3)
 HEAD = "category"  # of these examples in the preference family

@@ -28,8 +28,9 @@ from consumer.core.preference.audience import (
     remember_prediction,
     unpack,
 )
-from consumer.core.settings import DAY_MS, AudienceSettings, CoreSettings, LearnerSettings
+from consumer.core.settings import AudienceSettings, CoreSettings, LearnerSettings
 from schemas.records import TrainingExample
+from schemas.units import DAY_MS
 
 HALF_LIFE_DAYS = 30.0  # of an example in a rate: what sells has its season
 PRIOR_STRENGTH = 10.0  # where AdaGrad's sums of squares start

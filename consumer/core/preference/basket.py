@@ -20,8 +20,9 @@ from consumer.core.preference.basket_index import BasketIndex
 from consumer.core.preference.candidates import Candidates, Floats, Ints
 from consumer.core.preference.items import CONTEXT_ITEMS
 from consumer.core.preference.rank_learner import RankLearner
-from consumer.core.settings import DAY_MS, LearnerSettings, PreferenceSettings
+from consumer.core.settings import LearnerSettings, PreferenceSettings
 from schemas.records import Recommendation, TrainingExample
+from schemas.units import DAY_MS
 
 BASKET = "basket"  # the head of its examples
 USUAL_GAP_DAYS = 30.0  # rhythm of a customer who has ordered once

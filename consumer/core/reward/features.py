@@ -21,7 +21,7 @@ from consumer.core.customer.customer import Customer
 from consumer.core.customer.segments import DEFAULT_THRESHOLDS, gaps_since_order
 from consumer.core.hashing import name_of
 from consumer.core.reward.request import DecisionRequest
-from consumer.core.settings import DAY_MS
+from schemas.units import DAY_MS
 
 # What a decision is made with and an example carries, in this order. Scaled by hand to about [-1, 1], so that the
 # model needs no scaler and a feature that is 0 leaves its weight alone.

@@ -9,6 +9,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from clients import log
 from clients.errors import OFFSET_GONE, PARTITION_EOF, error_kind, error_of
 from clients.messages import poll_batch
+from clients.offsets import end_offsets
+from consumer.kafka.clocks import monotonic_s
+from consumer.kafka.cluster.cluster import Cluster
 from consumer.kafka.failures import CannotGoOn, Stopping
 from schemas.units import Seconds
 
@@ -16,6 +19,7 @@ _NOT_YET = KafkaError._STATE  # noqa: SLF001 - the client's public name
 _BATCH_RECORDS = 5_000
 _POLL_S: Final = Seconds(0.1)
 _SEEK_S = 5.0
+_STALLED_S: Final = Seconds(60.0)
 
 
 def read_to(
@@ -53,6 +57,18 @@ def read_to(
                 waiting.discard(where)
         if messages:
             deadline_s = clock_s() + timeout_s  # from here: what the caller did with the records is no waiting of ours
+
+
+def read_through(cluster: Cluster, where: TopicPartition, stop: Callable[[], bool]) -> Iterator[Message]:
+    """Yield the records of one partition from the offset in `where` up to where it ends now, as `read_to` does."""
+    end = end_offsets(cluster.admin, [where], _STALLED_S)[0]
+    reader = cluster.reader()
+    try:
+        reader.assign([where])
+        ends = {(where.topic, where.partition): end}
+        yield from read_to(reader, ends, stop=stop, clock_s=monotonic_s, timeout_s=_STALLED_S)
+    finally:
+        reader.close()
 
 
 def raise_or_log(error: KafkaError) -> None:

@@ -6,15 +6,14 @@ knowledge in force changes only when `adopt` is called: between commits.
 
 from collections.abc import Callable
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import OFFSET_BEGINNING, Message
 
 from clients import log
 from clients.errors import PARTITION_EOF
 from clients.offsets import end_offsets
 from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.snapshot import RefusedSnapshot, family_of
-from consumer.kafka.cluster.cluster_settings import TopicSettings
+from consumer.kafka.cluster.cluster import Cluster
 from consumer.kafka.cluster.log_reader import raise_or_log, read_to
 from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.models.index import ModelIndex
@@ -30,21 +29,13 @@ _BATCH_RECORDS = 500
 
 
 class KnowledgeFollower:
-    """Reads the topics of knowledge into one `Knowledge`. `reader` is this follower's own, without a group."""
+    """Reads the topics of knowledge into one `Knowledge`."""
 
     def __init__(
-        self,
-        reader: Consumer,
-        admin: AdminClient,
-        topics: TopicSettings,
-        decoder: Decoder,
-        *,
-        knowledge: Knowledge,
-        clock_s: Callable[[], Seconds],
+        self, cluster: Cluster, decoder: Decoder, knowledge: Knowledge, clock_s: Callable[[], Seconds]
     ) -> None:
-        self._reader = reader
-        self._admin = admin
-        self._topics = topics
+        self._cluster = cluster
+        self._reader = cluster.reader()
         self._decoder = decoder
         self._knowledge = knowledge
         self._clock_s = clock_s
@@ -53,8 +44,8 @@ class KnowledgeFollower:
 
     def load(self, timeout_s: Seconds, stop: Callable[[], bool]) -> None:
         """Read everything up to the present end. Raises CannotGoOn, and Stopping."""
-        partitions = [TopicPartition(self._topics.name(topic), 0, OFFSET_BEGINNING) for topic in _TOPICS]
-        ends = end_offsets(self._admin, partitions, timeout_s)
+        partitions = [self._cluster.place(topic, 0, OFFSET_BEGINNING) for topic in _TOPICS]
+        ends = end_offsets(self._cluster.admin, partitions, timeout_s)
         self._reader.assign(partitions)
         wanted = {(each.topic, 0): end for each, end in zip(partitions, ends, strict=True)}
         for message in read_to(self._reader, wanted, stop=stop, clock_s=self._clock_s, timeout_s=timeout_s):
@@ -68,7 +59,7 @@ class KnowledgeFollower:
             self._knowledge.sessions_offset,
         )
 
-    def adopt(self, budget_s: float) -> bool:
+    def adopt(self, budget_s: Seconds) -> bool:
         """Fold in what has arrived since, for at most `budget_s`; return whether that changed anything."""
         changed = False
         until_s = self._clock_s() + budget_s
@@ -85,7 +76,7 @@ class KnowledgeFollower:
         return changed
 
     def _fold(self, message: Message) -> None:
-        topic = self._topics.logical(message.topic() or "")
+        topic = self._cluster.topics.logical(message.topic() or "")
         offset, key, value = message.offset() or 0, message.key() or b"", message.value()
         if topic == "models":
             self._fold_model(ModelsRecord(key, value or b"", message.timestamp()[1]))

@@ -31,7 +31,7 @@ class ElectedReader:
         topic: str,
         decoder: Decoder,
         *,
-        clock_s: Callable[[], float],
+        clock_s: Callable[[], Seconds],
         batch_records: int,
     ) -> None:
         """`topic` is the real name of training-examples."""
@@ -81,7 +81,7 @@ class ElectedReader:
         self._member.resume([self._log_of(family)])
         return first
 
-    def read(self, budget_s: float) -> Iterator[tuple[Family, int, TrainingExample]]:
+    def read(self, budget_s: Seconds) -> Iterator[tuple[Family, int, TrainingExample]]:
         """Yield (family, offset, example) of what has arrived, for `budget_s` and as long as the last of them takes."""
         until_s = self._clock_s() + budget_s
         while True:

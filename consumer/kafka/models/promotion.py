@@ -7,15 +7,13 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING
 
 from clients import log
-from clients.offsets import end_offsets
 from consumer.core.catalogue import Catalogue
 from consumer.core.knowledge.challenger import latest_label_ms
 from consumer.core.knowledge.snapshot import RefusedSnapshot, decode_snapshot, family_of, model_name
 from consumer.core.settings import BUILT_IN, CoreSettings
-from consumer.kafka.clocks import monotonic_s
 from consumer.kafka.cluster.check import require_topic
 from consumer.kafka.cluster.cluster import Cluster
-from consumer.kafka.cluster.log_reader import read_to
+from consumer.kafka.cluster.log_reader import read_through
 from consumer.kafka.models.index import ModelIndex
 from consumer.kafka.models.publisher import ModelPublisher
 from consumer.kafka.models.records import (
@@ -33,8 +31,7 @@ from consumer.kafka.models.records import (
 from schemas.records import FAMILIES, Family
 from schemas.units import Seconds
 
-STALLED_S: Final = Seconds(60.0)
-_DELIVERY_S = 30.0
+_DELIVERY_S: Final = Seconds(30.0)
 
 
 class CannotPromote(Exception):
@@ -79,19 +76,11 @@ class ModelOverview:
         self._refused: dict[str, tuple[ModelsRecord, str]] = {}  # by model: its newest one, and why
         self._known_ms: dict[str, int] = {}  # by family: event time of the latest label in any of its models
         self.scores: dict[str, tuple[Score, int]] = {}  # by model, with the broker's time
-        where = cluster.place("models", 0, OFFSET_BEGINNING)
         require_topic(cluster, "models")
-        end = end_offsets(cluster.admin, [where], STALLED_S)[0]
-        reader = cluster.reader()
-        try:
-            reader.assign([where])
-            ends = {(where.topic, 0): end}
-            for message in read_to(reader, ends, stop=stop, clock_s=monotonic_s, timeout_s=STALLED_S):
-                key, value = message.key() or b"", message.value()
-                if value is not None:
-                    self._take(ModelsRecord(key, value, message.timestamp()[1]))
-        finally:
-            reader.close()
+        for message in read_through(cluster, cluster.place("models", 0, OFFSET_BEGINNING), stop):
+            key, value = message.key() or b"", message.value()
+            if value is not None:
+                self._take(ModelsRecord(key, value, message.timestamp()[1]))
 
     def _take(self, record: ModelsRecord) -> None:
         kind, model = kind_of(record.key)

@@ -3,6 +3,7 @@
 from confluent_kafka import KafkaException, Producer
 
 from consumer.kafka.failures import CannotGoOn
+from schemas.units import Seconds
 
 
 class ModelPublisher:
@@ -27,11 +28,11 @@ class ModelPublisher:
         """Let the client report what it has delivered."""
         self._producer.poll(0)
 
-    def flush(self, timeout_s: float) -> None:
+    def flush(self, timeout_s: Seconds) -> None:
         """Wait until everything is delivered, or the time is over: what is lost then is made again from the log."""
         self._producer.flush(timeout_s)
 
-    def deliver(self, timeout_s: float) -> None:
+    def deliver(self, timeout_s: Seconds) -> None:
         """Wait until everything is delivered. Raises CannotGoOn where it is not in time."""
         left = self._producer.flush(timeout_s)
         if left:

@@ -5,27 +5,27 @@ again under the settings now in force gives models that it accepts. Examples who
 nothing, so after a change of horizon a model begins with what is labelled from then on.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from confluent_kafka import OFFSET_BEGINNING
 
 from clients import log
-from clients.offsets import end_offsets
 from consumer.core.catalogue import Catalogue
 from consumer.core.knowledge.challenger import new_challenger, spec_of
 from consumer.core.knowledge.learner import Learner, new_learner
 from consumer.core.knowledge.snapshot import snapshot_key
 from consumer.core.settings import BUILT_IN, ChallengerSettings, CoreSettings
-from consumer.kafka.clocks import monotonic_s, wall_clock_ms
+from consumer.kafka.clocks import wall_clock_ms
 from consumer.kafka.cluster.cluster import Cluster
-from consumer.kafka.cluster.log_reader import read_to
-from consumer.kafka.models.promotion import STALLED_S, ModelOverview, record_promotion
+from consumer.kafka.cluster.log_reader import read_through
+from consumer.kafka.models.promotion import ModelOverview, record_promotion
 from consumer.kafka.models.publisher import ModelPublisher
 from schemas.codec import Decoder
 from schemas.records import FAMILIES, TrainingExample
+from schemas.units import Seconds
 
-_DELIVERY_S = 30.0
-Examples = Iterator[tuple[int, TrainingExample]]
+_DELIVERY_S: Final = Seconds(30.0)
 
 
 def rebuild_models(
@@ -52,7 +52,11 @@ def rebuild_models(
     publisher = ModelPublisher(cluster.idempotent_producer(), cluster.topics.name("models"))
     folded = {}
     for learner in learners:
-        examples = _read(cluster, FAMILIES.index(learner.family), decoder, stop)
+        log_of_family = cluster.place("training-examples", FAMILIES.index(learner.family), OFFSET_BEGINNING)
+        examples = (
+            (message.offset() or 0, decoder.decode("training-examples", message.value()))
+            for message in read_through(cluster, log_of_family, stop)
+        )
         folded[learner.model] = _rebuild(learner, examples, publisher, progress)
     publisher.deliver(_DELIVERY_S)
     known = ModelOverview(cluster, settings, catalogue, stop=stop)
@@ -66,7 +70,10 @@ def rebuild_models(
 
 
 def _rebuild(
-    learner: Learner, examples: Examples, publisher: ModelPublisher, progress: Callable[[int], None] | None
+    learner: Learner,
+    examples: Iterable[tuple[int, TrainingExample]],
+    publisher: ModelPublisher,
+    progress: Callable[[int], None] | None,
 ) -> int:
     """Fold all examples and publish the latest snapshot that was due, or the empty one; return how many there were."""
     snapshot, at, n = learner.snapshot(), learner.last_offset, 0
@@ -79,17 +86,3 @@ def _rebuild(
             progress(n)
     publisher.publish(snapshot_key(learner.model, at), snapshot)
     return n
-
-
-def _read(cluster: Cluster, partition: int, decoder: Decoder, stop: Callable[[], bool]) -> Examples:
-    """Yield (offset, example) of a family's log from where it begins up to where it ends now."""
-    where = cluster.place("training-examples", partition, OFFSET_BEGINNING)
-    end = end_offsets(cluster.admin, [where], STALLED_S)[0]
-    reader = cluster.reader()
-    try:
-        reader.assign([where])
-        ends = {(where.topic, where.partition): end}
-        for message in read_to(reader, ends, stop=stop, clock_s=monotonic_s, timeout_s=STALLED_S):
-            yield message.offset() or 0, decoder.decode("training-examples", message.value())
-    finally:
-        reader.close()

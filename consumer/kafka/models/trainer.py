@@ -19,6 +19,7 @@ from consumer.core.knowledge.challenger import judged_prediction, new_challenger
 from consumer.core.knowledge.learner import new_learner, restore_learner
 from consumer.core.knowledge.snapshot import RefusedSnapshot, model_name, snapshot_key
 from consumer.core.settings import BUILT_IN, ChallengerSettings, CoreSettings
+from consumer.kafka.clocks import Clocks
 from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.models.group import ElectedReader
 from consumer.kafka.models.index import ModelIndex
@@ -27,6 +28,7 @@ from consumer.kafka.models.records import ModelsRecord, Score, encode_score
 from consumer.kafka.models.scoreboard import Scoreboard
 from consumer.kafka.observer import Observer
 from schemas.records import Family, TrainingExample
+from schemas.units import Ms, Seconds
 
 SCORE_EVERY_S = 10.0
 BATCH_RECORDS = 200
@@ -195,9 +197,8 @@ class Trainer:
         training: Training,
         publisher: ModelPublisher,
         *,
-        clock_s: Callable[[], float],
-        clock_ms: Callable[[], int],
-        republish_s: float,
+        clocks: Clocks,
+        republish_ms: Ms,
     ) -> None:
         """`own` is the group of the families' own models. Raises UnknownModel for a challenger that cannot be made."""
         for settings, _ in challengers:  # a mistake is told at the start, not at the election
@@ -210,32 +211,32 @@ class Trainer:
         self._groups = (self._own, *self._challengers)
         self._publisher = publisher
         self._observer = training.observer
-        self._clock_s = clock_s
-        self._clock_ms = clock_ms
-        self._republish_ms = republish_s * 1000
+        self._clock_s = clocks.s
+        self._clock_ms = clocks.ms
+        self._republish_ms = republish_ms
         self._republished_ms: dict[bytes, int] = {}
-        self._score_at_s = clock_s() + SCORE_EVERY_S
+        self._score_at_s = clocks.s() + SCORE_EVERY_S
 
     def start(self) -> None:
         """Join all groups."""
         for group in self._groups:
             group.reader.join()
 
-    def learn(self, budget_s: float) -> None:
+    def learn(self, budget_s: Seconds) -> None:
         """Fold in examples that have arrived, and publish what is due.
 
         The own models have the whole of `budget_s`; the challengers share as much again.
         """
         self._fold(self._own, budget_s)
         for group in self._challengers:
-            self._fold(group, budget_s / len(self._challengers))
+            self._fold(group, Seconds(budget_s / len(self._challengers)))
         self._republish_when_due()
         if self._clock_s() >= self._score_at_s:
             self._score_at_s = self._clock_s() + SCORE_EVERY_S
             self._tell_scores()
         self._publisher.serve()
 
-    def _fold(self, group: _Group, budget_s: float) -> None:
+    def _fold(self, group: _Group, budget_s: Seconds) -> None:
         for family in group.trained.keys() - group.reader.families:
             del group.trained[family]  # another worker has it
         for family in group.reader.newly_elected():
@@ -269,7 +270,7 @@ class Trainer:
             if score is not None:
                 self._publisher.publish(*encode_score(score))
 
-    def close(self, timeout_s: float) -> None:
+    def close(self, timeout_s: Seconds) -> None:
         """Leave all groups; what is published is delivered first."""
         with suppress(CannotGoOn):  # perhaps what ends the worker is that nothing can be published any more
             self._tell_scores()

@@ -11,7 +11,7 @@ from confluent_kafka import Message
 
 from clients.errors import call_again
 from clients.offsets import end_offsets
-from consumer.core.settings import DAY_MS, ChallengerSettings, CoreSettings, TimeSettings
+from consumer.core.settings import ChallengerSettings, CoreSettings, TimeSettings
 from consumer.kafka.clocks import monotonic_s
 from consumer.kafka.cluster.cluster import Cluster as Reached
 from consumer.kafka.cluster.cluster_settings import KafkaSettings, TopicSettings
@@ -21,7 +21,7 @@ from consumer.kafka.state.changelog import TASK_KEY
 from consumer.kafka.worker_settings import WorkerSettings
 from schemas.codec import Decoder
 from schemas.topics import EVENT_TOPICS, Topic
-from schemas.units import Ms, Seconds
+from schemas.units import DAY_MS, Ms, Seconds
 from tests.kafka.harness.stream import InputRecord
 
 DEADLINE_S: Final = Seconds(90.0)

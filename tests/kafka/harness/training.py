@@ -9,6 +9,7 @@ from confluent_kafka import TopicPartition
 
 from consumer.core.knowledge.snapshot import snapshot_key
 from consumer.core.settings import ChallengerSettings
+from consumer.kafka.clocks import Clocks
 from consumer.kafka.models.group import ElectedReader
 from consumer.kafka.models.index import ModelIndex
 from consumer.kafka.models.publisher import ModelPublisher
@@ -16,8 +17,11 @@ from consumer.kafka.models.records import ModelsRecord, Promotion, Score, decode
 from consumer.kafka.models.trainer import Trainer, Training
 from schemas.codec import Decoder, JsonEncoder
 from schemas.records import FAMILIES
+from schemas.units import DAY_MS, Ms, Seconds
 from tests.core.test_challenger import example
 
+A_SECOND = Seconds(1.0)
+AT_ONCE = Seconds(0.0)
 _TOPIC = "training-examples"
 _JSON = JsonEncoder()
 
@@ -100,7 +104,7 @@ class Written(ModelPublisher):
     def serve(self) -> None:
         pass
 
-    def flush(self, timeout_s: float) -> None:
+    def flush(self, timeout_s: Seconds) -> None:
         pass
 
     def score(self, model: str) -> Score | None:
@@ -109,7 +113,9 @@ class Written(ModelPublisher):
         return found[-1] if found else None
 
 
-def reader_of(member: Member, clock_s: Callable[[], float] = lambda: 0.0, batch_records: int = 20) -> ElectedReader:
+def reader_of(
+    member: Member, clock_s: Callable[[], Seconds] = lambda: AT_ONCE, batch_records: int = 20
+) -> ElectedReader:
     """Return a reader whose member is not a real one."""
     return ElectedReader(
         member, Admin(), _TOPIC, Decoder(), clock_s=clock_s, batch_records=batch_records  # type: ignore[arg-type]
@@ -122,16 +128,15 @@ def trainer_of(
     challengers: list[tuple[ChallengerSettings, Member]],
     publisher: ModelPublisher,
     *,
-    clock_s: Callable[[], float] = lambda: 0.0,
-    clock_ms: Callable[[], int] = lambda: 0,
+    clock_s: Callable[[], Seconds] = lambda: AT_ONCE,
+    clock_ms: Callable[[], Ms] = lambda: Ms(0),
 ) -> Trainer:
     """Return a trainer that has joined, was elected for everything, and has folded in nothing yet."""
     readers = [(settings, reader_of(member)) for settings, member in challengers]
-    trainer = Trainer(
-        reader_of(own), readers, training, publisher, clock_s=clock_s, clock_ms=clock_ms, republish_s=24 * 3_600
-    )
+    clocks = Clocks(clock_ms, clock_s)
+    trainer = Trainer(reader_of(own), readers, training, publisher, clocks=clocks, republish_ms=DAY_MS)
     trainer.start()
-    trainer.learn(1.0)
+    trainer.learn(A_SECOND)
     return trainer
 
 
