@@ -11,7 +11,8 @@ from uuid import UUID
 
 from fastavro.read import LOGICAL_READERS
 
-_DAY_MS: Final = 86_400_000
+from schemas.units import DAY_MS
+
 _UUID_BYTES: Final = 16
 _MAX_SCALE: Final = 64
 _MAX_DECIMAL_BYTES: Final = 64
@@ -58,7 +59,7 @@ _Reader = Callable[[Any, Any, Any], Any]  # value as it was written, writer's ty
 _READERS: Final[dict[str, _Reader]] = {
     "long-nextbest-micros": lambda time, *_: time // 1_000,
     "long-nextbest-nanos": lambda time, *_: time // 1_000_000,
-    "int-nextbest-days": lambda days, *_: days * _DAY_MS,
+    "int-nextbest-days": lambda days, *_: days * DAY_MS,
     "bytes-nextbest-decimal": lambda unscaled, written, *_: _number(unscaled, written["scale"]),
     "fixed-nextbest-decimal": lambda unscaled, written, *_: _number(unscaled, written["scale"]),
     "record-nextbest-decimal": lambda decimal, *_: _number(decimal["value"], decimal["scale"]),

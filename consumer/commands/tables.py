@@ -12,6 +12,7 @@ import typer
 
 from consumer.commands.common import progress_bar, to_people
 from consumer.commands.errors import CommandError
+from schemas.units import DAY_MS
 
 if TYPE_CHECKING:
     from consumer.commands.mapping import FileForm
@@ -52,8 +53,7 @@ TimeZoneOption = Annotated[
 
 WARN_BAD_SHARE = 0.01
 _EPOCH = date(1970, 1, 1)
-_DAY_MS = 86_400_000
-_LONGEST_SPAN_MS = 100 * 366 * _DAY_MS  # a backtest lives through each day between the first row and the last
+_LONGEST_SPAN_MS = 100 * 366 * DAY_MS  # a backtest lives through each day between the first row and the last
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +202,6 @@ def _say_skipped(path: Path, table: "Table", options: TableOptions) -> None:
 def _require_one_lifetime(path: Path, table: "Table") -> None:
     first_ms, last_ms = min(table.occurred_at), max(table.occurred_at)
     if last_ms - first_ms > _LONGEST_SPAN_MS:
-        first, last = (_EPOCH + timedelta(days=at_ms // _DAY_MS) for at_ms in (first_ms, last_ms))
+        first, last = (_EPOCH + timedelta(days=at_ms // DAY_MS) for at_ms in (first_ms, last_ms))
         said = "placeholders of unknown dates are no times: leave such rows out"
         raise CommandError(f"{path}: rows are dated from {first} to {last}, over 100 years; {said}")

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-DAY_MS = 86_400_000
+from schemas.units import DAY_MS
+
 _FEWEST_ROWS = 30  # in a smaller table nothing is far from the rest
 _FEW_SHARE = 0.001  # of all rows, at most, are far off; or
 _FEW_ROWS = 3

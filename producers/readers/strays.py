@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from producers.rows import AHEAD_OF_TIME, PRODUCTS, BadRow, Row, UnreadableFile
+from schemas.units import DAY_MS
 
-DAY_MS = 86_400_000
 AHEAD_DAYS = 7  # as events may be late: a row that is less ahead makes no other late
 BEHIND_DAYS = 1  # a row that goes on as if there had been no leap is so far behind it, at least
 LOOK_AHEAD_ROWS = 100

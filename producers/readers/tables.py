@@ -18,12 +18,13 @@ from typing import cast
 
 from producers.readers.csv_records import CsvFile, NoHeader, Values, utf8_hint
 from producers.readers.event_kinds import EventKinds
-from producers.readers.far_dates import DAY_MS, body_of
+from producers.readers.far_dates import body_of
 from producers.readers.file_kinds import AVRO_MAGIC, is_parquet
 from producers.readers.files import head_of
 from producers.readers.parquet import ParquetFile, text_of_value
 from producers.readers.times import TimeFormat, Times, UnclearTimes, number_of
 from producers.rows import BAD_ENCODING, BAD_NUMBER, BLANK_LINE, FAR_OFF, MALFORMED_ROW, MISSING_FIELD, BadRow
+from schemas.units import DAY_MS
 
 TIME = "occurred_at"
 EXAMPLES = 5  # bad rows kept for each reason

@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from math import isfinite, isnan
 from zoneinfo import ZoneInfo
 
+from schemas.units import DAY_MS
+
 UNITS_MS = {"seconds": 1000.0, "milliseconds": 1.0, "microseconds": 1e-3, "nanoseconds": 1e-6}
 DAY_FIRST, MONTH_FIRST, ISO = "day-first", "month-first", "iso"
 WORDS = (ISO, *UNITS_MS, DAY_FIRST, MONTH_FIRST)
@@ -24,7 +26,7 @@ _LAST_MS = 253_402_300_799_999  # of the year 9999
 _DECIDED_SHARE = 0.9  # of the values that tell day from month, so many have to agree
 _COMPACT_DIGITS = (8, 12, 14)  # of a date, with minutes, with seconds
 _COMPACT_YEARS = range(1900, 2100)
-_FAR_BACK_MS = 365 * 86_400_000  # all of 1970
+_FAR_BACK_MS = 365 * DAY_MS  # all of 1970
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _CLOCK = (
