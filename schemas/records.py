@@ -167,7 +167,7 @@ class Run(msgspec.Struct, frozen=True):
     advance_to: int | None = None
 
 
-class JournalRecord(msgspec.Struct, frozen=True):
+class JournalRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """One record of ``journal``: everything that a commit of one task depended on, and digests of what came of it.
 
     The chain `previous_checksum` → `checksum` ties the records of one task together.
@@ -193,3 +193,5 @@ class JournalRecord(msgspec.Struct, frozen=True):
     grants: dict[str, Finite]
     previous_checksum: str
     checksum: str
+    reference_time: int | None = None  # what the age of events was measured by; None where that was stream time
+    aged_before: int | None = None  # events of an earlier event time decided nothing

@@ -8,6 +8,7 @@ from annotated_types import Interval
 
 from consumer.core.settings import OneOrMore, Positive, Section, ZeroOrMore
 
+AgeReference = Literal["clock", "stream"]
 WorkerMode = Literal["auto", "history", "frozen"]
 
 
@@ -27,6 +28,9 @@ class WorkerSettings(Section):
 
     `mode`: *auto* goes live and into catch-up by lag; *history* learns and decides nothing; *frozen* scores with what
     is known at the start and learns nothing.
+
+    `age_reference`: what is older than `catch_up_after_ms` by the worker's *clock* teaches and decides nothing; with
+    *stream* time alone is the measure, which no event is behind by so much.
     """
 
     state_dir: str | None = "state/{instance_id}"  # of this worker alone; empty: in memory, read from the changelog
@@ -40,6 +44,7 @@ class WorkerSettings(Section):
     last_commit_budget_ms: OneOrMore = 4_000  # for the last commit of tasks taken away, or of a worker that stops
     restore_timeout_ms: OneOrMore = 120_000  # without progress; an open transaction of a dead worker ends before
     catch_up_after_ms: OneOrMore = 15 * 60_000  # behind by more: learn, decide nothing; live again at half of it
+    age_reference: AgeReference = "clock"  # events older than that decide nothing; "stream" where time is simulated
     heartbeat_ms: ZeroOrMore = (
         0  # silence after which stream time follows the clock; 0: never (simulated time runs ahead)
     )

@@ -116,16 +116,16 @@ def test_the_mode_of_a_commit_follows_the_lag_of_its_first_record(runner: TaskRu
 
 def test_a_heartbeat_moves_stream_time_of_an_idle_task_alone_and_never_back(runner: TaskRunner) -> None:
     """Not before the ends are reached, not with records waiting, not to an earlier time."""
-    assert not runner.heartbeat(NOW_MS)
+    assert not runner.heartbeat(NOW_MS, NOW_MS)
     all_ends_reached(runner)
     runner.take(click(0))
-    assert not runner.heartbeat(NOW_MS + 1)
+    assert not runner.heartbeat(NOW_MS + 1, NOW_MS)
     all_ends_reached(runner)
     runner.process(1, NOW_MS, 0.0)
     runner.process(1, NOW_MS, 1.0)
     runner.committed(runner.close_commit(), 1)
-    assert not runner.heartbeat(NOW_MS)
-    assert runner.heartbeat(NOW_MS + 1)
+    assert not runner.heartbeat(NOW_MS, NOW_MS)
+    assert runner.heartbeat(NOW_MS + 1, NOW_MS)
     assert runner.close_commit().journal.stream_time == NOW_MS + 1
 
 
@@ -139,7 +139,7 @@ def test_a_suspended_task_does_nothing_until_it_is_resumed(runner: TaskRunner) -
     with pytest.raises(InvalidTransition, match="suspended"):
         runner.process(1, NOW_MS, 9.0)
     with pytest.raises(InvalidTransition, match="suspended"):
-        runner.heartbeat(NOW_MS)
+        runner.heartbeat(NOW_MS, NOW_MS)
     runner.resume()
     assert runner.process(1, NOW_MS, 9.0) == 0
     assert not runner.has_work

@@ -10,6 +10,7 @@ Where the signal is a purchase, who never bought cannot stop buying. They have h
 them alone whether the first purchase comes within the horizon.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import log
 from typing import NamedTuple
@@ -276,6 +277,16 @@ def note_signal(customer: Customer, at_ms: int) -> None:
             break  # the older ones know it already
         if pending.predicted_at < at_ms:
             pending.signal_at = at_ms
+
+
+def note_signals_anew(customer: Customer, signals_ms: Sequence[int], settled_ms: int) -> None:
+    """Note when `customer` gave the signal, where that is known otherwise than before: `signals_ms`, ascending.
+
+    What is known of signals up to `settled_ms` stays.
+    """
+    for pending in customer.pending.churn:
+        if not 0 < pending.signal_at <= settled_ms:
+            pending.signal_at = next((at_ms for at_ms in signals_ms if at_ms > pending.predicted_at), 0)
 
 
 def next_maturity_ms(customer: Customer, settings: ChurnSettings) -> int | None:
