@@ -9,6 +9,7 @@ from string import ascii_uppercase
 
 _APART = "apart:"
 _CODE_LENGTH = 3
+OTHER = "other"  # what is no code
 
 
 class Exchange:
@@ -34,7 +35,7 @@ def is_code(text: str) -> bool:
 def apart(currency: str) -> str:
     """Return the name under which a task counts an event whose money it keeps apart."""
     code = currency.strip().upper()
-    return _APART + (code if is_code(code) else "other")
+    return _APART + (code if is_code(code) else OTHER)
 
 
 def kept_apart(counters: Mapping[str, int]) -> dict[str, int]:

@@ -12,7 +12,7 @@ from consumer.core.churn import churn
 from consumer.core.churn.features import CHURN_FEATURES, churn_features
 from consumer.core.customer.counters import new_counters
 from consumer.core.customer.customer import Customer, Orders
-from consumer.core.customer.updates import take_order, new_customer
+from consumer.core.customer.updates import new_customer, take_order
 from consumer.core.learning.drift import REST_EXAMPLES
 from consumer.core.learning.linear import sigmoid
 from consumer.core.settings import DAY_MS, ChurnSettings, CoreSettings, LearnerSettings

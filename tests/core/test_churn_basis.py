@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from consumer.core.churn.churn_basis import CHURN_TERMS, Silence, by_feature, churn_terms
 from consumer.core.churn.features import CHURN_FEATURES, churn_features, unpack_churn
 from consumer.core.customer.customer import Customer
-from consumer.core.customer.updates import apply_click, take_order, new_customer
+from consumer.core.customer.updates import apply_click, new_customer, take_order
 from consumer.core.settings import DAY_MS, ChurnSettings, CoreSettings
 from schemas.events import ClickEvent, PurchaseEvent
 

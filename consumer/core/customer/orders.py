@@ -120,6 +120,8 @@ def _tell(order: KnownOrder, event: PurchaseEvent, money: float, foreign: int) -
 
 def _give_back(order: KnownOrder, event: PurchaseEvent, money: float, foreign: int) -> None:
     """Take in that an order, or a part of it, was given back. One that is not known may be told of later."""
+    if order.flags & AWAITED:
+        order.at = min(order.at, event.occurred_at)
     whole = event.kind == "cancellation" or (event.amount is None and not event.lines)
     if whole:
         order.flags |= CANCELLED
