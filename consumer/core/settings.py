@@ -75,7 +75,7 @@ class TimeSettings(Section):
     max_ahead_ms: ZeroOrMore = 10 * MINUTE_MS  # further ahead of the broker's timestamp: dead letter
     late_by_ms: ZeroOrMore = 7 * DAY_MS  # allowed lateness; further behind stream time: dead letter
     session_gap_ms: OneOrMore = 30 * MINUTE_MS  # silence that ends a session
-    duplicate_window: OneOrMore = 128  # event ids remembered for each customer, as long as they could come again
+    duplicate_window: OneOrMore = 112  # event ids remembered for each customer, as long as they could come again
     timers_per_step: OneOrMore = 64  # due timers fired before one event; the rest wait for the next
     tick_decides_within_ms: OneOrMore = DAY_MS  # a tick that fires later than this decides nothing
 
@@ -87,7 +87,7 @@ class StateSettings(Section):
     time_to_live_days: OneOrMore = 540  # silent for longer: forgotten, changelog tombstoned
     history_items: OneOrMore = 20  # the customer's own last items
     session_items: OneOrMore = 30  # of a session, the last ones
-    orders: OneOrMore = 16  # remembered one by one, the latest: told again, late or given back, they count as they are
+    orders: OneOrMore = 12  # remembered one by one, the latest: told again, late or given back, they count as they are
     order_days: OneOrMore = 60  # for so long an order is remembered; longer where `time.late_by_ms` is
     bought_items: OneOrMore = 64  # bought before, the most usual: the next basket and replenishment come from them
     categories: OneOrMore = 8  # with an affinity, the strongest

@@ -107,9 +107,8 @@ def test_items_that_are_told_of_later_make_the_basket_then() -> None:
     """An order that came with an amount alone is learned from once its lines are known, and only once."""
     stream = Stream(new_task(QUIET))
     told(purchase("created", T0), stream=stream)
-    for n in (1, 2):
-        event = PurchaseEvent(f"paid-{n}", "ann", T0 + n, "order", "o1", (OrderLine("a"),))
-        ann = told(event, stream=stream)
+    paid = [PurchaseEvent(f"paid-{n}", "ann", T0 + n, "order", "o1", (OrderLine("a"),)) for n in (1, 2)]
+    ann = told(*paid, stream=stream)
     assert [session.items for session in stream.task.take_outputs().sessions] == [("a",)]
     assert list(ann.bought) == ["a"]
     assert ann.orders.n == 1

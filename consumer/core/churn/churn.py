@@ -264,7 +264,7 @@ def remember_prediction(
             active=bool(last_signal_ms) and at_ms - last_signal_ms < settings.horizon_days * DAY_MS,
             signal_at=0,
             hazard_revealed=False,
-            untreated_propensity=1.0,
+            untreated_propensity=1,
             treated=False,
         )
     )
@@ -346,7 +346,7 @@ def _example(pending: PendingChurn, window_ms: int, settings: ChurnSettings, *, 
         predicted_at=pending.predicted_at,
         matured_at=matured_at,
         predicted=None if probability < 0.0 else probability,
-        propensity=pending.untreated_propensity,
+        propensity=float(pending.untreated_propensity),
         treated=pending.treated,
         active=pending.active,
     )

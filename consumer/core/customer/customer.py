@@ -18,7 +18,7 @@ FORMAT = 3
 _HEADER = Struct(">BIq")
 _CHECKED_FROM = 5
 
-EVENT_DIGEST_SIZE = 4  # bytes: beside 128 others, one id in 33 million is taken for one of them
+EVENT_DIGEST_SIZE = 4  # bytes: beside 112 others, one id in 38 million is taken for one of them
 
 
 class PendingChurn(msgspec.Struct, array_like=True, gc=False):
@@ -31,7 +31,7 @@ class PendingChurn(msgspec.Struct, array_like=True, gc=False):
     active: bool
     signal_at: int  # first signal after the prediction; 0 while there is none
     hazard_revealed: bool
-    untreated_propensity: float  # product of P(no treatment) over the decisions that fell into the horizon
+    untreated_propensity: int | float  # product of P(no treatment) over the decisions that fell into the horizon
     treated: bool
 
 
