@@ -18,7 +18,7 @@ FORMAT = 3
 _HEADER = Struct(">BIq")
 _CHECKED_FROM = 5
 
-EVENT_DIGEST_SIZE = 4  # bytes: beside 112 others, one id in 38 million is taken for one of them
+EVENT_DIGEST_SIZE = 4  # bytes: beside 80 others, one id in 54 million is taken for one of them
 
 
 class PendingChurn(msgspec.Struct, array_like=True, gc=False):
@@ -171,7 +171,7 @@ class Customer(msgspec.Struct, array_like=True):
     origin_topic: str = ""  # the latest input record
     origin_offset: int = -1
     event_ids: bytes = b""  # digests of the latest event ids, oldest first, EVENT_DIGEST_SIZE bytes each
-    event_days: list[int] = []  # when they came: a day of stream time, how many of them; the next day, how many …
+    event_days: list[int] = []  # when they came: the first day of stream time, how many on it, on the next, …
     context: LastContext = field(default_factory=LastContext)
     consent: Consent = field(default_factory=Consent)
 

@@ -21,31 +21,41 @@ def is_repetition(customer: Customer, event_id: str, stream_time_ms: int, settin
         return True
     customer.event_ids = seen + digest
     days, today = customer.event_days, stream_time_ms // DAY_MS
-    if days and days[-2] == today:
-        days[-1] += 1
-    else:
-        days += (today, 1)
-        _forget_old(customer, (stream_time_ms - settings.late_by_ms) // DAY_MS)
+    if not days:
+        days += (today, 0)
+    elif today >= days[0] + len(days) - 1:
+        _begin_day(customer, today, oldest=(stream_time_ms - settings.late_by_ms) // DAY_MS)
+    days[-1] += 1
     too_many = len(customer.event_ids) // EVENT_DIGEST_SIZE - settings.duplicate_window
-    if too_many > 0:
-        _forget(customer, too_many)
+    while too_many > 0:
+        n = min(too_many, days[1])
+        _forget(customer, n)
+        too_many -= n
     return False
 
 
-def _forget_old(customer: Customer, before_day: int) -> None:
-    """Forget what came before a day of stream time: its event time was no later."""
+def _begin_day(customer: Customer, today: int, oldest: int) -> None:
+    """Let the counts end with `today`, and forget what came before the day `oldest`: its event time was no later."""
     days = customer.event_days
-    while days[0] < before_day:
-        _forget(customer, days[1])
+    while len(days) > 1 and days[0] < oldest:
+        if days[1]:
+            _forget(customer, days[1])
+        else:
+            _drop_day(days)
+    if len(days) == 1:
+        days[0] = today
+    days += [0] * (today - days[0] - len(days) + 2)
 
 
 def _forget(customer: Customer, n: int) -> None:
-    """Forget the `n` oldest; the day of none of them is kept."""
-    customer.event_ids = customer.event_ids[n * EVENT_DIGEST_SIZE :]
+    """Forget the `n` oldest, which are of one day."""
     days = customer.event_days
-    while n:
-        gone = min(n, days[1])
-        days[1] -= gone
-        n -= gone
-        if not days[1]:
-            del days[:2]
+    customer.event_ids = customer.event_ids[n * EVENT_DIGEST_SIZE :]
+    days[1] -= n
+    while len(days) > 2 and not days[1]:
+        _drop_day(days)
+
+
+def _drop_day(days: list[int]) -> None:
+    days[0] += 1
+    del days[1]
