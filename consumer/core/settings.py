@@ -75,7 +75,7 @@ class TimeSettings(Section):
     max_ahead_ms: ZeroOrMore = 10 * MINUTE_MS  # further ahead of the broker's timestamp: dead letter
     late_by_ms: ZeroOrMore = 7 * DAY_MS  # allowed lateness; further behind stream time: dead letter
     session_gap_ms: OneOrMore = 30 * MINUTE_MS  # silence that ends a session
-    duplicate_window: OneOrMore = 80  # event ids remembered for each customer, as long as they could come again
+    duplicate_window: OneOrMore = 72  # event ids remembered for each customer, as long as they could come again
     timers_per_step: OneOrMore = 64  # due timers fired before one event; the rest wait for the next
     tick_decides_within_ms: OneOrMore = DAY_MS  # a tick that fires later than this decides nothing
 

@@ -15,12 +15,12 @@ from tests.core.streams import SETTINGS, T0, Stream, new_task
 def test_a_repetition_is_found_among_dozens_of_events_a_week_later() -> None:
     """Not among the latest few only: it is found for as long as it would not be too late."""
     stream = Stream(new_task())
-    for n in range(79):
+    for n in range(71):
         stream.click("ann", T0 + n, event_id=f"e{n}")
     stream.click("ann", T0 + 7 * DAY_MS - 1, event_id="later")
-    for n in range(79):
+    for n in range(71):
         assert stream.click("ann", T0 + n, event_id=f"e{n}") is None
-    assert stream.task.counters["duplicates"] == 79
+    assert stream.task.counters["duplicates"] == 71
 
 
 def test_what_could_not_be_taken_in_again_is_not_remembered() -> None:

@@ -18,7 +18,7 @@ FORMAT = 3
 _HEADER = Struct(">BIq")
 _CHECKED_FROM = 5
 
-EVENT_DIGEST_SIZE = 4  # bytes: beside 80 others, one id in 54 million is taken for one of them
+EVENT_DIGEST_SIZE = 4  # bytes: beside 72 others, one id in 60 million is taken for one of them
 
 
 class PendingChurn(msgspec.Struct, array_like=True, gc=False):
