@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 
+from consumer.core.currency import OTHER, kept_apart
 from consumer.core.customer.segment_learner import SEGMENT
 from consumer.core.customer.segments import transitions
 from consumer.core.learning.drift import Drift
@@ -15,6 +16,7 @@ from schemas.records import Family, TrainingExample
 
 log = logging.getLogger("nextbest.worker")
 
+MAX_CURRENCIES = 20  # told apart; those met after them are "other"
 MODES = ("live", "catch-up", "history", "frozen")
 
 
@@ -24,6 +26,7 @@ class MetricsObserver(Observer):
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._shown_models: set[str] = set()
+        self._currencies_apart: set[str] = set()
         self._base_rates: dict[str, BaseRate] = {}
 
     def committed(self, tasks: Sequence[CommittedTask], seconds: float) -> None:
@@ -49,6 +52,9 @@ class MetricsObserver(Observer):
             metrics.rejected.add(topic, rejection.reason)
         metrics.duplicates.add(amount=counters.get("duplicates", 0))
         metrics.late.add(amount=counters.get("late", 0))
+        metrics.aged.add(amount=counters.get("aged", 0))
+        for currency, n in kept_apart(counters).items():
+            self._count_apart(currency, n)
         for move, n in transitions(counters).items():
             metrics.segment_moves.add(*move, amount=n)
         for decision in outputs.decisions:
@@ -56,6 +62,19 @@ class MetricsObserver(Observer):
         for example in outputs.examples:
             metrics.examples.add(example.family)
         metrics.sessions.add(amount=len(outputs.sessions))
+
+    def _count_apart(self, currency: str, n: int) -> None:
+        """Count events whose money has no rate, and say so of each currency once."""
+        shown = self._currencies_apart
+        if currency not in shown and len(shown) >= MAX_CURRENCIES:
+            currency = OTHER
+        if currency not in shown:
+            shown.add(currency)
+            log.warning(
+                "money in %s has no rate to the shop's currency and is in no sum or price: set [currencies] rates",
+                currency if currency != OTHER else "currencies that are no code of three letters, or many",
+            )
+        self._metrics.money_apart.add(currency, amount=n)
 
     def aborted(self, reason: str) -> None:
         """Count and log an aborted transaction."""

@@ -37,7 +37,7 @@ ClickKind = Literal[
     "action_click",
     "action_dismissal",
 ]
-PurchaseKind = Literal["order", "refund", "payment_failed"]
+PurchaseKind = Literal["order", "refund", "payment_failed", "cancellation"]
 PrivacyKind = Literal["consent", "objection", "erasure"]
 
 ITEM_KINDS = frozenset({"item_view", "cart_add", "cart_remove", "wishlist"})
@@ -72,6 +72,7 @@ class ClickEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     decision_id: Id | None = None  # the next-best action that caused this event, if one did
     topic: Text | None = None  # what an error or a support contact is about
     context: Context | None = None
+    currency: Text | None = None  # of the price
 
     def __post_init__(self) -> None:
         kind = self.kind
@@ -106,7 +107,7 @@ class OrderLine(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PurchaseEvent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One record of ``purchases``: an order, a refund of one, or a payment that failed."""
+    """One record of ``purchases``: an order, a refund or cancellation of one, or a payment that failed."""
 
     event_id: Id
     customer_id: Id

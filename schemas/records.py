@@ -208,3 +208,5 @@ class JournalRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     checksum: str
     rejected: tuple[Rejected, ...] = ()  # in the order in which they were processed; at most MAX_REJECTED
     rejected_left_out: int = 0  # records
+    reference_time: int | None = None  # what the age of events was measured by; None where that was stream time
+    aged_before: int | None = None  # events of an earlier event time decided nothing

@@ -7,7 +7,7 @@ import pytest
 from consumer.core.journal import OpenCommit, TaskRecord
 from consumer.core.learning.drift import Drift
 from consumer.kafka.observer import CommittedTask
-from consumer.observing import MetricsObserver
+from consumer.observing import MAX_CURRENCIES, MetricsObserver
 from consumer.telemetry.metrics import Metrics
 from schemas.records import TrainingExample
 from schemas.units import DAY_MS
@@ -101,3 +101,22 @@ def test_a_model_that_is_no_longer_in_force_is_shown_no_more(metrics: Metrics) -
     value = metrics.registry.get_sample_value
     assert value("nextbest_model_offset", {"model": "churn"}) is None
     assert value("nextbest_model_offset", {"model": "churn.faster"}) == 12
+
+
+def test_money_without_a_rate_is_shown_by_currency_and_said_once(
+    metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many currencies producers make up, the labels stay few."""
+    observer = MetricsObserver(metrics)
+    task = new_task()
+    stream = Stream(task)
+    for n in range(40):
+        code = f"{chr(65 + n % 26)}{chr(65 + n // 26)}X"
+        stream.click("ann", T0 + n, price=1.0, currency=code)
+    closed = OpenCommit(task, TaskRecord()).close()
+    for _ in range(2):
+        observer.committed([CommittedTask(closed, {}, [], customers=1)], 0.1)
+    value = metrics.registry.get_sample_value
+    assert value("nextbest_money_apart_total", {"currency": "AAX"}) == 2
+    assert value("nextbest_money_apart_total", {"currency": "other"}) == 2 * (40 - MAX_CURRENCIES)
+    assert len([each for each in caplog.records if "has no rate" in each.getMessage()]) == MAX_CURRENCIES + 1

@@ -12,6 +12,7 @@ from consumer.core.settings import (
     ChallengerSettings,
     ChurnSettings,
     CoreSettings,
+    CurrencySettings,
     LearnerSettings,
     OneOrMore,
     PolicySettings,
@@ -55,6 +56,7 @@ class Config(Section):
     audience: AudienceSettings = field(default_factory=AudienceSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    currencies: CurrencySettings = field(default_factory=CurrencySettings)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     challengers: tuple[ChallengerSettings, ...] = ()  # as [[challengers]], each with a name of its own
     inputs: Mapping[str, Any] = field(default_factory=dict)  # a shop's own records, as [inputs.NAME]: see inputs.md

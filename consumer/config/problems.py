@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args
 
 from pydantic_core import ErrorDetails
 
@@ -40,6 +40,8 @@ def explain(details: ErrorDetails, origins: Mapping[KeyPath, str]) -> str:
         return f"{where}: is a section, not a single value: write [{name}] and its keys below"
     around = key_around(path)
     if around is not None and around.is_mapping:
+        if get_args(around.kind)[-1] is float:
+            return f"{where}: is not a number more than 0, such as 0.92"
         return f"{where}: is neither text, a number, true nor false"
     if kind == "missing":
         return f"{where}: is missing, and has no default"

@@ -66,7 +66,7 @@ class ClosedCommit(msgspec.Struct, frozen=True):
     task_record: TaskRecord
     outputs: Outputs
     changes: dict[str, bytes | None]
-    counters: Mapping[str, int]  # events, duplicates, late, moves of segment: told, and written nowhere
+    counters: Mapping[str, int]  # events, duplicates, late, aged, moves of segment …: told, and written nowhere
 
 
 class OpenCommit:
@@ -153,6 +153,8 @@ class OpenCommit:
             checksum="",
             rejected=tuple(self._rejected),
             rejected_left_out=self._rejected_left_out,
+            reference_time=None if task.reference is None else task.reference.now_ms,
+            aged_before=None if task.reference is None else task.reference.aged_before_ms,
         )
         journal = msgspec.structs.replace(unsealed, checksum=checksum_of(unsealed))
         return ClosedCommit(

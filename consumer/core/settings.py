@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
 from annotated_types import Interval
 
+from consumer.core.currency import is_code
 from schemas.units import DAY_MS, HOUR_MS, MINUTE_MS, Ms
 
 Signal = Literal["purchase", "activity"]
@@ -75,7 +76,7 @@ class TimeSettings(Section):
     max_ahead_ms: ZeroOrMore = 10 * MINUTE_MS  # further ahead of the broker's timestamp: dead letter
     late_by_ms: ZeroOrMore = 7 * DAY_MS  # allowed lateness; further behind stream time: dead letter
     session_gap_ms: OneOrMore = 30 * MINUTE_MS  # silence that ends a session
-    duplicate_window: OneOrMore = 32  # event ids remembered for each customer
+    duplicate_window: OneOrMore = 72  # event ids remembered for each customer, as long as they could come again
     timers_per_step: OneOrMore = 64  # due timers fired before one event; the rest wait for the next
     tick_decides_within_ms: OneOrMore = DAY_MS  # a tick that fires later than this decides nothing
 
@@ -87,6 +88,8 @@ class StateSettings(Section):
     time_to_live_days: OneOrMore = 540  # silent for longer: forgotten, changelog tombstoned
     history_items: OneOrMore = 20  # the customer's own last items
     session_items: OneOrMore = 30  # of a session, the last ones
+    orders: OneOrMore = 12  # remembered one by one, the latest: told again, late or given back, they count as they are
+    order_days: OneOrMore = 60  # for so long an order is remembered; longer where `time.late_by_ms` is
     bought_items: OneOrMore = 64  # bought before, the most usual: the next basket and replenishment come from them
     categories: OneOrMore = 8  # with an affinity, the strongest
     brands: OneOrMore = 6  # with interest in them, the strongest
@@ -173,6 +176,23 @@ class PrivacySettings(Section):
 
 
 @dataclass(frozen=True, slots=True)
+class CurrencySettings(Section):
+    """Money of other currencies than the catalogue's. Without a rate it is kept apart, and counted."""
+
+    rates: Mapping[str, Positive] = field(default_factory=dict)  # what a unit is worth: { JPY = 0.0061, USD = 0.92 }
+
+    def check_together(self) -> None:
+        """Raise ValueError where a rate is none, or not for a currency, or there are two for one."""
+        for code, rate in self.rates.items():
+            if not is_code(code):
+                raise ValueError(f"rates has {code!r}; it takes ISO 4217 codes of three letters, such as JPY")
+            if not (isfinite(rate) and rate > 0):
+                raise ValueError(f"rates.{code} is {rate}; it must be a finite number more than 0")
+        if len({code.upper() for code in self.rates}) < len(self.rates):
+            raise ValueError("rates has two values for one currency: capitals and small letters mean the same")
+
+
+@dataclass(frozen=True, slots=True)
 class LearnerSettings(Section):
     """How a trainer folds examples in, and how often it publishes."""
 
@@ -195,6 +215,7 @@ class CoreSettings(Section):
     audience: AudienceSettings = field(default_factory=AudienceSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    currencies: CurrencySettings = field(default_factory=CurrencySettings)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
 
 

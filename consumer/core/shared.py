@@ -9,6 +9,7 @@ from typing import Self
 import msgspec
 
 from consumer.core.catalogue import Catalogue
+from consumer.core.currency import Exchange
 from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.local_time import LocalTime, ZoneLoader
 from consumer.core.settings import CoreSettings
@@ -47,6 +48,11 @@ class Core:
     def settings_digest(self) -> str:
         """32 hexadecimal digits that change whenever any setting of the core does."""
         return blake2b(msgspec.json.encode(self.settings, order="deterministic"), digest_size=16).hexdigest()
+
+    @cached_property
+    def exchange(self) -> Exchange:
+        """What money of other currencies is worth in that of the catalogue."""
+        return Exchange(self.catalogue.currency, self.settings.currencies.rates)
 
     @cached_property
     def catalogue_digest(self) -> str:

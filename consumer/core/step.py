@@ -8,15 +8,17 @@ Stream time is the highest event time processed; there is no other clock here.
 """
 
 from collections import Counter
-from hashlib import blake2b
 
 import msgspec
 
 from consumer.core import teaching
 from consumer.core.churn import churn
-from consumer.core.customer import tastes, updates
+from consumer.core.currency import apart
+from consumer.core.customer import orders, tastes, updates
 from consumer.core.customer.bought import schedule_replenishment
-from consumer.core.customer.customer import EVENT_DIGEST_SIZE, Customer
+from consumer.core.customer.counters import REFUNDS, TROUBLE, add_to_counter
+from consumer.core.customer.customer import Customer
+from consumer.core.customer.repetitions import is_repetition
 from consumer.core.customer.segment_learner import sample_of
 from consumer.core.customer.segments import transition, update_segment
 from consumer.core.customer.words import remembered
@@ -45,8 +47,18 @@ class Outputs(msgspec.Struct):
     sessions: list[Session] = []
 
 
+class Reference(msgspec.Struct, frozen=True):
+    """What the age of events is measured by, in a commit: the worker's time, as it was when the commit was opened."""
+
+    now_ms: int
+    aged_before_ms: int  # events of an earlier event time teach, and decide nothing
+
+
 class ScoringTask:
-    """One task for the length of a commit: stream time and spending are where the commit before left them."""
+    """One task for the length of a commit: stream time and spending are where the commit before left them.
+
+    Without a `reference` age is measured by stream time, as in recordings: no event is aged.
+    """
 
     def __init__(
         self,
@@ -55,6 +67,7 @@ class ScoringTask:
         state: WorkingSet,
         mode: Mode = "live",
         *,
+        reference: Reference | None = None,
         stream_time_ms: int = 0,
         spending: Spending | None = None,
     ) -> None:
@@ -64,9 +77,11 @@ class ScoringTask:
         self.knowledge = core.knowledge
         self.state = state
         self.mode = mode
+        self.reference = reference
+        self._aged_before_ms = 0 if reference is None else reference.aged_before_ms
         self.stream_time_ms = stream_time_ms
         self.budget = Budget(core.grants, spending)
-        self.counters: Counter[str] = Counter()  # events, duplicates, late, moves of segment: never read here
+        self.counters: Counter[str] = Counter()  # events, duplicates, aged, …: never read here
         self._outputs = Outputs()
 
     def step(self, topic: str, offset: int, event: Event) -> Rejection | None:
@@ -84,7 +99,7 @@ class ScoringTask:
         self._fire_due_timers()
 
         customer = self._customer_at(event.customer_id, at_ms)
-        if self._is_duplicate(customer, event.event_id):
+        if is_repetition(customer, event.event_id, self.stream_time_ms, self.settings.time):
             self.counters["duplicates"] += 1
             return None
         self.counters["events"] += 1
@@ -94,7 +109,9 @@ class ScoringTask:
         if trigger == "erasure":
             self.state.delete(customer.customer_id)
             return None
-        if trigger is not None:
+        is_aged = event.occurred_at < self._aged_before_ms
+        self.counters["aged"] += is_aged
+        if trigger is not None and not is_aged:
             trouble = event.kind if trigger == "service_problem" else ""
             self._decide(customer, trigger, at_ms, trouble)
         # A click that triggers nothing puts deadlines off; the one that it may bring forward is the first tick.
@@ -122,7 +139,10 @@ class ScoringTask:
         if customer is not None and 0 < customer.scheduled_ms <= at_ms:  # more was due than one step fires
             self._meet_deadlines(customer, at_ms)
             customer = self.state.get(customer_id)
-        return updates.new_customer(customer_id, at_ms) if customer is None else customer
+        if customer is None:
+            return updates.new_customer(customer_id, at_ms)
+        updates.meet_earlier(customer, at_ms)
+        return customer
 
     def _update(self, customer: Customer, event: Event) -> str | None:
         """Apply `event`; return what it triggers, if anything."""
@@ -151,9 +171,8 @@ class ScoringTask:
             category = event.category
             category = remembered(category) if category else self.knowledge.items.category_of(event.item_id)
             if not customer.consent.objected:
-                tastes.note_click(
-                    customer, event, event.item_id, self.knowledge.items, max_brands=self.settings.state.brands
-                )
+                rate, brands = self._rate(event.currency, event.price or 0.0), self.settings.state.brands
+                tastes.note_click(customer, event, event.item_id, self.knowledge.items, rate=rate, max_brands=brands)
         else:
             category = None
         updates.apply_click(customer, event, category, self.settings)
@@ -166,19 +185,51 @@ class ScoringTask:
 
     def _update_by_purchase(self, customer: Customer, event: PurchaseEvent) -> str | None:
         at_ms = event.occurred_at
+        if event.kind == "payment_failed":
+            add_to_counter(customer, TROUBLE, at_ms)
+            self._note_seen(customer, at_ms)
+            return "service_problem"
+        rate = self._rate(event.currency, event.total)
         if event.kind == "order":
-            self._learn_of_order(customer, event)
-        updates.apply_purchase(customer, event, self.settings)
-        if event.kind == "order":
-            self._note_visit(customer, at_ms)
-            if not customer.consent.objected:
-                tastes.note_order(customer, event, self.knowledge.items, self.settings.state.brands)
-                audience.note_order(customer, event, self.knowledge.items, self.settings)
-            outcomes.note_order(customer, at_ms, event.total, self.settings)
-            if self.settings.churn.signal == "purchase":
-                churn.note_signal(customer, at_ms)
+            return self._update_by_order(customer, event, rate)
+        if event.kind == "refund":
+            add_to_counter(customer, REFUNDS, at_ms)
+        change = orders.note_order(customer, event, rate, self.settings, stream_time_ms=self.stream_time_ms)
+        outcomes.follow_order(customer, change, self.settings)
         self._note_seen(customer, at_ms)
-        return {"order": "purchase", "payment_failed": "service_problem"}.get(event.kind)
+        return None
+
+    def _update_by_order(self, customer: Customer, event: PurchaseEvent, rate: float | None) -> str | None:
+        """Take an order in. One that is told again is the one order, whose latest form counts, and triggers nothing."""
+        at_ms, known = event.occurred_at, orders.known_order(customer, event.order_id)
+        is_new = known is None or bool(known.flags & orders.AWAITED)
+        is_cancelled = known is not None and bool(known.flags & orders.CANCELLED)
+        has_new_lines = bool(event.lines) and (known is None or not known.flags & orders.LINES)
+        if has_new_lines and not is_cancelled:
+            self._learn_of_order(customer, event)
+        change = orders.note_order(customer, event, rate, self.settings, stream_time_ms=self.stream_time_ms)
+        if is_new or has_new_lines:
+            updates.apply_order(customer, event, self.settings)
+            if is_new:
+                self._note_visit(customer, at_ms)
+            if not customer.consent.objected:
+                max_brands = self.settings.state.brands
+                tastes.note_order(customer, event, self.knowledge.items, rate=rate, max_brands=max_brands)
+                audience.note_order(customer, event, self.knowledge.items, self.settings)
+        else:
+            updates.note_order_items(customer, event, change.order.at, self.settings)
+        outcomes.follow_order(customer, change, self.settings)
+        if not is_new:
+            return None
+        self._note_seen(customer, at_ms)
+        return None if is_cancelled else "purchase"
+
+    def _rate(self, currency: str | None, money: float) -> float | None:
+        """Return what turns money of an event into shop currency; None, counted, where it can only be kept apart."""
+        rate = self.core.exchange.rate(currency)
+        if rate is None and money:
+            self.counters[apart(currency or "")] += 1
+        return rate
 
     def _note_visit(self, customer: Customer, at_ms: int) -> None:
         if not customer.consent.objected:
@@ -208,18 +259,6 @@ class ScoringTask:
         if customer.session.items and self._learns_of(customer):
             self._outputs.sessions.append(teaching.visit(customer, self.partition))
         updates.clear_session(customer)
-
-    def _is_duplicate(self, customer: Customer, event_id: str) -> bool:
-        """Return whether the event was seen before; remember it if not."""
-        digest = blake2b(event_id.encode(), digest_size=8).digest()[:EVENT_DIGEST_SIZE]
-        seen = customer.event_ids
-        at = seen.find(digest)
-        while at > 0 and at % EVENT_DIGEST_SIZE:  # found across two others
-            at = seen.find(digest, at + 1)
-        if at >= 0:
-            return True
-        customer.event_ids = (seen + digest)[-self.settings.time.duplicate_window * EVENT_DIGEST_SIZE :]
-        return False
 
     def _learns_of(self, customer: Customer) -> bool:
         return self.mode != "frozen" and not customer.consent.objected
@@ -320,11 +359,14 @@ class ScoringTask:
             return False
         if self.stream_time_ms - at_ms > settings.time.tick_decides_within_ms:
             return False
+        if self.stream_time_ms < self._aged_before_ms:
+            return False
         if customer.last_decision_ms and at_ms - customer.last_decision_ms < settings.policy.decide_every_ms:
             return False
         customer.last_decision_ms = at_ms
         origin = Coordinates(customer.origin_topic, self.partition, customer.origin_offset)
-        moment = Moment(trigger=trigger, at_ms=at_ms, origin=origin, mode=self.mode, trouble=trouble)
+        now_ms = self.stream_time_ms if self.reference is None else self.reference.now_ms
+        moment = Moment(trigger, at_ms, origin, self.mode, trouble=trouble, decided_ms=now_ms)
         before = customer.segment
         self._outputs.decisions.append(decide_for(customer, moment, self.core, self.budget))
         if customer.segment != before:

@@ -13,7 +13,7 @@ from consumer.core.customer.working_set import WorkingSet
 from consumer.core.journal import ClosedCommit, OpenCommit, TaskRecord, encode_task_record
 from consumer.core.merge import EventTimeMerge, MergeRecord
 from consumer.core.shared import Core
-from consumer.core.step import ScoringTask
+from consumer.core.step import Reference, ScoringTask
 from schemas.records import Mode
 from schemas.topics import EVENT_TOPICS
 
@@ -82,11 +82,21 @@ class Task:
         """The highest event time processed, uncommitted records included."""
         return self.record.stream_time_ms if self.commit is None else self.commit.scoring.stream_time_ms
 
-    def open(self, mode: Mode) -> OpenCommit:
-        """Open a commit, to process records in. Its mode and `core` hold still until it is committed."""
-        record, state = self.record, self.state
-        at_ms, spending = record.stream_time_ms, record.spending
-        scoring = ScoringTask(self.partition, self.core, state, mode, stream_time_ms=at_ms, spending=spending)
+    def open(self, mode: Mode, reference: Reference | None = None) -> OpenCommit:
+        """Open a commit, to process records in. Its mode, `core` and `reference` hold still until it is committed.
+
+        `reference` is what the age of events is measured by: None for stream time, as in recordings and simulations.
+        """
+        record = self.record
+        scoring = ScoringTask(
+            self.partition,
+            self.core,
+            self.state,
+            mode,
+            reference=reference,
+            stream_time_ms=record.stream_time_ms,
+            spending=record.spending,
+        )
         self.commit = OpenCommit(scoring, record)
         return self.commit
 

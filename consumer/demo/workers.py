@@ -57,6 +57,7 @@ min_insync_replicas = 1
 state_dir = ""  # in memory
 commit_interval_ms = 500
 check_group_offsets = false  # this broker forgets offsets sent in a transaction
+age_reference = "stream"
 catch_up_after_ms = {_TEN_YEARS_MS}  # this broker stamps records with the simulated time, which is long past
 
 [churn]

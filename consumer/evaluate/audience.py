@@ -227,7 +227,7 @@ class _Backtest:
             name,
             lines=tuple(OrderLine(each, category=each) for each in names),
         )
-        updates.apply_purchase(customer, event, self._settings)
+        updates.take_order(customer, event, self._settings)
         audience.note_purchase(customer, names, at_ms, self._settings)
         customer.last_seen_ms = at_ms
         for category in categories:

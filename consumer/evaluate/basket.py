@@ -217,7 +217,7 @@ class _Learned:
         name = f"{at_ms}"
         lines = tuple(OrderLine(item_id) for item_id in basket.items)
         event = PurchaseEvent(name, basket.customer_id, at_ms, "order", name, lines, amount=0.0)
-        updates.apply_purchase(customer, event, self._settings)
+        updates.take_order(customer, event, self._settings)
         customer.last_seen_ms = at_ms
         n = len(basket.items)
         self._index.fold(Session(name, at_ms, basket.items, (None,) * n, (1.0,) * n, "basket"))

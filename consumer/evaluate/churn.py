@@ -296,7 +296,7 @@ class _Backtest:
             customer = self._customers[number] = updates.new_customer(self._customer_ids[number], at_ms)
         name = f"{day}"
         event = PurchaseEvent(name, customer.customer_id, at_ms, "order", name, amount=amount)
-        updates.apply_purchase(customer, event, self._settings)
+        updates.take_order(customer, event, self._settings)
         churn.note_signal(customer, at_ms)  # an order is the signal, whether that is a purchase or any activity
         customer.last_seen_ms = at_ms
 

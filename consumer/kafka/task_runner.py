@@ -9,6 +9,7 @@ from consumer.core.intake import NO_EVENT, Rejection
 from consumer.core.journal import ClosedCommit
 from consumer.core.merge import MergeRecord
 from consumer.core.shared import Core
+from consumer.core.step import Reference
 from consumer.core.task import Task
 from consumer.kafka.dead_letters import DeadLetterLimit
 from consumer.kafka.modes import ModeSwitch
@@ -52,6 +53,7 @@ class TaskRunner:
         self.end_reached = self._task.end_reached
         self.queued = self._task.queued
         self.offsets_to_commit = self._task.offsets_to_commit
+        self._aged_after_ms = settings.catch_up_after_ms if settings.age_reference == "clock" else None
         self._modes = ModeSwitch(settings.mode, settings.catch_up_after_ms)
         self._limit = DeadLetterLimit(settings.dead_letters)
         self._merge_wait_s = in_seconds(settings.merge_wait_ms)
@@ -97,7 +99,7 @@ class TaskRunner:
             return 0
         task, counts, n_accepted, n = self._task, self._processed, 0, 0
         while n < max_records and (record := task.next()) is not None:
-            commit = task.commit or task.open(self._modes.mode(now_ms - record.timestamp_ms))
+            commit = task.commit or task.open(self._modes.mode(now_ms - record.timestamp_ms), self._reference(now_ms))
             rejection = commit.process(record)
             n += 1
             if rejection is None:
@@ -128,7 +130,11 @@ class TaskRunner:
             self._waiting_since_s = now_s
         return now_s - self._waiting_since_s < self._merge_wait_s and not all(map(task.queued, EVENT_TOPICS))
 
-    def heartbeat(self, stream_time_ms: int) -> bool:
+    def _reference(self, now_ms: int) -> Reference | None:
+        """Return what the age of events is measured by: the worker's time, where the settings say so."""
+        return None if self._aged_after_ms is None else Reference(now_ms, now_ms - self._aged_after_ms)
+
+    def heartbeat(self, stream_time_ms: int, now_ms: int) -> bool:
         """Move the stream time of an idle task, so that timers fire in silence; return whether it moved."""
         self._on("process")
         task = self._task
@@ -137,7 +143,7 @@ class TaskRunner:
         mode = self._modes.mode(0)
         if mode != "live":
             return False
-        task.open(mode).advance_to(stream_time_ms)
+        task.open(mode, self._reference(now_ms)).advance_to(stream_time_ms)
         return True
 
     # Committing

@@ -250,10 +250,11 @@ class Worker:
             return
         now_s = self._clock_s()
         # An event may be stamped up to max_ahead before the clock that stamped it: stay behind by as much.
-        stream_time_ms = self._clock_ms() - self._core.settings.time.max_ahead_ms
+        now_ms = self._clock_ms()
+        stream_time_ms = now_ms - self._core.settings.time.max_ahead_ms
         for number, task in self._tasks.items():
             silent = now_s - self._fed_at_s[number] >= in_seconds(self._settings.heartbeat_ms)
-            if silent and task.heartbeat(stream_time_ms):
+            if silent and task.heartbeat(stream_time_ms, now_ms):
                 self._fed_at_s[number] = now_s
 
     # Committing

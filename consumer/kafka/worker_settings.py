@@ -9,6 +9,7 @@ from annotated_types import Interval
 from consumer.core.settings import OneMsOrMore, OneOrMore, Positive, Section, ZeroMsOrMore
 from schemas.units import MIB, MINUTE_MS, Ms
 
+AgeReference = Literal["clock", "stream"]
 WorkerMode = Literal["auto", "history", "frozen"]
 
 
@@ -28,6 +29,9 @@ class WorkerSettings(Section):
 
     `mode`: *auto* goes live and into catch-up by lag; *history* learns and decides nothing; *frozen* scores with what
     is known at the start and learns nothing.
+
+    `age_reference`: what is older than `catch_up_after_ms` by the worker's *clock* teaches and decides nothing; with
+    *stream* time alone is the measure, which no event is behind by so much.
     """
 
     state_dir: str | None = "state/{instance_id}"  # of this worker alone; empty: in memory, read from the changelog
@@ -41,6 +45,7 @@ class WorkerSettings(Section):
     last_commit_budget_ms: OneMsOrMore = Ms(4_000)  # for the last commit of tasks taken away, or of a worker that stops
     restore_timeout_ms: OneMsOrMore = Ms(120_000)  # without progress; an open transaction of a dead worker ends before
     catch_up_after_ms: OneMsOrMore = Ms(15 * MINUTE_MS)  # behind by more: learn, decide nothing; live again at half
+    age_reference: AgeReference = "clock"  # events older than that decide nothing; "stream" where time is simulated
     heartbeat_ms: ZeroMsOrMore = Ms(0)  # after so long a silence stream time follows the clock; 0: never
     cache_customers: OneOrMore = 100_000  # decoded, for each task
     learn_budget_ms: OneMsOrMore = Ms(200)  # at a time, for reading knowledge and for folding examples

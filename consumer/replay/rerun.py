@@ -9,11 +9,19 @@ from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.snapshot import RefusedSnapshot, family_of
 from consumer.core.merge import MergeRecord
 from consumer.core.shared import Core
+from consumer.core.step import Reference
 from consumer.core.task import Task
 from consumer.replay.differences import Different, compare_commits, place
 from consumer.replay.judged import Judged
 from consumer.replay.recording import NotVerifiable, Recording
 from schemas.records import JournalRecord
+
+
+def _reference_of(journal: JournalRecord) -> Reference | None:
+    """Return what the age of events was measured by; None where that was stream time."""
+    if journal.reference_time is None or journal.aged_before is None:
+        return None
+    return Reference(journal.reference_time, journal.aged_before)
 
 
 class Rerun:
@@ -33,7 +41,7 @@ class Rerun:
         if task.core.grants != journal.grants:
             task.core = replace(task.core, grants=journal.grants)
         self._judged = Judged(journal)
-        commit = task.open(journal.mode)
+        commit = task.open(journal.mode, _reference_of(journal))
         for run in journal.runs:
             if run.advance_to is not None:
                 commit.advance_to(run.advance_to)

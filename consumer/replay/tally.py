@@ -1,9 +1,10 @@
 """What went through a replay, counted: rows by what became of them, decisions, and how good the models were."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from consumer.core.catalogue import NOTHING
+from consumer.core.currency import OTHER, kept_apart
 from consumer.core.customer.segments import transitions
 from consumer.core.journal import ClosedCommit
 from consumer.core.shared import Core
@@ -103,9 +104,21 @@ class Tally:
             format=source.format,
             input=source.path,
             seconds=seconds,
-            warnings=losses.warnings(n_rows, unreadable_after),
+            warnings=losses.warnings(n_rows, unreadable_after)
+            + _money_warnings(self._counters, core.catalogue.currency),
             mended=_largest_first(self.mended),
         )
+
+
+def _money_warnings(counters: Mapping[str, int], own: str) -> tuple[str, ...]:
+    """Return what to do about money in currencies without a rate."""
+    return tuple(
+        f"{n:,} events name money in {code}, which has no rate to the shop's {own}: it is in no sum and no price. "
+        f"Set [currencies] rates = {{ {code} = … }} to have it converted"
+        if code != OTHER
+        else f"{n:,} events name a currency that is no code of three letters: their money is in no sum and no price"
+        for code, n in kept_apart(counters).items()
+    )
 
 
 def _largest_first(counts: Counter[str]) -> dict[str, int]:

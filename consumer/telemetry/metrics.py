@@ -71,6 +71,10 @@ class Metrics:
         self.late = CounterFamily(
             registry, "late", "Events too far behind stream time; they are among the rejected, too"
         )
+        self.aged = CounterFamily(registry, "aged", "Events older than catch-up allows: they teach and decide nothing")
+        self.money_apart = CounterFamily(
+            registry, "money_apart", "Events whose money is in a currency without a rate", ("currency",)
+        )
 
         # what goes out
         self.decisions = CounterFamily(registry, "decisions", "Decisions committed", ("action", "channel", "trigger"))

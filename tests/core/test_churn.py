@@ -12,7 +12,7 @@ from consumer.core.churn import churn
 from consumer.core.churn.features import CHURN_FEATURES, churn_features
 from consumer.core.customer.counters import new_counters
 from consumer.core.customer.customer import Customer, Orders
-from consumer.core.customer.updates import apply_purchase, new_customer
+from consumer.core.customer.updates import new_customer, take_order
 from consumer.core.learning.drift import REST_EXAMPLES
 from consumer.core.learning.linear import sigmoid
 from consumer.core.settings import ChurnSettings, CoreSettings, LearnerSettings
@@ -125,7 +125,7 @@ def customer_of(customer_id: str, order_days: list[float], amount: float = 10.0)
     for day in order_days:
         at_ms = T0 + round(day * DAY_MS)
         event = PurchaseEvent(f"{day}", customer_id, at_ms, "order", f"{day}", amount=amount)
-        apply_purchase(customer, event, CoreSettings(churn=SETTINGS))
+        take_order(customer, event, CoreSettings(churn=SETTINGS))
         customer.last_seen_ms = max(customer.last_seen_ms, at_ms)
     return customer
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from consumer.core.churn.churn_basis import CHURN_TERMS, Silence, by_feature, churn_terms
 from consumer.core.churn.features import CHURN_FEATURES, churn_features, unpack_churn
 from consumer.core.customer.customer import Customer
-from consumer.core.customer.updates import apply_click, apply_purchase, new_customer
+from consumer.core.customer.updates import apply_click, new_customer, take_order
 from consumer.core.settings import ChurnSettings, CoreSettings
 from schemas.events import ClickEvent, PurchaseEvent
 from schemas.units import DAY_MS
@@ -24,7 +24,7 @@ def buyer(made: list[tuple[int, float]], n_views: int = 0) -> Customer:
     for n in range(n_views):
         apply_click(customer, ClickEvent(f"v{n}", "ann", T0 + n, "item_view", item_id="i"), None, SETTINGS)
     for at, amount in made:
-        apply_purchase(customer, PurchaseEvent(f"{at}", "ann", T0 + at, "order", f"{at}", amount=amount), SETTINGS)
+        take_order(customer, PurchaseEvent(f"{at}", "ann", T0 + at, "order", f"{at}", amount=amount), SETTINGS)
         customer.last_seen_ms = max(customer.last_seen_ms, T0 + at)
     return customer
 

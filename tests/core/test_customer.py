@@ -50,7 +50,8 @@ def customer_of_format_2() -> Customer:
         longest_absence_days=26,
         origin_topic="clickstream",
         origin_offset=4,
-        event_ids=bytes.fromhex("010203040506" + "800000000000"),
+        event_ids=bytes.fromhex("01020304" + "80000000"),
+        event_days=[_DAY, 2],
         context=LastContext("Europe/Berlin", "phone", "DE"),
         consent=Consent(
             {"email:*": True, "push:marketing": False},
@@ -70,6 +71,7 @@ def customer_of_format_2() -> Customer:
             longest_gap_days=25,
             recent=[1.25, 1.5, 1.75, 32.5],
         ),
+        settled_orders=Orders(5, _AT + 6, _AT + 7, 8.5, 9.5, 30.5, 31.5, 0, [1.25, 1.5, 1.75, 32.5]),
         bought={"milk": Bought(3, _DAY, 2_500, 380, 120), "pan": Bought(1, _DAY, 1_000)},
         bought_categories={"tea": Bought(2, _DAY - 10, 1_500, 90, 30)},
         session=OpenSession("visit", _AT + 10, _AT + 11, ["i1", "i2"], ["tea", None], [1.0, 0.25], carted=True),
@@ -94,6 +96,7 @@ def customer_of_format_1() -> Customer:
     customer = customer_of_format_2()
     customer.longest_absence_days = customer.orders.longest_gap_days = 0
     customer.orders.gap_log_squares, customer.orders.last_gap_log, customer.orders.recent = 0, 0, []
+    customer.settled_orders = Orders(5, _AT + 6, _AT + 7, 8.5, 9.5)
     customer.tastes = TasteCounts({"tea": 1.5, "pans": 0.5})
     customer.bought = {"milk": Bought(3, _DAY, 3_000, 380), "pan": Bought(1, _DAY, 1_000)}
     customer.bought_categories, customer.pending.audience = {}, []

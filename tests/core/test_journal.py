@@ -123,6 +123,7 @@ def test_the_checksum_covers_every_field_and_ties_records_together() -> None:
         str: lambda s: s + "x",
         tuple: lambda each: each[1:] or (Rejected("clickstream", "invalid", 0, 1),),
         dict: lambda _: {"x": 1},
+        type(None): lambda _: 1,
     }
     for name in journal.__struct_fields__:
         value = getattr(journal, name)

@@ -47,6 +47,7 @@ def settings(kafka_bootstrap: str, unique_prefix: str, tmp_path: Path) -> dict[s
         "NEXTBEST_TOPICS__MIN_INSYNC_REPLICAS": "1",
         "NEXTBEST_WORKER__STATE_DIR": str(tmp_path / "state"),
         "NEXTBEST_WORKER__COMMIT_INTERVAL_MS": "200",
+        "NEXTBEST_WORKER__AGE_REFERENCE": "stream",  # the recording is of long ago
         "NEXTBEST_PRIVACY__DEFAULT_CONSENT": "true",
     }
 

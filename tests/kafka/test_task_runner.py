@@ -10,7 +10,7 @@ from consumer.core.settings import CoreSettings
 from consumer.core.shared import Core
 from consumer.kafka.state.restore import Restored
 from consumer.kafka.task_runner import InvalidTransition, TaskRunner
-from consumer.kafka.worker_settings import WorkerSettings
+from consumer.kafka.worker_settings import AgeReference, WorkerSettings
 from consumer.store.memory import MemoryState
 from consumer.zones import load_zone
 from schemas.events import ClickEvent
@@ -115,16 +115,16 @@ def test_the_mode_of_a_commit_follows_the_lag_of_its_first_record(runner: TaskRu
 
 def test_a_heartbeat_moves_stream_time_of_an_idle_task_alone_and_never_back(runner: TaskRunner) -> None:
     """Not before the ends are reached, not with records waiting, not to an earlier time."""
-    assert not runner.heartbeat(NOW_MS)
+    assert not runner.heartbeat(NOW_MS, NOW_MS)
     all_ends_reached(runner)
     runner.take(click(0))
-    assert not runner.heartbeat(NOW_MS + 1)
+    assert not runner.heartbeat(NOW_MS + 1, NOW_MS)
     all_ends_reached(runner)
     runner.process(1, NOW_MS, 0.0)
     runner.process(1, NOW_MS, 1.0)
     runner.committed(runner.close_commit(), 1)
-    assert not runner.heartbeat(NOW_MS)
-    assert runner.heartbeat(NOW_MS + 1)
+    assert not runner.heartbeat(NOW_MS, NOW_MS)
+    assert runner.heartbeat(NOW_MS + 1, NOW_MS)
     assert runner.close_commit().journal.stream_time == NOW_MS + 1
 
 
@@ -138,7 +138,7 @@ def test_a_suspended_task_does_nothing_until_it_is_resumed(runner: TaskRunner) -
     with pytest.raises(InvalidTransition, match="suspended"):
         runner.process(1, NOW_MS, 9.0)
     with pytest.raises(InvalidTransition, match="suspended"):
-        runner.heartbeat(NOW_MS)
+        runner.heartbeat(NOW_MS, NOW_MS)
     runner.resume()
     assert runner.process(1, NOW_MS, 9.0) == 0
     assert not runner.has_work
@@ -197,3 +197,21 @@ def test_a_task_has_its_grants_and_what_it_spent_before_a_restart() -> None:
     closed = runner.close_commit()
     assert closed.journal.grants == {"phone": 2.0}
     assert closed.task_record.spending == spent
+
+
+@pytest.mark.parametrize(("reference", "told"), [("clock", NOW_MS), ("stream", None)])
+def test_the_age_of_events_is_measured_by_the_reference_that_is_set(reference: AgeReference, told: int | None) -> None:
+    """By the worker's time, which the journal keeps; where time is simulated, by stream time alone."""
+    core = Core.new(CoreSettings(), catalogue(), load_zone, build="test")
+    settings = WorkerSettings(catch_up_after_ms=Ms(60_000), merge_wait_ms=Ms(1), age_reference=reference)
+    runner = TaskRunner(0, core, Restored(MemoryState(), TaskRecord(), dict(START), 0), settings)
+    all_ends_reached(runner)
+    event = ClickEvent("e0", "c", NOW_MS - 30 * DAY_MS, "item_view", item_id="a")
+    runner.take(MergeRecord("clickstream", 0, NOW_MS, b"c", b"{}", event))
+    runner.process(10, NOW_MS, 0.0)
+    runner.process(10, NOW_MS, 1.0)
+    closed = runner.close_commit()
+    assert closed.journal.mode == "live"  # the broker has it from just now
+    assert closed.journal.reference_time == told
+    assert closed.counters["aged"] == (reference == "clock")
+    assert bool(closed.outputs.decisions) == (reference == "stream")

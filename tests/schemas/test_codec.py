@@ -436,7 +436,15 @@ def journal(model_versions: dict[str, int]) -> JournalRecord:
     """A journal record of little content."""
     fields: dict[str, Any] = {each.name: "x" for each in msgspec.structs.fields(JournalRecord) if each.required}
     fields |= dict.fromkeys(("task", "sequence", "sessions_offset", "products_offset", "stream_time"), 0)
-    fields |= {"mode": "live", "runs": (), "first_offsets": {}, "next_offsets": {}, "grants": {}}
+    fields |= {
+        "reference_time": 1,
+        "aged_before": 0,
+        "mode": "live",
+        "runs": (),
+        "first_offsets": {},
+        "next_offsets": {},
+        "grants": {},
+    }
     return JournalRecord(**fields | {"model_versions": model_versions})
 
 

@@ -10,6 +10,7 @@ Where the signal is a purchase, who never bought cannot stop buying. They have h
 them alone whether the first purchase comes within the horizon.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import log
 from typing import NamedTuple
@@ -264,7 +265,7 @@ def remember_prediction(
             active=bool(last_signal_ms) and at_ms - last_signal_ms < settings.horizon_days * DAY_MS,
             signal_at=0,
             hazard_revealed=False,
-            untreated_propensity=1.0,
+            untreated_propensity=1,
             treated=False,
         )
     )
@@ -277,6 +278,16 @@ def note_signal(customer: Customer, at_ms: int) -> None:
             break  # the older ones know it already
         if pending.predicted_at < at_ms:
             pending.signal_at = at_ms
+
+
+def note_signals_anew(customer: Customer, signals_ms: Sequence[int], settled_ms: int) -> None:
+    """Note when `customer` gave the signal, where that is known otherwise than before: `signals_ms`, ascending.
+
+    What is known of signals up to `settled_ms` stays.
+    """
+    for pending in customer.pending.churn:
+        if not 0 < pending.signal_at <= settled_ms:
+            pending.signal_at = next((at_ms for at_ms in signals_ms if at_ms > pending.predicted_at), 0)
 
 
 def next_maturity_ms(customer: Customer, settings: ChurnSettings) -> int | None:
@@ -336,7 +347,7 @@ def _example(pending: PendingChurn, window_ms: int, settings: ChurnSettings, *, 
         predicted_at=pending.predicted_at,
         matured_at=matured_at,
         predicted=None if probability < 0.0 else probability,
-        propensity=pending.untreated_propensity,
+        propensity=float(pending.untreated_propensity),
         treated=pending.treated,
         active=pending.active,
     )

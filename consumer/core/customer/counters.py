@@ -2,7 +2,7 @@
 
 from math import log1p
 
-from consumer.core.customer.customer import Customer
+from consumer.core.customer.customer import Customer, Orders
 from schemas.units import DAY_MS
 
 # Decayed counters: each with a fast and a slow half-life.
@@ -33,14 +33,41 @@ def add_to_counter(customer: Customer, counter: int, at_ms: int) -> None:
     counters[2 * counter + 1] += 2.0 ** min(since_ms / SLOW_MS, _MAX_DOUBLINGS)
 
 
+def take_from_counter(customer: Customer, counter: int, at_ms: int) -> None:
+    """Take back what was counted at `at_ms`."""
+    since_ms = at_ms - customer.first_seen_ms
+    for place, half_life_ms in ((2 * counter, FAST_MS), (2 * counter + 1, SLOW_MS)):
+        left = customer.counters[place] - 2.0 ** min(since_ms / half_life_ms, _MAX_DOUBLINGS)
+        customer.counters[place] = max(0, left)
+
+
+def count_from(customer: Customer, first_seen_ms: int) -> None:
+    """Let an earlier moment be the first at which `customer` was seen: counts stay what they are at any time."""
+    earlier_ms = customer.first_seen_ms - first_seen_ms
+    factors = (2.0 ** min(earlier_ms / FAST_MS, _MAX_DOUBLINGS), 2.0 ** min(earlier_ms / SLOW_MS, _MAX_DOUBLINGS))
+    customer.counters = [count and count * factors[place % 2] for place, count in enumerate(customer.counters)]
+    customer.first_seen_ms = first_seen_ms
+
+
 def new_counters() -> list[int | float]:
     """Return counters at zero."""
     return [0] * (2 * N_COUNTERS)  # a whole 0 takes less room than 0.0
 
 
-def note_order_rhythm(customer: Customer, at_ms: int, amount: float, horizon_days: float) -> None:
-    """Count an order and its gap to the one before, which `last_ms` still names."""
-    orders = customer.orders
+def add_order(orders: Orders, at_ms: int, amount: float, horizon_days: float) -> None:
+    """Count one more order at `at_ms`: how many there were, what they came to, and in which rhythm."""
+    orders.spend += amount
+    _note_rhythm(orders, at_ms, amount, horizon_days)
+    if orders.n:
+        gap_ms = max(0, at_ms - orders.last_ms)
+        orders.longest_gap_days = max(orders.longest_gap_days, round(gap_ms / DAY_MS))
+    orders.first_ms = min(orders.first_ms, at_ms) if orders.n else at_ms
+    orders.n += 1
+    orders.last_ms = max(orders.last_ms, at_ms)
+
+
+def _note_rhythm(orders: Orders, at_ms: int, amount: float, horizon_days: float) -> None:
+    """Note the gap to the order before, which `last_ms` still names."""
     amounts = (1.0, 1.0, 1.0, min(max(amount, 0.0), LARGEST))
     if not orders.n:
         orders.recent = list(amounts)

@@ -20,7 +20,7 @@ FORMAT = 3
 _HEADER = Struct(">BIq")
 _CHECKED_FROM = 5
 
-EVENT_DIGEST_SIZE = 6  # bytes: of 32 ids, one in 9 × 10^12 is taken for another
+EVENT_DIGEST_SIZE = 4  # bytes: beside 72 others, one id in 60 million is taken for one of them
 
 
 class PendingChurn(msgspec.Struct, array_like=True, gc=False):
@@ -33,7 +33,7 @@ class PendingChurn(msgspec.Struct, array_like=True, gc=False):
     active: bool
     signal_at: int  # first signal after the prediction; 0 while there is none
     hazard_revealed: bool
-    untreated_propensity: float  # product of P(no treatment) over the decisions that fell into the horizon
+    untreated_propensity: int | float  # product of P(no treatment) over the decisions that fell into the horizon
     treated: bool
 
 
@@ -90,6 +90,17 @@ class Orders(msgspec.Struct, array_like=True, gc=False):
     last_gap_log: int | float = 0  # of the last two orders
     longest_gap_days: int = 0  # between two orders; noted for segments until the next tick
     recent: list[float] = []  # decayed counts and spend as of the last order; empty before the first
+
+
+class KnownOrder(msgspec.Struct, array_like=True, gc=False):
+    """One order, as it was told in the end; see the room `orders`."""
+
+    digest: int  # of its id, 32 bits: there are few orders of one customer that it could be taken for
+    at: int  # when it was first told of
+    amount: int | float = 0  # in shop currency, or (FOREIGN) its own, for which no rate is known
+    refunded: int | float = 0  # in the same currency
+    told_after: int = 0  # ms from `at` to when `amount` was told
+    flags: int = 0  # of `orders`
 
 
 class OpenSession(msgspec.Struct, array_like=True, gc=False):
@@ -162,12 +173,15 @@ class Customer(msgspec.Struct, array_like=True):
     origin_topic: str = ""  # the latest input record
     origin_offset: int = -1
     event_ids: bytes = b""  # digests of the latest event ids, oldest first, EVENT_DIGEST_SIZE bytes each
+    event_days: list[int] = []  # when they came: the first day of stream time, how many on it, on the next, …
     context: LastContext = field(default_factory=LastContext)
     consent: Consent = field(default_factory=Consent)
 
     # Forward decay (Cormode et al. 2009): each is a sum of 2^((t - first_seen)/half-life), fast and slow in turn.
     counters: list[int | float] = []
     orders: Orders = field(default_factory=Orders)
+    settled_orders: Orders | None = None  # what follows from all orders before those in `known_orders`
+    known_orders: list[KnownOrder] = []  # the latest, by time and digest
     bought: dict[str, Bought] = {}  # by item
     bought_categories: dict[str, Bought] = {}
 
@@ -235,6 +249,12 @@ def _upgraded(fmt: int, body: memoryview) -> Customer:
     for place, value in values.items():
         part, _, name = place.rpartition(".")
         setattr(getattr(customer, part) if part else customer, name, value)
+    size = EVENT_DIGEST_SIZE + 2  # of a digest in these formats
+    digests = [customer.event_ids[at : at + EVENT_DIGEST_SIZE] for at in range(0, len(customer.event_ids), size)]
+    customer.event_ids = b"".join(digests)
+    customer.event_days = [customer.last_seen_ms // 86_400_000, len(digests)] if digests else []
+    if customer.orders.n:
+        customer.settled_orders = msgspec.structs.replace(customer.orders, longest_gap_days=0)
     return _decoder.decode(_encoder.encode(customer))  # as the types that these values are of
 
 
@@ -248,7 +268,7 @@ def _upgrade_values(values: dict[str, Any]) -> None:
         item_id: (times, last_at // DAY_MS, 1_000 * times, max(1, round(10 * gap_days)) if times > 1 else 0, 0)
         for item_id, (times, last_at, gap_days) in values["bought"].items()
     }
-    values["event_ids"] = b"".join(each.to_bytes(8, "big")[:EVENT_DIGEST_SIZE] for each in values["event_ids"])
+    values["event_ids"] = b"".join(each.to_bytes(8, "big")[:6] for each in values["event_ids"])
     values["pending.decisions"] = [
         (decided_at, arm, as_half_floats(features), *others)
         for decided_at, _, arm, features, *others, _ in values["pending.decisions"]

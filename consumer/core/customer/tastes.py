@@ -51,20 +51,33 @@ class KnownItems(Protocol):
         """Return the price of an item in shop currency, where it is known."""
 
 
-def note_click(customer: Customer, event: ClickEvent, item_id: str, items: KnownItems, *, max_brands: int) -> None:
-    """Count interest in the item of a click event; what our own recommendation led to tells less."""
+def note_click(
+    customer: Customer, event: ClickEvent, item_id: str, items: KnownItems, *, rate: float | None, max_brands: int
+) -> None:
+    """Count interest in the item of a click event; what our own recommendation led to tells less.
+
+    `rate` turns its price into shop currency; with None it tells nothing.
+    """
     weight = _CLICK_WEIGHTS[event.kind] - (event.decision_id is not None)
     if weight:
-        brand, price = event.brand or items.brand_of(item_id), event.price or items.price_of(item_id)
+        brand, price = event.brand or items.brand_of(item_id), _price(event.price, rate) or items.price_of(item_id)
         note_item(customer, brand, price, weight, max_brands=max_brands)
 
 
-def note_order(customer: Customer, event: PurchaseEvent, items: KnownItems, max_brands: int) -> None:
-    """Count interest in everything that was bought; what our own recommendation led to tells less."""
+def note_order(
+    customer: Customer, event: PurchaseEvent, items: KnownItems, *, rate: float | None, max_brands: int
+) -> None:
+    """Count interest in everything that was bought, as `note_click` does."""
     weight = _BOUGHT_WEIGHT if event.decision_id is None else _CAUSED_WEIGHT
     for line in event.lines:
-        brand, price = line.brand or items.brand_of(line.item_id), line.unit_price or items.price_of(line.item_id)
-        note_item(customer, brand, price, weight, max_brands=max_brands)
+        brand, item_id = line.brand or items.brand_of(line.item_id), line.item_id
+        note_item(
+            customer, brand, _price(line.unit_price, rate) or items.price_of(item_id), weight, max_brands=max_brands
+        )
+
+
+def _price(price: float | None, rate: float | None) -> float | None:
+    return price if rate == 1.0 or not price else None if rate is None else price * rate
 
 
 def note_item(customer: Customer, brand: str | None, price: float | None, weight: int, *, max_brands: int) -> None:

@@ -7,17 +7,17 @@ from consumer.core.customer.counters import (
     EMPTY_SEARCHES,
     IMPRESSIONS,
     ORDERS,
-    REFUNDS,
     RESPONSES,
     SESSIONS,
     SUPPORT,
     TROUBLE,
     VIEWS,
     add_to_counter,
+    count_from,
     new_counters,
-    note_order_rhythm,
 )
 from consumer.core.customer.customer import Consent, Customer, DueTimes, OpenSession, Pending
+from consumer.core.customer.orders import note_order
 from consumer.core.customer.words import remembered
 from consumer.core.settings import CoreSettings
 from schemas.events import ClickEvent, Context, PrivacyEvent, PurchaseEvent
@@ -41,6 +41,12 @@ _COUNTED = {
 def new_customer(customer_id: str, at_ms: int) -> Customer:
     """Return a customer first met at `at_ms`."""
     return Customer(customer_id, first_seen_ms=at_ms, last_seen_ms=at_ms, counters=new_counters())
+
+
+def meet_earlier(customer: Customer, at_ms: int) -> None:
+    """Let what is told late count from its own time on, where that is before all that was known."""
+    if at_ms < customer.first_seen_ms:
+        count_from(customer, at_ms)
 
 
 def note_context(customer: Customer, context: Context) -> None:
@@ -90,23 +96,18 @@ def apply_click(customer: Customer, event: ClickEvent, category: str | None, set
             del customer.cart[: -settings.state.cart_items]
 
 
-def apply_purchase(customer: Customer, event: PurchaseEvent, settings: CoreSettings) -> None:
-    """Count an order, a refund or a failed payment."""
-    at_ms = event.occurred_at
-    if event.kind == "refund":
-        add_to_counter(customer, REFUNDS, at_ms)
-        return
-    if event.kind == "payment_failed":
-        add_to_counter(customer, TROUBLE, at_ms)
-        return
-    add_to_counter(customer, ORDERS, at_ms)
-    customer.orders.spend += event.total
-    note_order_rhythm(customer, at_ms, event.total, settings.churn.horizon_days)
-    _note_order_gap(customer, at_ms)
+def take_order(customer: Customer, event: PurchaseEvent, settings: CoreSettings) -> None:
+    """Take in an order that is told once and in its time, its money in shop currency, as backtests have them."""
+    note_order(customer, event, 1.0, settings, stream_time_ms=event.occurred_at)
+    add_to_counter(customer, ORDERS, event.occurred_at)
+    apply_order(customer, event, settings)
+
+
+def apply_order(customer: Customer, event: PurchaseEvent, settings: CoreSettings) -> None:
+    """Remember the items of an order, when they are first told of."""
     if customer.session.started_ms:
         customer.session.bought = True
-    if not customer.consent.objected:
-        note_bought(customer, [line.item_id for line in event.lines], at_ms // DAY_MS, settings.state.bought_items)
+    note_order_items(customer, event, event.occurred_at, settings)
     weight = settings.preference.caused_weight if event.decision_id is not None else BOUGHT_WEIGHT
     for line in event.lines:
         if customer.session.started_ms:
@@ -114,7 +115,12 @@ def apply_purchase(customer: Customer, event: PurchaseEvent, settings: CoreSetti
             _remember_item(customer, line.item_id, category, weight, settings=settings)
         if line.item_id in customer.cart:
             customer.cart.remove(line.item_id)
+
+
+def note_order_items(customer: Customer, event: PurchaseEvent, at_ms: int, settings: CoreSettings) -> None:
+    """Remember that the items of an order were bought at `at_ms`, and when what is bought in a rhythm is due."""
     if not customer.consent.objected:
+        note_bought(customer, [line.item_id for line in event.lines], at_ms // DAY_MS, settings.state.bought_items)
         schedule_replenishment(customer, at_ms)
 
 
@@ -182,17 +188,6 @@ def refusals_alone(customer: Customer, at_ms: int) -> Customer | None:
     answered_ms = {pair: consent.answered_ms.get(pair, 0) for pair in refused}
     left.consent = Consent(refused, answered_ms, consent.objected, consent.objected_ms)
     return left
-
-
-def _note_order_gap(customer: Customer, at_ms: int) -> None:
-    orders = customer.orders
-    if orders.n:
-        gap_ms = max(0, at_ms - orders.last_ms)
-        orders.longest_gap_days = max(orders.longest_gap_days, round(gap_ms / DAY_MS))
-    else:
-        orders.first_ms = at_ms
-    orders.n += 1
-    orders.last_ms = max(orders.last_ms, at_ms)
 
 
 def _remember_item(

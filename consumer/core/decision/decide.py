@@ -42,6 +42,7 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
     origin: Coordinates
     mode: Mode
     trouble: str = ""  # the kind of event, where the trigger is a service problem
+    decided_ms: int = 0  # when it is decided: what had to be done before is too late
 
 
 def decide_for(customer: Customer, moment: Moment, core: Core, budget: Budget) -> NextBestAction:
@@ -68,6 +69,7 @@ def decide_for(customer: Customer, moment: Moment, core: Core, budget: Budget) -
         trouble=moment.trouble,
         tastes=tastes,
         audience=audience,
+        decided_ms=moment.decided_ms,
         grants=budget.left(at_ms, origin.partition),
     )
     passed = pass_gates(request, catalogue, settings)

@@ -40,6 +40,7 @@ GATES: Mapping[str, str] = {
     "cooldown": "done only a short while ago",
     "daily_cap": "enough contacts for one day",
     "weekly_cap": "enough contacts for one week",
+    "passed": "its time has passed already",
     "quiet_hours": "its time would pass in the quiet hours",
     "budget": "the budget is spent",
     "limit": "too many actions at once",
@@ -140,10 +141,13 @@ def pass_gates(request: DecisionRequest, catalogue: Catalogue, settings: CoreSet
                 spans[arm.channel_id] = delivery_span(request.local, request.now_ms, arm.channel)
             after, before = spans[arm.channel_id]
             before = min(before, request.now_ms + round(arm.action.valid_for_hours * HOUR_MS))
-            if after < before:
+            if before <= request.decided_ms:
+                why = "passed"
+            elif after < before:
                 allowed.append(Allowed(arm, after, before))
                 continue
-            why = "quiet_hours"
+            else:
+                why = "quiet_hours"
         gated.append((arm.id, why))
     return Passed(history, allowed, gated)
 

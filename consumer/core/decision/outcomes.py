@@ -3,7 +3,10 @@
 from struct import pack, unpack
 
 from consumer.core.catalogue import NOTHING, Catalogue
+from consumer.core.churn import churn
+from consumer.core.customer.counters import ORDERS, add_to_counter, take_from_counter
 from consumer.core.customer.customer import Contact, Customer, PendingDecision
+from consumer.core.customer.orders import Change, earned_orders
 from consumer.core.decision.gates import remember_contact
 from consumer.core.decision.policy import Choice
 from consumer.core.reward.features import reward_feature_set
@@ -80,6 +83,35 @@ def note_order(customer: Customer, at_ms: int, amount: float, settings: CoreSett
         if pending.decided_at < at_ms <= pending.decided_at + window_ms:
             pending.orders += 1
             pending.spent += amount
+
+
+def follow_order(customer: Customer, change: Change, settings: CoreSettings) -> None:
+    """Let counts, outcomes and churn labels that have not matured follow what an order is now known to have brought."""
+    before, after = change.before, change.after
+    if before == after:
+        return
+    if before is not None:
+        take_from_counter(customer, ORDERS, before.at)
+        _take_back_order(customer, before.at, before.amount, settings)
+    if after is not None:
+        add_to_counter(customer, ORDERS, after.at)
+        note_order(customer, after.at, after.amount, settings)
+    if settings.churn.signal != "purchase":
+        return
+    if before is None and after is not None:
+        churn.note_signal(customer, after.at)
+    else:
+        settled_ms = customer.settled_orders.last_ms if customer.settled_orders else 0
+        churn.note_signals_anew(customer, [each.at for each in earned_orders(customer)], settled_ms)
+
+
+def _take_back_order(customer: Customer, at_ms: int, amount: float, settings: CoreSettings) -> None:
+    """Take back what `note_order` credited."""
+    window_ms = int(settings.policy.outcome_days * DAY_MS)
+    for pending in customer.pending.decisions:
+        if pending.decided_at < at_ms <= pending.decided_at + window_ms and pending.orders:
+            pending.orders -= 1
+            pending.spent = max(0, pending.spent - amount) if pending.orders else 0
 
 
 def reveal_outcomes(customer: Customer, now_ms: int, settings: CoreSettings) -> list[TrainingExample]:

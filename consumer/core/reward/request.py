@@ -23,4 +23,5 @@ class DecisionRequest(msgspec.Struct, frozen=True):
     trouble: str = ""  # the kind of the customer's latest trouble; empty where there was none
     tastes: Tastes | None = None
     audience: Mapping[str, float] = {}  # category → probability of a purchase in it, where asked for and known
+    decided_ms: int = 0  # when it is decided, which may be long after what it is about
     grants: Mapping[str, float] = {}  # contacts left, by action id or channel name; what is not in it is not limited

@@ -66,7 +66,7 @@ class Cluster:
 
     def worker_settings(self, instance_id: str = "worker-0") -> WorkerSettings:
         """Return the settings of one worker, with a state folder of its own."""
-        return replace(self.worker, state_dir=str(self.state_dir(instance_id)))
+        return replace(self.worker, age_reference="stream", state_dir=str(self.state_dir(instance_id)))
 
     def state_dir(self, instance_id: str = "worker-0") -> Path:
         """Return where a worker keeps its stores."""
