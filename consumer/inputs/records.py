@@ -12,7 +12,7 @@ from fastavro.types import Schema
 
 from consumer.inputs.mapping import Form
 from schemas.errors import InvalidRecord
-from schemas.registry import SchemaSource
+from schemas.registry import OtherSchemaType, SchemaSource
 from schemas.writer_schema import UnusableSchemaError, usable_schema
 
 MAX_CACHED_SCHEMAS: Final = 1_000
@@ -98,8 +98,12 @@ class AvroRecords:
         try:
             schema = usable_schema(self._schema_source.schema_by_id(schema_id))[1]
         except KeyError:
-            said = f"`schema_id` {schema_id} is not known to the schema registry as one of Avro"
+            said = f"`schema_id` {schema_id} is not known to the schema registry"
             raise InvalidRecord("unknown_schema_id", "schema_id", said) from None
+        except OtherSchemaType as other:
+            hint = ': set format = "json-registry"' if other.schema_type == "JSON" else ""
+            said = f"the schema of `schema_id` {schema_id} is of type {other.schema_type}, not Avro{hint}"
+            raise InvalidRecord("unusable_schema", "schema_id", said) from None
         except UnusableSchemaError as error:
             said = f"the schema of `schema_id` {schema_id} {error}"
             raise InvalidRecord("unusable_schema", "schema_id", said) from error

@@ -13,6 +13,7 @@ from schemas.codec import Decoder, JsonEncoder
 from schemas.errors import InvalidRecord
 from schemas.events import ClickEvent, PurchaseEvent
 from schemas.partitioning import partition_of
+from schemas.registry import OtherSchemaType
 from tests.inputs.sections import ORDER, RECORD, VIEW, mapper, section
 from tests.schemas.wire import SchemaTable, encode_with
 
@@ -104,6 +105,19 @@ def test_avro_of_an_unknown_schema_or_cut_short_is_said_to_be_so() -> None:
         assert isinstance(found, InvalidRecord)
         reasons.append(found.reason)
     assert reasons == ["unknown_schema_id", "malformed_avro"]
+
+
+@pytest.mark.parametrize(("schema_type", "words"), [("JSON", 'set format = "json-registry"'), ("PROTOBUF", "not Avro")])
+def test_a_schema_of_another_type_is_named_for_what_it_is(schema_type: str, words: str) -> None:
+    """With the format to set, where there is one."""
+
+    class Registry:
+        def schema_by_id(self, _schema_id: int) -> Any:
+            raise OtherSchemaType(schema_type)
+
+    found = one('format = "avro"\n' + VIEW, b"\0\0\0\0\7{}", Registry())
+    assert isinstance(found, InvalidRecord)
+    assert (found.reason, schema_type in found.message, words in found.message) == ("unusable_schema", True, True)
 
 
 def test_a_tombstone_is_no_event() -> None:
