@@ -82,7 +82,7 @@ class OpenCommit:
         self._run_topic: str | None = None
         self._run_count = 0
         self._first_offsets: dict[str, int] = {}
-        self._next_offsets = dict(previous.next_offsets)
+        self.next_offsets = dict(previous.next_offsets)  # logical topic → next to read
         self._inputs = blake2b(digest_size=16)
         self._rejected: list[Rejected] = []
         self._rejected_left_out = 0
@@ -97,7 +97,7 @@ class OpenCommit:
             self._run_topic, self._run_count = topic, 1
         if topic not in self._first_offsets:
             self._first_offsets[topic] = offset
-        self._next_offsets[topic] = offset + 1
+        self.next_offsets[topic] = offset + 1
         self._inputs.update(digest_input(record))
         rejection = event if isinstance(event, Rejection) else self.scoring.step(topic, offset, event)
         if rejection is not None:
@@ -118,6 +118,10 @@ class OpenCommit:
         self._end_run()
         self._runs.append(Run(topic=None, count=0, advance_to=stream_time_ms))
         self.scoring.advance_to(stream_time_ms)
+
+    def pass_to(self, offsets: Mapping[str, int]) -> None:
+        """Go on reading at `offsets`, by topic: what lies before is no record, such as the markers of transactions."""
+        self.next_offsets |= offsets
 
     def _end_run(self) -> None:
         if self._run_topic is not None:
@@ -142,7 +146,7 @@ class OpenCommit:
             products_offset=self._products_offset,
             runs=tuple(self._runs),
             first_offsets=self._first_offsets,
-            next_offsets=self._next_offsets,
+            next_offsets=self.next_offsets,
             stream_time=task.stream_time_ms,
             inputs_digest=self._inputs.hexdigest(),
             outputs_digest=_digest(outputs.decisions),
@@ -161,7 +165,7 @@ class OpenCommit:
                 build=core.build,
                 settings_digest=core.settings_digest,
                 stream_time_ms=task.stream_time_ms,
-                next_offsets=self._next_offsets,
+                next_offsets=self.next_offsets,
                 sequence=journal.sequence,
                 journal_checksum=journal.checksum,
                 spending=task.budget.spending(),

@@ -140,14 +140,24 @@ class TaskRunner:
         task.open(mode).advance_to(stream_time_ms)
         return True
 
+    def note_passed(self) -> None:
+        """Open a commit where all that came is processed, and markers of transactions after it are yet to be counted.
+
+        Otherwise the group would seem to lag behind the end of the log for as long as nothing more comes.
+        """
+        if not self.has_work and not self.waits and self._task.passed:
+            self._task.open(self._modes.mode(0))
+
     # Committing
 
     def close_commit(self) -> ClosedCommit:
         """End the open commit and return what it has to write."""
         self._on("close_commit")
-        if self._task.commit is None:
+        commit = self._task.commit
+        if commit is None:
             raise RuntimeError("there is nothing to commit")
-        return self._task.commit.close()
+        commit.pass_to(self._task.passed)
+        return commit.close()
 
     def committed(self, closed: ClosedCommit, changelog_offset: int) -> CommittedTask:
         """Write to the local store what Kafka has, and be ready for the next commit."""

@@ -175,7 +175,7 @@ class Worker:
     def _note_end(self, message: Message) -> None:
         task = self._tasks.get(message.partition() or 0)
         if task is not None:
-            task.end_reached(self._assignment.topics[message.topic() or ""])
+            task.end_reached(self._assignment.topics[message.topic() or ""], message.offset() or 0)
 
     def _pause_full_queues(self) -> None:
         limit = self._settings.queued_records
@@ -268,6 +268,8 @@ class Worker:
 
         `last`: these tasks are about to leave, so there is less time, and nothing to read on.
         """
+        for task in tasks:
+            task.note_passed()
         working = [task for task in tasks if task.has_work]
         began_s = self._clock_s()
         try:

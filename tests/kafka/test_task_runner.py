@@ -197,3 +197,25 @@ def test_a_task_has_its_grants_and_what_it_spent_before_a_restart() -> None:
     closed = runner.close_commit()
     assert closed.journal.grants == {"phone": 2.0}
     assert closed.task_record.spending == spent
+
+
+def test_markers_behind_the_last_record_are_committed_with_it_or_by_themselves(runner: TaskRunner) -> None:
+    """The end of a log may lie beyond its last record; a record that waits holds its topic's offset back."""
+    all_ends_reached(runner)
+    runner.take(click(0))
+    runner.end_reached("clickstream", 2)
+    runner.note_passed()
+    assert not runner.has_work
+    runner.process(1, NOW_MS, 0.0)
+    runner.process(1, NOW_MS, 1.0)
+    closed = runner.close_commit()
+    assert closed.task_record.next_offsets == closed.journal.next_offsets == {"clickstream": 2}
+    runner.committed(closed, 1)
+
+    runner.note_passed()
+    assert not runner.has_work
+    runner.end_reached("privacy", 7)
+    runner.note_passed()
+    closed = runner.close_commit()
+    assert (closed.journal.runs, closed.task_record.next_offsets) == ((), {"clickstream": 2, "privacy": 7})
+    assert runner.offsets_to_commit(closed) == {"clickstream": 2, "privacy": 7, "purchases": 0}
