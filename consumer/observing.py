@@ -11,7 +11,9 @@ from consumer.core.preference.preference import NEXT_ITEM
 from consumer.kafka.observer import CommittedTask, Observer
 from consumer.measure.base_rate import BaseRate
 from consumer.telemetry.metrics import Metrics
+from schemas.mending import MENDS
 from schemas.records import Family, TrainingExample
+from schemas.topics import INPUT_TOPICS
 
 log = logging.getLogger("nextbest.worker")
 
@@ -25,6 +27,9 @@ class MetricsObserver(Observer):
         self._metrics = metrics
         self._shown_models: set[str] = set()
         self._base_rates: dict[str, BaseRate] = {}
+        for topic in INPUT_TOPICS:
+            for what in MENDS:
+                metrics.mended.add(topic, what, amount=0)  # or a first one would be no increase of anything
 
     def committed(self, tasks: Sequence[CommittedTask], seconds: float) -> None:
         """Count a transaction and all that is in it."""
@@ -45,8 +50,8 @@ class MetricsObserver(Observer):
         metrics, outputs, counters = self._metrics, task.commit.outputs, task.commit.counters
         for (topic, kind), n in task.processed.items():
             metrics.events.add(topic, kind, amount=n)
-        for topic, rejection in task.rejected:
-            metrics.rejected.add(topic, rejection.reason)
+        for record in task.rejected:
+            metrics.rejected.add(record.topic, record.rejection.reason)
         metrics.duplicates.add(amount=counters.get("duplicates", 0))
         metrics.late.add(amount=counters.get("late", 0))
         for move, n in transitions(counters).items():
@@ -56,6 +61,11 @@ class MetricsObserver(Observer):
         for example in outputs.examples:
             metrics.examples.add(example.family)
         metrics.sessions.add(amount=len(outputs.sessions))
+
+    def mended(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Count what was mended."""
+        for labels, n in counts.items():
+            self._metrics.mended.add(*labels, amount=n)
 
     def aborted(self, reason: str) -> None:
         """Count and log an aborted transaction."""

@@ -31,6 +31,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int = 0  # of the latest journal record
     journal_checksum: str = ""
     spending: Spending = Spending()
+    products_judged: int = 0  # of task 0: next to read for rejected product records
 
 
 _task_record_decoder = msgspec.msgpack.Decoder(TaskRecord)
@@ -83,6 +84,7 @@ class OpenCommit:
         self._run_count = 0
         self._first_offsets: dict[str, int] = {}
         self.next_offsets = dict(previous.next_offsets)  # logical topic → next to read
+        self.products_judged = previous.products_judged
         self._inputs = blake2b(digest_size=16)
         self._rejected: list[Rejected] = []
         self._rejected_left_out = 0
@@ -169,6 +171,7 @@ class OpenCommit:
                 sequence=journal.sequence,
                 journal_checksum=journal.checksum,
                 spending=task.budget.spending(),
+                products_judged=self.products_judged,
             ),
             outputs=outputs,
             changes=changes,

@@ -5,6 +5,7 @@ in JSON: so there is one set of rules for what an event may be. A worker is hand
 a plain decoder.
 """
 
+from collections import Counter
 from collections.abc import Mapping as MappingOf
 from typing import Any
 
@@ -17,6 +18,7 @@ from consumer.inputs.records import record_reader
 from schemas.codec import MAX_VALUE_BYTES, Decoder
 from schemas.errors import InvalidRecord
 from schemas.events import Event, Product
+from schemas.mending import Mend
 from schemas.registry import STRUCTS, SchemaSource
 
 NO_EVENT = "no_event"
@@ -74,6 +76,10 @@ class Mapper:
         self._decoder = decoder or Decoder()
         self._max_value_bytes = max_value_bytes
         self._where = f"[inputs.{mapping.name}]"
+
+    def count_mends_in(self, mended: Counter[tuple[str, Mend]]) -> None:
+        """Count there, from now on, what is mended in canonical records that were not quite as they should be."""
+        self._decoder.mended = mended
 
     @property
     def name(self) -> str:
@@ -179,6 +185,8 @@ class MappedDecoder(Decoder):
         """`mappers`: logical topic → what its records are mapped by."""
         super().__init__(schema_source, max_value_bytes)
         self._mappers = mappers
+        for mapper in mappers.values():
+            mapper.count_mends_in(self.mended)
 
     def decode_event(self, topic: str, value: bytes | None) -> Event:
         """Return the event in a value. Raises InvalidRecord, and NoEvent for a record that becomes none.

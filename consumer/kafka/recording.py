@@ -13,10 +13,10 @@ from consumer.kafka.clocks import monotonic_s
 from consumer.kafka.cluster.cluster import Cluster
 from consumer.kafka.cluster.log_reader import read_to
 from consumer.kafka.input_reader import InputReader
-from consumer.kafka.models.follower import read_product
 from consumer.replay.recording import NotVerifiable
 from schemas.codec import Decoder
 from schemas.events import Product
+from schemas.products import read_product
 from schemas.records import FAMILIES, Family, JournalRecord, NextBestAction, Session, TrainingExample
 from schemas.topics import EVENT_TOPICS, EventTopic, Topic
 from schemas.units import Seconds
@@ -146,10 +146,9 @@ class TopicRecording:
 
     def _read_products(self) -> Iterator[tuple[int, str, Product | None]]:
         for message in self._read("products", 0):
-            offset = message.offset() or 0
-            read = read_product(self._decoder, offset, message.key() or b"", message.value())
-            if read is not None:
-                yield offset, *read
+            read = read_product(self._decoder, message.key(), message.value())
+            if read.item_id is not None:
+                yield message.offset() or 0, read.item_id, read.product
 
     def _require_beginning(self, topic: Topic) -> None:
         begin = self._beginning(topic, 0)

@@ -23,6 +23,7 @@ from consumer.kafka.models.group import ElectedReader
 from consumer.kafka.models.publisher import ModelPublisher
 from consumer.kafka.models.trainer import BATCH_RECORDS, CHALLENGER_BATCH_RECORDS, Trainer, Training
 from consumer.kafka.observer import Observer
+from consumer.kafka.product_letters import ProductLetters
 from consumer.kafka.state.restore import Restorer
 from consumer.kafka.state.stores import Stores
 from consumer.kafka.transactions import Transactions
@@ -102,7 +103,13 @@ def _build(
         stop,
     )
     follower = KnowledgeFollower(
-        cluster.reader(), cluster.admin, topics, job.decoder, knowledge=core.knowledge, clock_s=clocks.s
+        cluster.reader(),
+        cluster.admin,
+        topics,
+        job.decoder.counting_apart(),  # every worker reads all products: what is mended in them is counted by one
+        knowledge=core.knowledge,
+        clock_s=clocks.s,
+        stop=stop,
     )
     trains = worker.trainer and worker.mode != "frozen"
     parts = Parts(
@@ -126,6 +133,7 @@ def _build(
             stop=stop,
         ),
         follower=follower,
+        products=ProductLetters(cluster, job.decoder, clock_s=clocks.s, stop_asked=stop),
         trainer=_trainer(cluster, job, follower, observer=observer, clocks=clocks) if trains else None,
     )
     return Worker(worker, core, parts, observer=observer, status=status, clocks=clocks, stop=stop)

@@ -12,7 +12,8 @@ from consumer.core.shared import Core
 from consumer.core.task import Task
 from consumer.kafka.dead_letters import DeadLetterLimit
 from consumer.kafka.modes import ModeSwitch
-from consumer.kafka.observer import CommittedTask
+from consumer.kafka.observer import CommittedTask, RejectedRecord
+from consumer.kafka.product_letters import JudgedProducts
 from consumer.kafka.state.restore import Restored
 from consumer.kafka.worker_settings import WorkerSettings
 from schemas.topics import EVENT_TOPICS
@@ -148,6 +149,21 @@ class TaskRunner:
         if not self.has_work and not self.waits and self._task.passed:
             self._task.open(self._modes.mode(0))
 
+    @property
+    def products_judged(self) -> int:
+        """The offset from which the products topic is to be judged on."""
+        return self._task.record.products_judged
+
+    def take_products(self, judged: JudgedProducts) -> None:
+        """Have rejected product records in the next commit. Not with records waiting and no commit open yet."""
+        self._on("process")
+        commit = self._task.commit
+        if commit is None and judged.rejected:
+            commit = self._task.open(self._modes.mode(0))
+        if commit is not None:
+            commit.products_judged = judged.next_offset
+            self.rejected += judged.rejected
+
     # Committing
 
     def close_commit(self) -> ClosedCommit:
@@ -163,7 +179,7 @@ class TaskRunner:
         """Write to the local store what Kafka has, and be ready for the next commit."""
         self._on("committed")
         self._task.committed(closed, changelog_offset)
-        rejected = [(record.topic, rejection) for record, rejection in self.rejected]
+        rejected = [RejectedRecord(each.topic, self.partition, each.offset, why) for each, why in self.rejected]
         told = CommittedTask(closed, self._processed, rejected, customers=len(self.state))
         self._processed, self.rejected = Counter(), []
         return told

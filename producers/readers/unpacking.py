@@ -58,12 +58,6 @@ def _compression_of(magic: bytes) -> _Compression | None:
     return _XZ if magic == b"\xfd7zXZ\0" else None
 
 
-def is_compressed(path: Path) -> bool:
-    """Return whether the file is unpacked when it is read. Raises `UnreadableFile`."""
-    with _opened(path) as file:
-        return _compression_of(file.peek(_MAGIC_BYTES)[:_MAGIC_BYTES]) is not None
-
-
 def unpacked(path: Path) -> Iterator[bytes]:
     """Yield the unpacked content of the file, piece by piece.
 
