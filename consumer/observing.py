@@ -11,6 +11,7 @@ from consumer.core.preference.preference import NEXT_ITEM
 from consumer.kafka.observer import CommittedTask, Observer
 from consumer.measure.base_rate import BaseRate
 from consumer.telemetry.metrics import Metrics
+from consumer.telling import Telling
 from schemas.mending import MENDS
 from schemas.records import Family, TrainingExample
 from schemas.topics import INPUT_TOPICS
@@ -23,8 +24,9 @@ MODES = ("live", "catch-up", "history", "frozen")
 class MetricsObserver(Observer):
     """Turns everything that the worker tells into metrics, and what is rare into a log line as well."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, telling: Telling) -> None:
         self._metrics = metrics
+        self._telling = telling
         self._shown_models: set[str] = set()
         self._base_rates: dict[str, BaseRate] = {}
         for topic in INPUT_TOPICS:
@@ -39,6 +41,7 @@ class MetricsObserver(Observer):
         now_s = time.time()
         for task in tasks:
             self._count(task)
+            self._telling.committed(task)
             journal = task.commit.journal
             name = str(journal.task)
             metrics.customers.set(task.customers, name)
@@ -91,6 +94,7 @@ class MetricsObserver(Observer):
 
     def stopped(self, task: int) -> None:
         """Show nothing any more of a task that another worker has now."""
+        self._telling.stopped(task)
         name = str(task)
         self._metrics.customers.forget(name)
         self._metrics.stream_time_delay.forget(name)
@@ -102,6 +106,11 @@ class MetricsObserver(Observer):
     def lag(self, topic: str, task: int, records: int) -> None:
         """Show how many records are waiting on the broker."""
         self._metrics.lag.set(records, topic, str(task))
+        self._telling.lag(topic, task, records)
+
+    def came_round(self) -> None:
+        """Say what was done, where that is due."""
+        self._telling.came_round()
 
     def adopted(self, versions: Mapping[str, int]) -> None:
         """Show which knowledge is in force."""

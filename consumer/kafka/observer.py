@@ -60,6 +60,9 @@ class Observer:
     def lag(self, topic: str, task: int, records: int) -> None:
         """Hear how many records of a topic are on the broker and not processed."""
 
+    def came_round(self) -> None:
+        """Hear, every few seconds, that the loop comes round, with all lags told."""
+
     def adopted(self, versions: Mapping[str, int]) -> None:
         """Hear which knowledge is in force from now on."""
 

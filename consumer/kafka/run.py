@@ -1,7 +1,7 @@
 """Puts a worker together and runs it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaException, TopicCollection
 
@@ -48,6 +48,7 @@ class Job:
     encoder: Encoder
     build: str
     challengers: Sequence[ChallengerSettings] = ()
+    let_through: Mapping[int, Mapping[str, int]] = field(default_factory=dict)  # see `Worker`
 
 
 def run(
@@ -136,7 +137,16 @@ def _build(
         products=ProductLetters(cluster, job.decoder, clock_s=clocks.s, stop_asked=stop),
         trainer=_trainer(cluster, job, follower, observer=observer, clocks=clocks) if trains else None,
     )
-    return Worker(worker, core, parts, observer=observer, status=status, clocks=clocks, stop=stop)
+    return Worker(
+        worker,
+        core,
+        parts,
+        observer=observer,
+        status=status,
+        clocks=clocks,
+        stop=stop,
+        let_through=job.let_through,
+    )
 
 
 def _trainer(cluster: Cluster, job: Job, follower: KnowledgeFollower, *, observer: Observer, clocks: Clocks) -> Trainer:

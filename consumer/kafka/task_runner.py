@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from consumer.core.customer.working_set import WorkingSet
@@ -44,7 +45,16 @@ class InvalidTransition(RuntimeError):
 class TaskRunner:
     """Takes records of one partition number in, processes them in event-time order, and hands out closed commits."""
 
-    def __init__(self, partition: int, core: Core, restored: Restored, settings: WorkerSettings) -> None:
+    def __init__(
+        self,
+        partition: int,
+        core: Core,
+        restored: Restored,
+        settings: WorkerSettings,
+        *,
+        let_through: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        """`let_through`: logical topic → offset before which rejected records are no reason to stop."""
         self.partition = partition
         self.state = restored.state
         working_set = WorkingSet(restored.state, settings.cache_customers)
@@ -54,7 +64,7 @@ class TaskRunner:
         self.queued = self._task.queued
         self.offsets_to_commit = self._task.offsets_to_commit
         self._modes = ModeSwitch(settings.mode, settings.catch_up_after_ms)
-        self._limit = DeadLetterLimit(settings.dead_letters)
+        self._limit = DeadLetterLimit(settings.dead_letters, partition, let_through)
         self._merge_wait_s = in_seconds(settings.merge_wait_ms)
         self._phase: Phase = "running"
         self._begin()
@@ -111,7 +121,7 @@ class TaskRunner:
                 self._limit.accepted(n_accepted)
                 n_accepted = 0
                 self.rejected.append((record, rejection))
-                self._limit.rejected(rejection)
+                self._limit.rejected(record, rejection)
         self._limit.accepted(n_accepted)
         return n
 

@@ -1,7 +1,7 @@
 """The worker: one thread, one loop, from the first poll to the last commit."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -79,8 +79,11 @@ class Worker:
         status: WorkerStatus,
         clocks: Clocks,
         stop: Callable[[], bool],
+        let_through: Mapping[int, Mapping[str, int]],
     ) -> None:
+        """`let_through`: task → logical topic → offset before which rejected records are no reason to stop."""
         self._settings = settings
+        self._let_through = let_through
         self._core = core
         self._consumer = parts.consumer
         self._assignment = parts.assignment
@@ -215,7 +218,9 @@ class Worker:
             task = kept  # nobody committed to it meanwhile: what it has decoded still holds
             task.resume()
         else:
-            task = TaskRunner(number, self._core, restored, self._settings)
+            task = TaskRunner(
+                number, self._core, restored, self._settings, let_through=self._let_through.get(number, {})
+            )
         self._assignment.unrestored.pop(0)
         self._tasks[number] = task
         self._fed_at_s[number] = self._clock_s()
@@ -330,6 +335,7 @@ class Worker:
                 lag = self._assignment.lag(number, topic, task.next_to_take[topic] - task.queued(topic))
                 if lag is not None:
                     self._observer.lag(topic, number, lag)
+        self._observer.came_round()
 
     # Rebalances: called within a poll, when everything read before was taken in
 
