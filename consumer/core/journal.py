@@ -11,7 +11,7 @@ import msgspec
 
 from consumer.core.decision.budget import Spending
 from consumer.core.intake import Rejection
-from consumer.core.merge import MergeRecord
+from consumer.core.merge import REPLAYED, MergeRecord
 from consumer.core.step import Outputs, ScoringTask
 from schemas.records import MAX_REJECTED, JournalRecord, Rejected, Run
 
@@ -101,7 +101,10 @@ class OpenCommit:
             self._first_offsets[topic] = offset
         self.next_offsets[topic] = offset + 1
         self._inputs.update(digest_input(record))
-        rejection = event if isinstance(event, Rejection) else self.scoring.step(topic, offset, event)
+        if isinstance(event, Rejection):
+            rejection: Rejection | None = event
+        else:
+            rejection = self.scoring.step(topic, offset, event, replayed=record.replayed)
         if rejection is not None:
             self._note_rejected(topic, rejection.reason, offset)
         return rejection
@@ -183,7 +186,8 @@ def digest_input(record: MergeRecord) -> bytes:
     """Return the bytes that stand for one input record in `inputs_digest`: all that its processing can depend on."""
     key, value = record.key or b"", record.value or b""
     lengths = (-1 if record.key is None else len(key), -1 if record.value is None else len(value))
-    return _INPUT_HEADER.pack(record.offset, record.timestamp_ms, *lengths) + key + value
+    replayed = REPLAYED.encode() if record.replayed else b""
+    return _INPUT_HEADER.pack(record.offset, record.timestamp_ms, *lengths) + key + value + replayed
 
 
 def checksum_of(journal: JournalRecord) -> str:

@@ -78,8 +78,8 @@ def test_any_other_path_says_what_there_is(client: httpx.Client) -> None:
 def test_a_port_that_is_taken_is_an_error_at_start() -> None:
     """Two workers on one port must not go unnoticed."""
     metrics = Metrics()
-    with HealthServer(metrics.registry, lambda: 0.0, lambda: None, str) as first, pytest.raises(OSError, match="in use"):
-        HealthServer(metrics.registry, lambda: 0.0, lambda: None, str, port=first.port)
+    with HealthServer(metrics.registry, float, lambda: None, str) as first, pytest.raises(OSError, match="in use"):
+        HealthServer(metrics.registry, float, lambda: None, str, port=first.port)
 
 
 def test_closing_frees_the_port_and_may_be_repeated() -> None:
