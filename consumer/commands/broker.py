@@ -123,11 +123,14 @@ def check(
     config: ConfigOption = None,
     transactions: Annotated[bool, typer.Option(help="Also start and abort an empty transaction.")] = True,
 ) -> None:
-    """Try connection, topics, partition counts and configuration, and say what to do. Changes nothing."""
+    """Try connection, topics, configuration and a sample of each input, and say what to do. Changes nothing."""
+    from clients.errors import ClusterAway
+    from consumer.commands.check_inputs import input_findings
     from consumer.core.knowledge.challenger import new_challenger
     from consumer.core.knowledge.river_classifier import UnknownModel
     from consumer.kafka.cluster.check import Finding
     from consumer.kafka.cluster.check import check as look
+    from consumer.kafka.failures import RegistryUnavailable
 
     settings = configured(config)
     catalogue = catalogue_of(settings)
@@ -140,6 +143,11 @@ def check(
     if settings.kafka.instance_id is None:
         findings.append(Finding("warn", "instance id", "not set, and `nextbest run` needs it", INSTANCE_ID_ADVICE))
     findings += look(cluster_of(settings), transactions=transactions)
+    if not findings[-1].what.startswith("connection to"):
+        try:
+            findings += input_findings(settings, decoder_of(settings))
+        except (ClusterAway, RegistryUnavailable) as away:
+            findings.append(Finding("error", "records of the inputs", str(away), "see above, and try again"))
     for finding in findings:
         results.print(f"{finding.status:<5} {finding.what}: {finding.found}", markup=False)
         if finding.advice:
