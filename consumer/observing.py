@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
+from typing import get_args
 
 from consumer.core.currency import OTHER, kept_apart
 from consumer.core.customer.segment_learner import SEGMENT
@@ -12,7 +13,10 @@ from consumer.core.preference.preference import NEXT_ITEM
 from consumer.kafka.observer import CommittedTask, Observer
 from consumer.measure.base_rate import BaseRate
 from consumer.telemetry.metrics import Metrics
+from consumer.telling import Telling
+from schemas.mending import MendWord
 from schemas.records import Family, TrainingExample
+from schemas.topics import INPUT_TOPICS
 
 log = logging.getLogger("nextbest.worker")
 
@@ -23,11 +27,15 @@ MODES = ("live", "catch-up", "history", "frozen")
 class MetricsObserver(Observer):
     """Turns everything that the worker tells into metrics, and what is rare into a log line as well."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, telling: Telling) -> None:
         self._metrics = metrics
+        self._telling = telling
         self._shown_models: set[str] = set()
         self._currencies_apart: set[str] = set()
         self._base_rates: dict[str, BaseRate] = {}
+        for topic in INPUT_TOPICS:
+            for what in get_args(MendWord):
+                metrics.mended.add(topic, what, amount=0)  # or a first one would be no increase of anything
 
     def committed(self, tasks: Sequence[CommittedTask], seconds: float) -> None:
         """Count a transaction and all that is in it."""
@@ -37,6 +45,7 @@ class MetricsObserver(Observer):
         now_s = time.time()
         for task in tasks:
             self._count(task)
+            self._telling.committed(task)
             journal = task.commit.journal
             name = str(journal.task)
             metrics.customers.set(task.customers, name)
@@ -48,8 +57,8 @@ class MetricsObserver(Observer):
         metrics, outputs, counters = self._metrics, task.commit.outputs, task.commit.counters
         for (topic, kind), n in task.processed.items():
             metrics.events.add(topic, kind, amount=n)
-        for topic, rejection in task.rejected:
-            metrics.rejected.add(topic, rejection.reason)
+        for record in task.rejected:
+            metrics.rejected.add(record.topic, record.rejection.reason)
         metrics.duplicates.add(amount=counters.get("duplicates", 0))
         metrics.late.add(amount=counters.get("late", 0))
         metrics.aged.add(amount=counters.get("aged", 0))
@@ -76,6 +85,11 @@ class MetricsObserver(Observer):
             )
         self._metrics.money_apart.add(currency, amount=n)
 
+    def mended(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Count what was mended."""
+        for labels, n in counts.items():
+            self._metrics.mended.add(*labels, amount=n)
+
     def aborted(self, reason: str) -> None:
         """Count and log an aborted transaction."""
         self._metrics.aborts.add()
@@ -100,6 +114,7 @@ class MetricsObserver(Observer):
 
     def stopped(self, task: int) -> None:
         """Show nothing any more of a task that another worker has now."""
+        self._telling.stopped(task)
         name = str(task)
         self._metrics.customers.forget(name)
         self._metrics.stream_time_delay.forget(name)
@@ -111,6 +126,11 @@ class MetricsObserver(Observer):
     def lag(self, topic: str, task: int, records: int) -> None:
         """Show how many records are waiting on the broker."""
         self._metrics.lag.set(records, topic, str(task))
+        self._telling.lag(topic, task, records)
+
+    def came_round(self) -> None:
+        """Say what was done, where that is due."""
+        self._telling.came_round()
 
     def adopted(self, versions: Mapping[str, int]) -> None:
         """Show which knowledge is in force."""

@@ -12,9 +12,10 @@ Input records that fail there are tried once more: see `schemas.mending`.
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from copy import copy
 from io import BytesIO
 from struct import Struct as Packed
-from typing import Any, Final, Literal, Protocol, TypeVar, overload
+from typing import Any, Final, Literal, Protocol, Self, TypeVar, overload
 
 import msgspec
 import orjson
@@ -60,6 +61,12 @@ class Decoder:
         self._writer_schemas: dict[int, tuple[str, Schema]] = {}  # schema id → record name, parsed schema
         self._unusable: dict[int, _Fault] = {}  # schema id → what is wrong with its schema
         self.mended: Counter[tuple[str, Mend]] = Counter()
+
+    def counting_apart(self) -> Self:
+        """A decoder that shares what is known of schemas, and counts for itself what it mends."""
+        other = copy(self)
+        other.mended = Counter()
+        return other
 
     @overload
     def decode(self, topic: Literal["clickstream"], value: bytes | None) -> ClickEvent: ...

@@ -9,6 +9,7 @@ from consumer.core.learning.drift import Drift
 from consumer.kafka.observer import CommittedTask
 from consumer.observing import MAX_CURRENCIES, MetricsObserver
 from consumer.telemetry.metrics import Metrics
+from consumer.telling import Telling
 from schemas.records import TrainingExample
 from schemas.units import DAY_MS
 from tests.core.streams import SETTINGS, T0, Stream, new_task
@@ -31,7 +32,7 @@ def example(**changes: object) -> TrainingExample:
 
 def test_an_example_is_judged_by_its_family(metrics: Metrics) -> None:
     """Churn by log loss, preference by rank, policy by outcome."""
-    observer = MetricsObserver(metrics)
+    observer = MetricsObserver(metrics, Telling(0.0, lambda: 0.0))
     observer.learned("churn", example())
     observer.learned("churn", example(predicted=None))
     observer.learned(
@@ -48,7 +49,7 @@ def test_an_example_is_judged_by_its_family(metrics: Metrics) -> None:
 
 def test_a_task_that_has_gone_leaves_no_values_behind(metrics: Metrics) -> None:
     """Lag and customers of a task are shown by the worker that has it, and by no other."""
-    observer = MetricsObserver(metrics)
+    observer = MetricsObserver(metrics, Telling(0.0, lambda: 0.0))
     observer.restored(2, records=10, customers=5, seconds=0.1)
     observer.lag("clickstream", 2, 7)
     observer.stopped(2)
@@ -65,7 +66,7 @@ def test_moves_between_segments_are_counted_and_samples_are_judged_as_nothing(me
     stream.click("ann", T0)
     commit = OpenCommit(task, TaskRecord())
     stream.click("ann", T0 + 40 * DAY_MS)
-    observer = MetricsObserver(metrics)
+    observer = MetricsObserver(metrics, Telling(0.0, lambda: 0.0))
     told = CommittedTask(commit.close(), {}, (), customers=1)
     observer.committed([told], 0.1)
     observer.learned("churn", example(head="segment", predicted=None))
@@ -78,7 +79,7 @@ def test_drift_is_counted_by_what_moved_and_said_with_where_it_went(
     metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One counter for each series, one line with both means."""
-    MetricsObserver(metrics).drifted("churn", Drift("log_loss", 0.25, 0.5))
+    MetricsObserver(metrics, Telling(0.0, lambda: 0.0)).drifted("churn", Drift("log_loss", 0.25, 0.5))
     value = metrics.registry.get_sample_value
     assert value("nextbest_drift_total", {"family": "churn", "what": "log_loss"}) == 1
     assert "the mean of log_loss went from 0.25 to 0.5" in caplog.text
@@ -86,7 +87,7 @@ def test_drift_is_counted_by_what_moved_and_said_with_where_it_went(
 
 def test_a_challenger_is_counted_beside_the_model_in_force(metrics: Metrics) -> None:
     """The same rows in both sums."""
-    MetricsObserver(metrics).compared("churn.forest", "hazard", 1.0, own=0.5, in_force=0.8)
+    MetricsObserver(metrics, Telling(0.0, lambda: 0.0)).compared("churn.forest", "hazard", 1.0, own=0.5, in_force=0.8)
     value, labels = metrics.registry.get_sample_value, {"model": "churn.forest", "head": "hazard"}
     assert value("nextbest_challenger_matured_total", labels) == 1
     assert value("nextbest_challenger_log_loss_total", labels) == pytest.approx(-log(0.5))
@@ -95,7 +96,7 @@ def test_a_challenger_is_counted_beside_the_model_in_force(metrics: Metrics) -> 
 
 def test_a_model_that_is_no_longer_in_force_is_shown_no_more(metrics: Metrics) -> None:
     """After a promotion the name of the model is another."""
-    observer = MetricsObserver(metrics)
+    observer = MetricsObserver(metrics, Telling(0.0, lambda: 0.0))
     observer.adopted({"churn": 10, "sessions": 3})
     observer.adopted({"churn.faster": 12, "sessions": 3})
     value = metrics.registry.get_sample_value
@@ -107,7 +108,7 @@ def test_money_without_a_rate_is_shown_by_currency_and_said_once(
     metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However many currencies producers make up, the labels stay few."""
-    observer = MetricsObserver(metrics)
+    observer = MetricsObserver(metrics, Telling(0.0, lambda: 0.0))
     task = new_task()
     stream = Stream(task)
     for n in range(40):

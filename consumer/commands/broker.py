@@ -41,6 +41,7 @@ def run(config: ConfigOption = None) -> None:
     from consumer.observing import MetricsObserver
     from consumer.telemetry.health import HealthServer
     from consumer.telemetry.metrics import Metrics
+    from consumer.telling import Telling
 
     settings = configured(config)
     if not settings.kafka.instance_id:
@@ -51,6 +52,7 @@ def run(config: ConfigOption = None) -> None:
     # A time of creation for each counter would be as many series again, of use to nobody.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     metrics, status = Metrics(), WorkerStatus()
+    telling = Telling(settings.logging.summary_every_ms / 1000, time.monotonic)
     metrics.build.labels(build_fingerprint()).set(1)
     status.looped_at_s = time.monotonic()
     with stopped_by_signals() as stop:
@@ -59,6 +61,7 @@ def run(config: ConfigOption = None) -> None:
                 metrics.registry,
                 heartbeat_age_s=lambda: time.monotonic() - status.looped_at_s,
                 not_ready_because=lambda: None if status.ready else status.state,
+                lately=lambda: telling.lately,
                 host=settings.http.host,
                 port=settings.http.port,
                 max_heartbeat_age_s=settings.http.stuck_after_ms / 1000,
@@ -80,7 +83,7 @@ def run(config: ConfigOption = None) -> None:
                 build=build_fingerprint(),
                 challengers=settings.challengers,
             )
-            work(cluster_of(settings), job, stop=stop.is_set, observer=MetricsObserver(metrics), status=status)
+            work(cluster_of(settings), job, stop=stop.is_set, observer=MetricsObserver(metrics, telling), status=status)
 
 
 def codec_of(config: "Config") -> "tuple[Decoder, Encoder]":
@@ -120,11 +123,14 @@ def check(
     config: ConfigOption = None,
     transactions: Annotated[bool, typer.Option(help="Also start and abort an empty transaction.")] = True,
 ) -> None:
-    """Try connection, topics, partition counts and configuration, and say what to do. Changes nothing."""
+    """Try connection, topics, configuration and a sample of each input, and say what to do. Changes nothing."""
+    from clients.errors import ClusterAway
+    from consumer.commands.check_inputs import input_findings
     from consumer.core.knowledge.challenger import new_challenger
     from consumer.core.knowledge.river_classifier import UnknownModel
     from consumer.kafka.cluster.check import Finding
     from consumer.kafka.cluster.check import check as look
+    from consumer.kafka.failures import RegistryUnavailable
 
     settings = configured(config)
     catalogue = catalogue_of(settings)
@@ -137,6 +143,11 @@ def check(
     if settings.kafka.instance_id is None:
         findings.append(Finding("warn", "instance id", "not set, and `nextbest run` needs it", INSTANCE_ID_ADVICE))
     findings += look(cluster_of(settings), transactions=transactions)
+    if not findings[-1].what.startswith("connection to"):
+        try:
+            findings += input_findings(settings, decoder_of(settings))
+        except (ClusterAway, RegistryUnavailable) as away:
+            findings.append(Finding("error", "records of the inputs", str(away), "see above, and try again"))
     for finding in findings:
         results.print(f"{finding.status:<5} {finding.what}: {finding.found}", markup=False)
         if finding.advice:

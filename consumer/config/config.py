@@ -21,9 +21,11 @@ from consumer.core.settings import (
     Section,
     StateSettings,
     TimeSettings,
+    ZeroMsOrMore,
 )
 from consumer.kafka.cluster.cluster_settings import KafkaSettings, TopicSettings
 from consumer.kafka.worker_settings import WorkerSettings
+from schemas.units import Ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class LoggingSettings(Section):
 
     level: Literal["debug", "info", "warning", "error"] = "info"  # and above
     json: bool = False  # one JSON object a line instead of key=value
+    summary_every_ms: ZeroMsOrMore = Ms(60_000)  # a line with events, decisions, rejections and lag; 0: none
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import msgspec
 
 from consumer.core.decision.budget import Spending
 from consumer.core.intake import NO_EVENT, Rejection
-from consumer.core.merge import MergeRecord
+from consumer.core.merge import REPLAYED, MergeRecord
 from consumer.core.step import Outputs, ScoringTask
 from schemas.records import MAX_REJECTED, JournalRecord, Rejected, Run
 
@@ -31,6 +31,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int = 0  # of the latest journal record
     journal_checksum: str = ""
     spending: Spending = Spending()
+    products_judged: int = 0  # of task 0: next to read for rejected product records
 
 
 _task_record_decoder = msgspec.msgpack.Decoder(TaskRecord)
@@ -82,7 +83,8 @@ class OpenCommit:
         self._run_topic: str | None = None
         self._run_count = 0
         self._first_offsets: dict[str, int] = {}
-        self._next_offsets = dict(previous.next_offsets)
+        self.next_offsets = dict(previous.next_offsets)  # logical topic → next to read
+        self.products_judged = previous.products_judged
         self._inputs = blake2b(digest_size=16)
         self._rejected: list[Rejected] = []
         self._rejected_left_out = 0
@@ -97,9 +99,12 @@ class OpenCommit:
             self._run_topic, self._run_count = topic, 1
         if topic not in self._first_offsets:
             self._first_offsets[topic] = offset
-        self._next_offsets[topic] = offset + 1
+        self.next_offsets[topic] = offset + 1
         self._inputs.update(digest_input(record))
-        rejection = event if isinstance(event, Rejection) else self.scoring.step(topic, offset, event)
+        if isinstance(event, Rejection):
+            rejection: Rejection | None = event
+        else:
+            rejection = self.scoring.step(topic, offset, event, replayed=record.replayed)
         if rejection is not None and rejection.reason != NO_EVENT:
             self._note_rejected(topic, rejection.reason, offset)
         return rejection
@@ -118,6 +123,10 @@ class OpenCommit:
         self._end_run()
         self._runs.append(Run(topic=None, count=0, advance_to=stream_time_ms))
         self.scoring.advance_to(stream_time_ms)
+
+    def pass_to(self, offsets: Mapping[str, int]) -> None:
+        """Go on reading at `offsets`, by topic: what lies before is no record, such as the markers of transactions."""
+        self.next_offsets |= offsets
 
     def _end_run(self) -> None:
         if self._run_topic is not None:
@@ -142,7 +151,7 @@ class OpenCommit:
             products_offset=self._products_offset,
             runs=tuple(self._runs),
             first_offsets=self._first_offsets,
-            next_offsets=self._next_offsets,
+            next_offsets=self.next_offsets,
             stream_time=task.stream_time_ms,
             inputs_digest=self._inputs.hexdigest(),
             outputs_digest=_digest(outputs.decisions),
@@ -163,10 +172,11 @@ class OpenCommit:
                 build=core.build,
                 settings_digest=core.settings_digest,
                 stream_time_ms=task.stream_time_ms,
-                next_offsets=self._next_offsets,
+                next_offsets=self.next_offsets,
                 sequence=journal.sequence,
                 journal_checksum=journal.checksum,
                 spending=task.budget.spending(),
+                products_judged=self.products_judged,
             ),
             outputs=outputs,
             changes=changes,
@@ -178,7 +188,8 @@ def digest_input(record: MergeRecord) -> bytes:
     """Return the bytes that stand for one input record in `inputs_digest`: all that its processing can depend on."""
     key, value = record.key or b"", record.value or b""
     lengths = (-1 if record.key is None else len(key), -1 if record.value is None else len(value))
-    return _INPUT_HEADER.pack(record.offset, record.timestamp_ms, *lengths) + key + value
+    replayed = REPLAYED.encode() if record.replayed else b""
+    return _INPUT_HEADER.pack(record.offset, record.timestamp_ms, *lengths) + key + value + replayed
 
 
 def checksum_of(journal: JournalRecord) -> str:

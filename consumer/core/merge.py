@@ -13,6 +13,8 @@ from consumer.core.intake import Rejection
 from schemas.events import Event
 from schemas.topics import EVENT_TOPICS
 
+REPLAYED = "nextbest-replayed"  # the header of a record that was rejected once and published again
+
 
 class MergeRecord(msgspec.Struct, frozen=True, gc=False):
     """One input record, read and judged. `topic` is the logical name; times are epoch milliseconds."""
@@ -24,6 +26,11 @@ class MergeRecord(msgspec.Struct, frozen=True, gc=False):
     value: bytes | None
     event: Event | Rejection
     headers: tuple[tuple[str, bytes | None], ...] = ()
+
+    @property
+    def replayed(self) -> bool:
+        """Whether it was published again out of the dead letters: it counts as history."""
+        return bool(self.headers) and any(name == REPLAYED for name, _ in self.headers)
 
 
 class EventTimeMerge:

@@ -84,15 +84,18 @@ class ScoringTask:
         self.counters: Counter[str] = Counter()  # events, duplicates, aged, …: never read here
         self._outputs = Outputs()
 
-    def step(self, topic: str, offset: int, event: Event) -> Rejection | None:
-        """Process one event; return why it was rejected, if it was. Outputs collect until `take_outputs`."""
+    def step(self, topic: str, offset: int, event: Event, *, replayed: bool = False) -> Rejection | None:
+        """Process one event; return why it was rejected, if it was. Outputs collect until `take_outputs`.
+
+        One that is `replayed`, out of the dead letters, is history: never too late, and nothing is decided on it.
+        """
         at_ms = event.occurred_at
         if at_ms > self.stream_time_ms:
             self.stream_time_ms = at_ms
         elif at_ms < self.stream_time_ms - self.settings.time.late_by_ms:
             if _must_be_heeded(event):
                 at_ms = self.stream_time_ms
-            else:
+            elif not replayed:
                 self.counters["late"] += 1
                 behind_days = (self.stream_time_ms - at_ms) / DAY_MS
                 return Rejection("late", "occurred_at", f"`occurred_at` is {behind_days:.1f} days behind stream time")
@@ -111,7 +114,7 @@ class ScoringTask:
             return None
         is_aged = event.occurred_at < self._aged_before_ms
         self.counters["aged"] += is_aged
-        if trigger is not None and not is_aged:
+        if trigger is not None and not is_aged and not replayed:
             trouble = event.kind if trigger == "service_problem" else ""
             self._decide(customer, trigger, at_ms, trouble)
         # A click that triggers nothing puts deadlines off; the one that it may bring forward is the first tick.

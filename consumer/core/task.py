@@ -53,9 +53,14 @@ class Task:
             self.next_to_take[record.topic] = record.offset + 1
             self._merge.push(record)
 
-    def end_reached(self, topic: str) -> None:
-        """Note that nothing of `topic` follows what was taken, as far as is known."""
+    def end_reached(self, topic: str, next_offset: int | None = None) -> None:
+        """Note that nothing of `topic` follows what was taken, as far as is known.
+
+        `next_offset` is where its log ends, beyond whatever is no record, such as the markers of transactions.
+        """
         self._merge.end_reached(topic)
+        if next_offset is not None:
+            self.next_to_take[topic] = max(self.next_to_take[topic], next_offset)
 
     def queued(self, topic: str) -> int:
         """Return how many records of `topic` wait."""
@@ -99,6 +104,20 @@ class Task:
         )
         self.commit = OpenCommit(scoring, record)
         return self.commit
+
+    @property
+    def passed(self) -> dict[str, int]:
+        """What was read past without a record: next-to-read by logical topic, where that is beyond the latest record.
+
+        Only of topics of which nothing waits: what lies before a record that waits counts once that is processed.
+        """
+        reached = self.record.next_offsets if self.commit is None else self.commit.next_offsets
+        reached = self._start_offsets | reached
+        return {
+            topic: offset
+            for topic, offset in self.next_to_take.items()
+            if offset > reached.get(topic, 0) and not self._merge.queued(topic)
+        }
 
     def offsets_to_commit(self, closed: ClosedCommit) -> dict[str, int]:
         """Return next-to-read by logical topic, of all topics: sending them is also what fences a former owner."""

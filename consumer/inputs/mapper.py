@@ -5,6 +5,7 @@ in JSON: so there is one set of rules for what an event may be. A worker is hand
 a plain decoder.
 """
 
+from collections import Counter
 from collections.abc import Mapping as MappingOf
 from typing import Any
 
@@ -19,6 +20,7 @@ from schemas.codec import MAX_VALUE_BYTES, Decoder
 from schemas.errors import InvalidRecord
 from schemas.events import Event, Product
 from schemas.explain_invalid import explain
+from schemas.mending import Mend
 from schemas.registry import STRUCTS, SchemaSource
 
 NO_EVENT = "no_event"
@@ -78,6 +80,10 @@ class Mapper:
         self.decoder = Decoder()  # judges what is not canonical at once
         self._max_value_bytes = max_value_bytes
         self._where = f"[inputs.{mapping.name}]"
+
+    def count_mends_in(self, mended: Counter[tuple[str, Mend]]) -> None:
+        """Count there, from now on, what is mended in canonical records that were not quite as they should be."""
+        self.decoder.mended = mended
 
     @property
     def name(self) -> str:
@@ -186,7 +192,7 @@ class MappedDecoder(Decoder):
         super().__init__(schema_source, max_value_bytes)
         self._mappers = mappers
         for mapper in mappers.values():
-            mapper.decoder.mended = self.mended  # one count, whoever mends
+            mapper.count_mends_in(self.mended)
 
     def decode_event(self, topic: str, value: bytes | None) -> Event:
         """Return the event in a value. Raises InvalidRecord, and NoEvent for a record that becomes none.

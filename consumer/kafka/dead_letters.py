@@ -5,10 +5,13 @@ letters within minutes. Stopped, it leaves the records where they are, and the l
 """
 
 from collections import deque
+from collections.abc import Mapping
 from hashlib import sha256
+from typing import NamedTuple
 
 from consumer.core.intake import Rejection
 from consumer.core.merge import MergeRecord
+from consumer.kafka.remedies import remedy_for
 from consumer.kafka.worker_settings import DeadLetterSettings
 from schemas.records import Coordinates, DeadLetter
 from schemas.units import MIB
@@ -18,18 +21,32 @@ _HEADER_BYTES = 16  # that each header takes besides its name and content, at mo
 
 
 class TooManyRejected(Exception):
-    """A task rejected more records than its limit allows; the message says which limit, and the latest reason."""
+    """A task rejected more records than its limit allows; the message says which, from where on, and what to do."""
+
+
+class _Rejected(NamedTuple):
+    number: int  # of the record, in the order in which the task processed them
+    topic: str
+    offset: int
+    rejection: Rejection
 
 
 class DeadLetterLimit:
-    """Counts the records of one task, rejected or not, against a share of the latest ones and a length of run."""
+    """Counts the records of one task, rejected or not, against a share of the latest ones and a length of run.
 
-    def __init__(self, settings: DeadLetterSettings) -> None:
+    The share is that of what was seen, once so many were rejected that it is no chance: a stream that is bad from its
+    first record on is a burst after `min_rejected` of them. Records of a topic that lie before its offset in
+    `let_through` are not counted.
+    """
+
+    def __init__(self, settings: DeadLetterSettings, partition: int, let_through: Mapping[str, int]) -> None:
         self._settings = settings
-        self._allowed = int(settings.max_share * settings.window_records)
+        self._partition = partition
+        self._let_through = let_through
         self._processed = 0
         self._run = 0
-        self._rejected_at: deque[int] = deque()  # numbers of the records rejected within the window
+        self._run_began: _Rejected | None = None
+        self._rejected: deque[_Rejected] = deque()  # those within the window
 
     def accepted(self, count: int) -> None:
         """Count records that were processed, one after the other."""
@@ -37,20 +54,37 @@ class DeadLetterLimit:
             self._processed += count
             self._run = 0
 
-    def rejected(self, rejection: Rejection) -> None:
+    def rejected(self, record: MergeRecord, rejection: Rejection) -> None:
         """Count one rejected record; raise TooManyRejected where that is one too many."""
+        if record.offset < self._let_through.get(record.topic, 0):
+            return
+        settings, found = self._settings, self._rejected
         self._processed += 1
+        latest = _Rejected(self._processed, record.topic, record.offset, rejection)
         self._run += 1
-        at = self._rejected_at
-        at.append(self._processed)
-        while at[0] <= self._processed - self._settings.window_records:
-            at.popleft()
-        latest = f"the latest: {rejection.reason}, {rejection.message}"
-        if self._run > self._settings.max_run_records:
-            raise TooManyRejected(f"{self._run} records in a row were rejected ({latest})")
-        if len(at) > self._allowed:
-            window = self._settings.window_records
-            raise TooManyRejected(f"{len(at)} of the latest {window} records were rejected ({latest})")
+        if self._run == 1:
+            self._run_began = latest
+        found.append(latest)
+        while found[0].number <= self._processed - settings.window_records:
+            found.popleft()
+        if self._run > settings.max_run_records:
+            raise TooManyRejected(self._explained(f"{self._run} records in a row", self._run_began or latest, latest))
+        seen = min(self._processed, settings.window_records)
+        if len(found) >= settings.min_rejected and len(found) > settings.max_share * seen:
+            raise TooManyRejected(self._explained(f"{len(found)} of the latest {seen} records", found[0], latest))
+
+    def _explained(self, how_many: str, first: _Rejected, latest: _Rejected) -> str:
+        place, reason = f"{first.topic}[{self._partition}] offset {first.offset}", first.rejection.reason
+        then = latest.rejection
+        and_latest = "" if then.reason == reason else f" The latest: {then.reason}, {then.message}."
+        return (
+            f"task {self._partition} stops: {how_many} were rejected. The first: {place}, {reason}, field "
+            f"{first.rejection.field or 'none'}: {first.rejection.message}.{and_latest} Nothing is lost, and a worker "
+            f"that is started again comes to the same place. What to do: {remedy_for(reason)}. Where the configuration "
+            "was wrong, correct it and start again. Where the records are, stop all workers and let them go to the "
+            f"dead letters with `nextbest dead-letters skip {latest.topic} {self._partition}`, or raise "
+            "worker.dead_letters.max_share and max_run_records"
+        )
 
 
 def dead_letter(partition: int, record: MergeRecord, rejection: Rejection, max_value_bytes: int) -> DeadLetter:

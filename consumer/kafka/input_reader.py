@@ -1,21 +1,17 @@
 """From a message of an input topic to a record that a task can take: decoded and judged, or rejected with a reason."""
 
-import time
+from collections import Counter
 from collections.abc import Callable
 
 from confluent_kafka import Message
 
-from clients import log
 from clients.messages import headers_of
 from consumer.core.intake import Rejection, read
 from consumer.core.merge import MergeRecord
-from consumer.kafka.failures import CannotGoOn, RegistryUnavailable
+from consumer.kafka.cluster.patience import with_patience
 from schemas.codec import Decoder
 from schemas.events import Event
 from schemas.topics import EventTopic
-
-_ASK_AGAIN_S = 1.0
-_ASK_TIMES = 60
 
 
 class InputReader:
@@ -39,26 +35,26 @@ class InputReader:
             timestamp_ms=message.timestamp()[1],
             key=message.key(),
             value=message.value(),
-            event=self._event(topic, message),
+            event=with_patience(lambda: self._event(topic, message), self._stop),
             headers=headers_of(message),
         )
 
     def _event(self, topic: EventTopic, message: Message) -> Event | Rejection:
-        for asked in range(1, _ASK_TIMES + 1):
-            try:
-                return read(
-                    self._decoder,
-                    topic,
-                    message.key(),
-                    message.value(),
-                    partition=message.partition() or 0,
-                    partitions=self._partitions,
-                    timestamp_ms=message.timestamp()[1],
-                    max_ahead_ms=self._max_ahead_ms,
-                )
-            except RegistryUnavailable as unavailable:
-                if asked == _ASK_TIMES or self._stop():
-                    raise CannotGoOn(f"{unavailable}; the worker has waited {asked - 1} s for it") from unavailable
-                log.warning("waiting: %s", unavailable)
-                time.sleep(_ASK_AGAIN_S)
-        raise AssertionError  # the loop returns or raises
+        return read(
+            self._decoder,
+            topic,
+            message.key(),
+            message.value(),
+            partition=message.partition() or 0,
+            partitions=self._partitions,
+            timestamp_ms=message.timestamp()[1],
+            max_ahead_ms=self._max_ahead_ms,
+        )
+
+    def take_mended(self) -> Counter[tuple[str, str]]:
+        """Return how often what was mended since the last call: (logical topic, one of `MENDS`) → times."""
+        taken: Counter[tuple[str, str]] = Counter()
+        for (topic, mend), n in self._decoder.mended.items():
+            taken[topic, mend.what] += n
+        self._decoder.mended.clear()
+        return taken

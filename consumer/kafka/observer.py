@@ -5,6 +5,7 @@ No call carries a customer id except inside the records of a commit, which an ob
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,12 +15,21 @@ from consumer.core.learning.drift import Drift
 from schemas.records import Family, TrainingExample
 
 
+class RejectedRecord(NamedTuple):
+    """Where a rejected record stands, and why it was rejected. `topic` is the logical name."""
+
+    topic: str
+    partition: int
+    offset: int
+    rejection: Rejection
+
+
 class CommittedTask(msgspec.Struct, frozen=True):
     """One task's part of a commit."""
 
     commit: ClosedCommit
     processed: Mapping[tuple[str, str], int]  # (logical topic, kind of event) → records
-    rejected: Sequence[tuple[str, Rejection]]  # logical topic, why
+    rejected: Sequence[RejectedRecord]
     customers: int
 
 
@@ -28,6 +38,9 @@ class Observer:
 
     def committed(self, tasks: Sequence[CommittedTask], seconds: float) -> None:
         """Hear of a Kafka transaction that was committed and took `seconds`."""
+
+    def mended(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Hear how often what was mended in records that were read: (logical topic, what) → times."""
 
     def aborted(self, reason: str) -> None:
         """Hear of a transaction that was aborted; its records will be processed again."""
@@ -46,6 +59,9 @@ class Observer:
 
     def lag(self, topic: str, task: int, records: int) -> None:
         """Hear how many records of a topic are on the broker and not processed."""
+
+    def came_round(self) -> None:
+        """Hear, every few seconds, that the loop comes round, with all lags told."""
 
     def adopted(self, versions: Mapping[str, int]) -> None:
         """Hear which knowledge is in force from now on."""

@@ -13,12 +13,12 @@ from consumer.kafka.clocks import monotonic_s
 from consumer.kafka.cluster.cluster import Cluster
 from consumer.kafka.cluster.log_reader import read_to
 from consumer.kafka.input_reader import InputReader
-from consumer.kafka.models.follower import read_product
 from consumer.replay.recording import NotVerifiable
 from schemas.codec import Decoder
 from schemas.events import Product
+from schemas.products import read_product
 from schemas.records import FAMILIES, Family, JournalRecord, NextBestAction, Session, TrainingExample
-from schemas.topics import EVENT_TOPICS, Topic
+from schemas.topics import EVENT_TOPICS, EventTopic, Topic
 from schemas.units import Seconds
 
 _TIMEOUT_S: Final = Seconds(60.0)  # without an answer, or without progress
@@ -82,14 +82,15 @@ class TopicRecording:
             )
 
     def uncommitted_inputs(self) -> int:
-        """Return how many input records lie beyond the last commit of each task, once the journal was read."""
-        places = [(topic, task) for topic in EVENT_TOPICS for task in range(self._cluster.topics.partitions)]
-        names = [self._cluster.place(topic, task) for topic, task in places]
-        begins = beginning_offsets(self._cluster.admin, names, _TIMEOUT_S)
-        ends = end_offsets(self._cluster.admin, names, _TIMEOUT_S)
+        """Return how many input records lie beyond the last commit of each task, once the journal was read.
+
+        They are read: an offset may as well be that of a transaction's marker, or of a record of an aborted one.
+        """
         return sum(
-            end - max(begin, self._next_offsets.get(place, 0))
-            for place, begin, end in zip(places, begins, ends, strict=True)
+            1
+            for topic in EVENT_TOPICS
+            for task in range(self._cluster.topics.partitions)
+            for _ in self._read_stable(topic, task, self._next_offsets.get((topic, task), 0))
         )
 
     def inputs(self, task: int, topic: str, from_offset: int) -> Iterator[MergeRecord]:
@@ -145,10 +146,9 @@ class TopicRecording:
 
     def _read_products(self) -> Iterator[tuple[int, str, Product | None]]:
         for message in self._read("products", 0):
-            offset = message.offset() or 0
-            read = read_product(self._decoder, offset, message.key() or b"", message.value())
-            if read is not None:
-                yield offset, *read
+            read = read_product(self._decoder, message.key(), message.value())
+            if read.item_id is not None:
+                yield message.offset() or 0, read.item_id, read.product
 
     def _require_beginning(self, topic: Topic) -> None:
         begin = self._beginning(topic, 0)
@@ -169,6 +169,16 @@ class TopicRecording:
             if (message.offset() or 0) < end:
                 yield message
         self._close(topic, partition)
+
+    def _read_stable(self, topic: EventTopic, partition: int, from_offset: int) -> Iterator[Message]:
+        """Read what is there as long as transactions of producers are open: up to the first of them."""
+        where = self._cluster.place(topic, partition)
+        reader = self._cluster.reader()
+        try:
+            _, end = reader.get_watermark_offsets(where, timeout=_TIMEOUT_S)
+        finally:
+            reader.close()
+        return self._read(topic, partition, from_offset, end)
 
     def _beginning(self, topic: Topic, partition: int) -> int:
         return beginning_offsets(self._cluster.admin, [self._cluster.place(topic, partition)], _TIMEOUT_S)[0]

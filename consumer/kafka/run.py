@@ -1,7 +1,7 @@
 """Puts a worker together and runs it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaException, TopicCollection
 
@@ -23,6 +23,7 @@ from consumer.kafka.models.group import ElectedReader
 from consumer.kafka.models.publisher import ModelPublisher
 from consumer.kafka.models.trainer import BATCH_RECORDS, CHALLENGER_BATCH_RECORDS, Trainer, Training
 from consumer.kafka.observer import Observer
+from consumer.kafka.product_letters import ProductLetters
 from consumer.kafka.state.restore import Restorer
 from consumer.kafka.state.stores import Stores
 from consumer.kafka.transactions import Transactions
@@ -47,6 +48,7 @@ class Job:
     encoder: Encoder
     build: str
     challengers: Sequence[ChallengerSettings] = ()
+    let_through: Mapping[int, Mapping[str, int]] = field(default_factory=dict)  # see `Worker`
 
 
 def run(
@@ -101,7 +103,13 @@ def _build(
         clocks.s,
         stop,
     )
-    follower = KnowledgeFollower(cluster, job.decoder, core.knowledge, clocks.s)
+    follower = KnowledgeFollower(
+        cluster,
+        job.decoder.counting_apart(),  # every worker reads all products: what is mended in them is counted by one
+        core.knowledge,
+        clock_s=clocks.s,
+        stop=stop,
+    )
     trains = worker.trainer and worker.mode != "frozen"
     parts = Parts(
         consumer=consumer,
@@ -124,9 +132,19 @@ def _build(
             stop=stop,
         ),
         follower=follower,
+        products=ProductLetters(cluster, job.decoder, clock_s=clocks.s, stop_asked=stop),
         trainer=_trainer(cluster, job, follower, observer=observer, clocks=clocks) if trains else None,
     )
-    return Worker(worker, core, parts, observer=observer, status=status, clocks=clocks, stop=stop)
+    return Worker(
+        worker,
+        core,
+        parts,
+        observer=observer,
+        status=status,
+        clocks=clocks,
+        stop=stop,
+        let_through=job.let_through,
+    )
 
 
 def _trainer(cluster: Cluster, job: Job, follower: KnowledgeFollower, *, observer: Observer, clocks: Clocks) -> Trainer:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from consumer.core.customer.working_set import WorkingSet
@@ -13,7 +14,8 @@ from consumer.core.step import Reference
 from consumer.core.task import Task
 from consumer.kafka.dead_letters import DeadLetterLimit
 from consumer.kafka.modes import ModeSwitch
-from consumer.kafka.observer import CommittedTask
+from consumer.kafka.observer import CommittedTask, RejectedRecord
+from consumer.kafka.product_letters import JudgedProducts
 from consumer.kafka.state.restore import Restored
 from consumer.kafka.worker_settings import WorkerSettings
 from schemas.topics import EVENT_TOPICS
@@ -44,7 +46,16 @@ class InvalidTransition(RuntimeError):
 class TaskRunner:
     """Takes records of one partition number in, processes them in event-time order, and hands out closed commits."""
 
-    def __init__(self, partition: int, core: Core, restored: Restored, settings: WorkerSettings) -> None:
+    def __init__(
+        self,
+        partition: int,
+        core: Core,
+        restored: Restored,
+        settings: WorkerSettings,
+        *,
+        let_through: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        """`let_through`: logical topic → offset before which rejected records are no reason to stop."""
         self.partition = partition
         self.state = restored.state
         working_set = WorkingSet(restored.state, settings.cache_customers)
@@ -55,7 +66,7 @@ class TaskRunner:
         self.offsets_to_commit = self._task.offsets_to_commit
         self._aged_after_ms = settings.catch_up_after_ms if settings.age_reference == "clock" else None
         self._modes = ModeSwitch(settings.mode, settings.catch_up_after_ms)
-        self._limit = DeadLetterLimit(settings.dead_letters)
+        self._limit = DeadLetterLimit(settings.dead_letters, partition, let_through)
         self._merge_wait_s = in_seconds(settings.merge_wait_ms)
         self._phase: Phase = "running"
         self._begin()
@@ -112,7 +123,7 @@ class TaskRunner:
                 self._limit.accepted(n_accepted)
                 n_accepted = 0
                 self.rejected.append((record, rejection))
-                self._limit.rejected(rejection)
+                self._limit.rejected(record, rejection)
         self._limit.accepted(n_accepted)
         return n
 
@@ -146,20 +157,45 @@ class TaskRunner:
         task.open(mode, self._reference(now_ms)).advance_to(stream_time_ms)
         return True
 
+    def note_passed(self) -> None:
+        """Open a commit where all that came is processed, and markers of transactions after it are yet to be counted.
+
+        Otherwise the group would seem to lag behind the end of the log for as long as nothing more comes.
+        """
+        if not self.has_work and not self.waits and self._task.passed:
+            self._task.open(self._modes.mode(0))
+
+    @property
+    def products_judged(self) -> int:
+        """The offset from which the products topic is to be judged on."""
+        return self._task.record.products_judged
+
+    def take_products(self, judged: JudgedProducts) -> None:
+        """Have rejected product records in the next commit. Not with records waiting and no commit open yet."""
+        self._on("process")
+        commit = self._task.commit
+        if commit is None and judged.rejected:
+            commit = self._task.open(self._modes.mode(0))
+        if commit is not None:
+            commit.products_judged = judged.next_offset
+            self.rejected += judged.rejected
+
     # Committing
 
     def close_commit(self) -> ClosedCommit:
         """End the open commit and return what it has to write."""
         self._on("close_commit")
-        if self._task.commit is None:
+        commit = self._task.commit
+        if commit is None:
             raise RuntimeError("there is nothing to commit")
-        return self._task.commit.close()
+        commit.pass_to(self._task.passed)
+        return commit.close()
 
     def committed(self, closed: ClosedCommit, changelog_offset: int) -> CommittedTask:
         """Write to the local store what Kafka has, and be ready for the next commit."""
         self._on("committed")
         self._task.committed(closed, changelog_offset)
-        rejected = [(record.topic, rejection) for record, rejection in self.rejected]
+        rejected = [RejectedRecord(each.topic, self.partition, each.offset, why) for each, why in self.rejected]
         told = CommittedTask(closed, self._processed, rejected, customers=len(self.state))
         self._processed, self.rejected = Counter(), []
         return told

@@ -1,7 +1,7 @@
 """The worker: one thread, one loop, from the first poll to the last commit."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -20,6 +20,8 @@ from consumer.kafka.input_reader import InputReader
 from consumer.kafka.models.follower import KnowledgeFollower
 from consumer.kafka.models.trainer import Trainer
 from consumer.kafka.observer import Observer
+from consumer.kafka.product_letters import TASK as PRODUCTS_TASK
+from consumer.kafka.product_letters import ProductLetters
 from consumer.kafka.state.restore import Restorer
 from consumer.kafka.task_runner import TaskRunner
 from consumer.kafka.transactions import TransactionAborted, Transactions
@@ -60,6 +62,7 @@ class Parts:
     checkpoint: Checkpoint
     restorer: Restorer
     follower: KnowledgeFollower
+    products: ProductLetters
     trainer: Trainer | None
 
 
@@ -76,8 +79,11 @@ class Worker:
         status: WorkerStatus,
         clocks: Clocks,
         stop: Callable[[], bool],
+        let_through: Mapping[int, Mapping[str, int]],
     ) -> None:
+        """`let_through`: task → logical topic → offset before which rejected records are no reason to stop."""
         self._settings = settings
+        self._let_through = let_through
         self._core = core
         self._consumer = parts.consumer
         self._assignment = parts.assignment
@@ -86,6 +92,7 @@ class Worker:
         self._checkpoint = parts.checkpoint
         self._restorer = parts.restorer
         self._follower = parts.follower
+        self._products = parts.products
         self._trainer = parts.trainer
         self._observer = observer
         self._status = status
@@ -116,6 +123,7 @@ class Worker:
                 self._process()
                 self._heartbeat()
                 if self._commit_is_due():
+                    self._judge_products()
                     self._commit(self._tasks.values())
                     self._adopt()
                     self._learn()
@@ -132,7 +140,7 @@ class Worker:
     def _start(self) -> None:
         self._transactions.start()
         self._status.state = "loading knowledge"
-        self._follower.load(in_seconds(self._settings.restore_timeout_ms), self._stop)
+        self._follower.load(in_seconds(self._settings.restore_timeout_ms))
         self._observer.adopted(self._core.knowledge.versions())
         self._status.state = "joining"
         self._assignment.subscribe(self._on_revoked, self._on_lost)
@@ -175,7 +183,7 @@ class Worker:
     def _note_end(self, message: Message) -> None:
         task = self._tasks.get(message.partition() or 0)
         if task is not None:
-            task.end_reached(self._assignment.topics[message.topic() or ""])
+            task.end_reached(self._assignment.topics[message.topic() or ""], message.offset() or 0)
 
     def _pause_full_queues(self) -> None:
         limit = self._settings.queued_records
@@ -210,10 +218,14 @@ class Worker:
             task = kept  # nobody committed to it meanwhile: what it has decoded still holds
             task.resume()
         else:
-            task = TaskRunner(number, self._core, restored, self._settings)
+            task = TaskRunner(
+                number, self._core, restored, self._settings, let_through=self._let_through.get(number, {})
+            )
         self._assignment.unrestored.pop(0)
         self._tasks[number] = task
         self._fed_at_s[number] = self._clock_s()
+        if number == PRODUCTS_TASK:
+            self._products.start(task.products_judged)
         self._assignment.start(number, task.next_to_take)
         seconds = self._clock_s() - began_s
         self._observer.restored(number, restored.n_records, len(restored.state), seconds)
@@ -264,17 +276,26 @@ class Worker:
             return True
         return self._clock_s() - self._committed_at_s >= in_seconds(self._settings.commit_interval_ms)
 
+    def _judge_products(self) -> None:
+        """Put product records that cannot be read into the commit of the task that has them."""
+        task = self._tasks.get(PRODUCTS_TASK)
+        if task is not None and (task.has_work or not task.waits):
+            task.take_products(self._products.read(in_seconds(self._settings.learn_budget_ms)))
+
     def _commit(self, tasks: Collection[TaskRunner], *, last: bool = False) -> None:
         """Commit all work of `tasks`; where that is aborted, go back to the commit before.
 
         `last`: these tasks are about to leave, so there is less time, and nothing to read on.
         """
+        for task in tasks:
+            task.note_passed()
         working = [task for task in tasks if task.has_work]
         began_s = self._clock_s()
         try:
             if working:
                 committed = self._checkpoint.commit(working, self._last_budget_s if last else None)
                 self._observer.committed(committed, self._clock_s() - began_s)
+                self._observer.mended(self._inputs.take_mended())
                 self._aborts_in_a_row = 0
         except TransactionAborted as aborted:
             self._observer.aborted(str(aborted))
@@ -291,6 +312,8 @@ class Worker:
             )
         for task in tasks:
             offsets = task.roll_back()
+            if task.partition == PRODUCTS_TASK:
+                self._products.start(task.products_judged)
             if read_on:
                 self._assignment.seek(task.partition, offsets)
         time.sleep(_ABORT_PAUSE_S)
@@ -313,6 +336,7 @@ class Worker:
                 lag = self._assignment.lag(number, topic, task.next_to_take[topic] - task.queued(topic))
                 if lag is not None:
                     self._observer.lag(topic, number, lag)
+        self._observer.came_round()
 
     # Rebalances: called within a poll, when everything read before was taken in
 
@@ -334,6 +358,7 @@ class Worker:
 
     def _forget_tasks(self) -> None:
         self._tasks = {}
+        self._products.stop()
         self._paused.clear()
         self._uncommitted = 0
         if self._status.state != "stopping":
@@ -353,6 +378,7 @@ class Worker:
         self._tasks, self._suspended = {}, {}
         self._restorer.close()
         self._follower.close()
+        self._products.stop()
         self._status.state = "stopped"
         log.info("the worker has stopped")
 

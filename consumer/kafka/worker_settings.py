@@ -17,8 +17,9 @@ WorkerMode = Literal["auto", "history", "frozen"]
 class DeadLetterSettings(Section):
     """How many records a task may reject before the worker stops rather than drain its topics, and what is kept."""
 
-    max_share: Annotated[float, Interval(gt=0, le=1)] = 0.1  # of the latest `window_records` records of a task
-    window_records: OneOrMore = 10_000  # the records that `max_share` is of
+    max_share: Annotated[float, Interval(gt=0, le=1)] = 0.1  # of what a task has seen, `window_records` at most
+    window_records: OneOrMore = 10_000  # the latest records, which `max_share` is of
+    min_rejected: OneOrMore = 50  # of the latest records, before their share counts
     max_run_records: OneOrMore = 500  # one after the other
     max_value_bytes: OneOrMore = MIB  # of a larger value only the digest and the coordinates are kept
 

@@ -121,7 +121,8 @@ class Inlet:
             timestamp_ms=timestamp_ms,
             max_ahead_ms=self._max_ahead_ms,
         )
-        return partition, MergeRecord(topic, offset, timestamp_ms, key, value, event)
+        headers: tuple[tuple[str, bytes | None], ...] = getattr(row, "headers", ())
+        return partition, MergeRecord(topic, offset, timestamp_ms, key, value, event, headers)
 
     def mended(self) -> Counter[str]:
         """Return how often what was mended: `topic field what` → records (lines, for what is mended in lines)."""

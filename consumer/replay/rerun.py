@@ -47,6 +47,10 @@ class Rerun:
                 commit.advance_to(run.advance_to)
             elif run.topic is not None:
                 self._feed(commit, journal, run.topic, run.count)
+        # Beyond the last record: markers of transactions. Should a record lie there after all, `_feed` finds it.
+        commit.pass_to(
+            {topic: at for topic, at in journal.next_offsets.items() if at > commit.next_offsets.get(topic, 0)}
+        )
         return commit.close()
 
     def compare(self, journal: JournalRecord, closed: ClosedCommit) -> None:
@@ -71,6 +75,8 @@ class Rerun:
             record = next(self._inputs[topic], None)
             if record is None:
                 raise Different(f"the inputs of {topic} end before those that were processed", journal)
+            if record.offset < commit.next_offsets.get(topic, 0):
+                raise Different(f"{topic}[{journal.task}] {record.offset} was passed over as if it were none", journal)
             commit.process(self._judged.as_in_the_run(record))
 
     def _learn_up_to(self, journal: JournalRecord) -> None:

@@ -19,7 +19,7 @@ class HealthServer:
 
     `heartbeat_age_s` gives the seconds since the loop last came round: over `max_heartbeat_age_s` the process counts as
     stuck and `/livez` says 503, for the supervisor to restart it. `not_ready_because` gives None when the process does
-    its work, else the reason in words.
+    its work, else the reason in words; `lately` how that went of late.
     Port 0 takes any free port; `port` says which. Raises OSError from the constructor where the port is taken.
     """
 
@@ -28,6 +28,7 @@ class HealthServer:
         registry: CollectorRegistry,
         heartbeat_age_s: Callable[[], float],
         not_ready_because: Callable[[], str | None],
+        lately: Callable[[], str],
         *,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -41,7 +42,7 @@ class HealthServer:
 
         def readyz() -> tuple[int, str]:
             reason = not_ready_because()
-            return (200, "ready") if reason is None else (503, f"not ready: {reason}")
+            return (200, f"ready; {lately()}") if reason is None else (503, f"not ready: {reason}")
 
         pages = {"/livez": livez, "/readyz": readyz}
 

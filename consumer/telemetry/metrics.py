@@ -67,6 +67,9 @@ class Metrics:
         # what comes in
         self.events = CounterFamily(registry, "events", "Events processed", ("topic", "kind"))
         self.rejected = CounterFamily(registry, "rejected", "Records sent to dead letters", ("topic", "reason"))
+        self.mended = CounterFamily(
+            registry, "mended", "Things mended in input records that were read", ("topic", "what")
+        )
         self.duplicates = CounterFamily(registry, "duplicates", "Events seen before, ignored")
         self.late = CounterFamily(
             registry, "late", "Events too far behind stream time; they are among the rejected, too"

@@ -16,9 +16,10 @@ from consumer.core.journal import (
     decode_task_record,
     encode_task_record,
 )
-from consumer.core.merge import MergeRecord
+from consumer.core.merge import REPLAYED, MergeRecord
 from schemas.events import ClickEvent
 from schemas.records import MAX_REJECTED, Rejected
+from schemas.units import DAY_MS
 from tests.core.streams import T0, new_task
 
 
@@ -140,3 +141,24 @@ def test_a_task_record_survives_its_encoding_and_refuses_another_format() -> Non
         decode_task_record(encode_task_record(replace(kept, format=99)))
     with pytest.raises(RefusedTaskRecord):
         decode_task_record(b"\xff")
+
+
+def test_a_record_that_is_published_again_is_never_late_and_triggers_nothing() -> None:
+    """It counts as history, and the digest of the inputs knows of it."""
+    header = ((REPLAYED, b"clickstream:0:3"),)
+    late = ClickEvent("late", "bob", T0 - 400 * DAY_MS, "cart_add", item_id="kettle")
+    fresh = ClickEvent("fresh", "cid", T0 + 1, "cart_add", item_id="kettle")
+    commits = []
+    for headers in ((), header):
+        commit = OpenCommit(new_task(), TaskRecord())
+        commit.process(record(0))
+        rejected = [commit.process(replace(record(1 + n), event=event, headers=headers))
+                    for n, event in enumerate((late, fresh))]  # fmt: skip
+        commits.append((rejected, commit.close()))
+    (plain, once), (again, history) = commits
+    assert [each and each.reason for each in plain] == ["late", None]
+    assert again == [None, None]
+    assert {decision.customer_id for decision in once.outputs.decisions} == {"ann", "cid"}
+    assert {decision.customer_id for decision in history.outputs.decisions} == {"ann"}
+    assert set(history.changes) == {"ann", "bob", "cid"}
+    assert once.journal.inputs_digest != history.journal.inputs_digest

@@ -182,7 +182,8 @@ def test_rejections_are_kept_for_the_dead_letters_until_the_commit(runner: TaskR
     runner.process(1, NOW_MS, 0.0)
     runner.process(1, NOW_MS, 1.0)
     assert runner.rejected == [(bad, bad.event)]
-    assert runner.committed(runner.close_commit(), 1).rejected == [("clickstream", bad.event)]
+    told = runner.committed(runner.close_commit(), 1)
+    assert [each.rejection for each in told.rejected] == [bad.event]
     assert not runner.rejected
 
 
@@ -215,3 +216,25 @@ def test_the_age_of_events_is_measured_by_the_reference_that_is_set(reference: A
     assert closed.journal.reference_time == told
     assert closed.counters["aged"] == (reference == "clock")
     assert bool(closed.outputs.decisions) == (reference == "stream")
+
+
+def test_markers_behind_the_last_record_are_committed_with_it_or_by_themselves(runner: TaskRunner) -> None:
+    """The end of a log may lie beyond its last record; a record that waits holds its topic's offset back."""
+    all_ends_reached(runner)
+    runner.take(click(0))
+    runner.end_reached("clickstream", 2)
+    runner.note_passed()
+    assert not runner.has_work
+    runner.process(1, NOW_MS, 0.0)
+    runner.process(1, NOW_MS, 1.0)
+    closed = runner.close_commit()
+    assert closed.task_record.next_offsets == closed.journal.next_offsets == {"clickstream": 2}
+    runner.committed(closed, 1)
+
+    runner.note_passed()
+    assert not runner.has_work
+    runner.end_reached("privacy", 7)
+    runner.note_passed()
+    closed = runner.close_commit()
+    assert (closed.journal.runs, closed.task_record.next_offsets) == ((), {"clickstream": 2, "privacy": 7})
+    assert runner.offsets_to_commit(closed) == {"clickstream": 2, "privacy": 7, "purchases": 0}

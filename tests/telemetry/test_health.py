@@ -31,6 +31,7 @@ def client(worker: Worker) -> Iterator[httpx.Client]:
         worker.metrics.registry,
         heartbeat_age_s=lambda: worker.heartbeat_age_s,
         not_ready_because=lambda: worker.not_ready_because,
+        lately=lambda: "0.0% rejected",
         max_heartbeat_age_s=10.0,
     )
     with server, httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as client:
@@ -48,7 +49,7 @@ def test_a_worker_that_restores_is_alive_and_not_ready(client: httpx.Client) -> 
 def test_a_worker_that_does_its_work_is_ready(client: httpx.Client, worker: Worker) -> None:
     """Readiness is asked anew each time."""
     worker.not_ready_because = None
-    assert (client.get("/readyz").status_code, client.get("/readyz").text) == (200, "ready\n")
+    assert (client.get("/readyz").status_code, client.get("/readyz").text) == (200, "ready; 0.0% rejected\n")
 
 
 def test_a_loop_that_does_not_come_round_is_stuck(client: httpx.Client, worker: Worker) -> None:
@@ -77,16 +78,16 @@ def test_any_other_path_says_what_there_is(client: httpx.Client) -> None:
 def test_a_port_that_is_taken_is_an_error_at_start() -> None:
     """Two workers on one port must not go unnoticed."""
     metrics = Metrics()
-    with HealthServer(metrics.registry, lambda: 0.0, lambda: None) as first, pytest.raises(OSError, match="in use"):
-        HealthServer(metrics.registry, lambda: 0.0, lambda: None, port=first.port)
+    with HealthServer(metrics.registry, float, lambda: None, str) as first, pytest.raises(OSError, match="in use"):
+        HealthServer(metrics.registry, float, lambda: None, str, port=first.port)
 
 
 def test_closing_frees_the_port_and_may_be_repeated() -> None:
     """The port can be used again at once; a server that never started can be closed too."""
     metrics = Metrics()
-    server = HealthServer(metrics.registry, lambda: 0.0, lambda: None)
+    server = HealthServer(metrics.registry, lambda: 0.0, lambda: None, str)
     server.start()
     port = server.port
     server.close()
     server.close()
-    HealthServer(metrics.registry, lambda: 0.0, lambda: None, port=port).close()
+    HealthServer(metrics.registry, lambda: 0.0, lambda: None, str, port=port).close()

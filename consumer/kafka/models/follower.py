@@ -15,12 +15,12 @@ from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.snapshot import RefusedSnapshot, family_of
 from consumer.kafka.cluster.cluster import Cluster
 from consumer.kafka.cluster.log_reader import raise_or_log, read_to
+from consumer.kafka.cluster.patience import with_patience
 from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.models.index import ModelIndex
 from consumer.kafka.models.records import ModelsRecord, UnreadableRecord, decode_promotion, kind_of
-from schemas import products
 from schemas.codec import Decoder
-from schemas.events import Product
+from schemas.products import read_product
 from schemas.topics import Topic
 from schemas.units import Seconds
 
@@ -32,23 +32,30 @@ class KnowledgeFollower:
     """Reads the topics of knowledge into one `Knowledge`."""
 
     def __init__(
-        self, cluster: Cluster, decoder: Decoder, knowledge: Knowledge, clock_s: Callable[[], Seconds]
+        self,
+        cluster: Cluster,
+        decoder: Decoder,
+        knowledge: Knowledge,
+        *,
+        clock_s: Callable[[], Seconds],
+        stop: Callable[[], bool],
     ) -> None:
         self._cluster = cluster
         self._reader = cluster.reader()
         self._decoder = decoder
         self._knowledge = knowledge
         self._clock_s = clock_s
+        self._stop = stop
         self.index = ModelIndex()
         self._refused: dict[str, str] = {}  # model → why its latest snapshot that cannot be used was refused
 
-    def load(self, timeout_s: Seconds, stop: Callable[[], bool]) -> None:
+    def load(self, timeout_s: Seconds) -> None:
         """Read everything up to the present end. Raises CannotGoOn, and Stopping."""
         partitions = [self._cluster.place(topic, 0, OFFSET_BEGINNING) for topic in _TOPICS]
         ends = end_offsets(self._cluster.admin, partitions, timeout_s)
         self._reader.assign(partitions)
         wanted = {(each.topic, 0): end for each, end in zip(partitions, ends, strict=True)}
-        for message in read_to(self._reader, wanted, stop=stop, clock_s=self._clock_s, timeout_s=timeout_s):
+        for message in read_to(self._reader, wanted, stop=self._stop, clock_s=self._clock_s, timeout_s=timeout_s):
             self._fold(message)
         for model, why in sorted(self._refused.items()):
             if model == self.index.in_force(family_of(model)) and model not in self._knowledge.model_versions:
@@ -118,24 +125,10 @@ class KnowledgeFollower:
             self._knowledge.adopt(latest.data)
 
     def _fold_product(self, offset: int, key: bytes, value: bytes | None) -> None:
-        read = read_product(self._decoder, offset, key, value)
-        if read is not None:
-            self._knowledge.apply_product(offset, *read)
+        read = with_patience(lambda: read_product(self._decoder, key, value), self._stop)
+        if read.item_id is not None:  # a record that cannot be read blocks its item
+            self._knowledge.apply_product(offset, read.item_id, read.product)
 
     def close(self) -> None:
         """Close the reader."""
         self._reader.close()
-
-
-def read_product(decoder: Decoder, offset: int, key: bytes, value: bytes | None) -> tuple[str, Product | None] | None:
-    """Return an item id and what holds of the item from here on; None for a record that doesn't even tell the item.
-
-    Products come from outside: a bad one blocks its item. The worker and verify share this.
-    """
-    record = products.read_product(decoder, key, value)
-    if record.fault is not None:
-        then = (
-            "no item could be told" if record.item_id is None else "its item is not recommended until a good one comes"
-        )
-        log.warning("product at offset %d rejected: %s: %s; %s", offset, record.fault.reason, record.fault, then)
-    return None if record.item_id is None else (record.item_id, record.product)

@@ -65,9 +65,10 @@ def work_until(
     instance_id: str = "worker-0",
     clock_ms: Callable[[], Ms] = wall_clock_ms,
     codec: tuple[Decoder, Encoder] | None = None,
+    watcher: Watcher | None = None,
 ) -> Watcher:
     """Run a worker until `done`, stop it as SIGTERM would, and return what was seen; fail after a deadline."""
-    watcher = Watcher()
+    watcher = watcher or Watcher()
     until_s = time.monotonic() + DEADLINE_S
     timed_out = False
 
