@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from consumer.commands import broker, evaluate, inputs, models, produce, recorded, settings, trying
+from consumer.commands import bridge, broker, evaluate, inputs, models, produce, recorded, settings, trying
 from consumer.commands.errors import explained
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 broker.add_to(app)
+bridge.add_to(app)
 produce.add_to(app)
 recorded.add_to(app)
 evaluate.add_to(app)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from confluent_kafka import Message
 
@@ -13,6 +14,8 @@ from consumer.kafka.failures import CannotGoOn, RegistryUnavailable
 from schemas.codec import Decoder
 from schemas.events import Event
 from schemas.topics import EventTopic
+
+Result = TypeVar("Result")
 
 _ASK_AGAIN_S = 1.0
 _ASK_TIMES = 60
@@ -44,21 +47,29 @@ class InputReader:
         )
 
     def _event(self, topic: EventTopic, message: Message) -> Event | Rejection:
-        for asked in range(1, _ASK_TIMES + 1):
-            try:
-                return read(
-                    self._decoder,
-                    topic,
-                    message.key(),
-                    message.value(),
-                    partition=message.partition() or 0,
-                    partitions=self._partitions,
-                    timestamp_ms=message.timestamp()[1],
-                    max_ahead_ms=self._max_ahead_ms,
-                )
-            except RegistryUnavailable as unavailable:
-                if asked == _ASK_TIMES or self._stop():
-                    raise CannotGoOn(f"{unavailable}; the worker has waited {asked - 1} s for it") from unavailable
-                log.warning("waiting: %s", unavailable)
-                time.sleep(_ASK_AGAIN_S)
-        raise AssertionError  # the loop returns or raises
+        return when_registry_answers(
+            lambda: read(
+                self._decoder,
+                topic,
+                message.key(),
+                message.value(),
+                partition=message.partition() or 0,
+                partitions=self._partitions,
+                timestamp_ms=message.timestamp()[1],
+                max_ahead_ms=self._max_ahead_ms,
+            ),
+            self._stop,
+        )
+
+
+def when_registry_answers(call: Callable[[], Result], stop: Callable[[], bool]) -> Result:
+    """Return what `call` returns, waiting for a schema registry that does not answer. Raises CannotGoOn."""
+    for asked in range(1, _ASK_TIMES + 1):
+        try:
+            return call()
+        except RegistryUnavailable as unavailable:
+            if asked == _ASK_TIMES or stop():
+                raise CannotGoOn(f"{unavailable}; the worker has waited {asked - 1} s for it") from unavailable
+            log.warning("waiting: %s", unavailable)
+            time.sleep(_ASK_AGAIN_S)
+    raise AssertionError  # the loop returns or raises
