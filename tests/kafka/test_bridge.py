@@ -79,7 +79,7 @@ def test_processes_that_are_killed_lose_and_double_nothing(
 ) -> None:
     """Two processes; each is killed in the middle, several times, and started again or taken over from."""
     shop = new_shop(kafka_bootstrap, unique_prefix, tmp_path)
-    shop.fill(12_000)
+    shop.fill(8_000)
     small = {"NEXTBEST_BRIDGE__COMMIT_RECORDS": "60", "NEXTBEST_BRIDGE__COMMIT_INTERVAL_MS": "20"}
     processes = {name: BridgeProcess(shop.cluster, name, **small) for name in ("bridge-0", "bridge-1")}
     kills = 0
