@@ -103,6 +103,7 @@ class Bridge:
         self._horizon = Horizon(settings.max_lead_ms, idle_after_s)
         self._places: dict[Place, _Source] = {}
         self._assigned: dict[Place, Begin] = {}  # and not begun yet
+        self._held = False  # whether records wait for a partition of another process
         self._open = _Open()
         self._teller = Teller(clocks.s)
         self._aborts_in_a_row = 0
@@ -196,9 +197,12 @@ class Bridge:
     # Order
 
     def _look_at_the_others(self) -> None:
-        """Ask now and then what the other processes have reached."""
-        now_s = self._clocks.s()
-        if not self._places or now_s - self._looked_at_s < in_seconds(self._settings.look_interval_ms):
+        """Ask now and then what the other processes have reached; as often as they commit while we wait for one."""
+        settings, now_s = self._settings, self._clocks.s()
+        every_ms = (
+            min(settings.look_interval_ms, settings.commit_interval_ms) if self._held else settings.look_interval_ms
+        )
+        if not self._places or now_s - self._looked_at_s < in_seconds(every_ms):
             return
         self._looked_at_s = now_s
         others = self._parts.sources.others(self._places.keys())
@@ -210,6 +214,7 @@ class Bridge:
         now_s = self._clocks.s()
         while len(self._open.records) < self._settings.commit_records:
             taken = self._order.pop(self._horizon.limit_ms, now_s)
+            self._held = taken is None and self._horizon.held_by is not None and len(self._order) > 0
             if taken is None:
                 return
             place, record = taken
@@ -352,8 +357,7 @@ class Bridge:
                 lag = 0 if self._order.drained(place) else max(end - source.next_offset, 0)
                 total += lag
                 self._observer.lag(*place, lag)
-        waiting = len(self._order)
-        self._teller.say(total, waiting, self._horizon.held_by if waiting and not self._open.records else None)
+        self._teller.say(total, len(self._order), self._horizon.held_by if self._held else None)
 
     # Ending
 

@@ -62,16 +62,21 @@ class Sources:
     def _where_to_begin(self, partitions: list[TopicPartition]) -> dict[Place, Begin]:
         if not partitions:
             return {}
-        committed = call_again(lambda: self._consumer.committed(partitions, timeout=_TIMEOUT_S), _SETTLE_S)
+        committed = call_again(lambda: self._committed(partitions), _SETTLE_S)
         oldest = beginning_offsets(self._admin, partitions, _TIMEOUT_S)
         begun: dict[Place, Begin] = {}
         for each, first in zip(committed, oldest, strict=True):
-            if each.error is not None:
-                raise KafkaException(each.error)
             # Only where nothing was ever committed: an offset that retention has taken is an error, found on reading.
             begin = each.offset if each.offset >= 0 else first
             begun[Place(each.topic, each.partition)] = Begin(begin, each.offset >= 0, reached_of(each.metadata))
         return begun
+
+    def _committed(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        found = self._consumer.committed(partitions, timeout=_TIMEOUT_S)
+        for each in found:
+            if each.error is not None:
+                raise KafkaException(each.error)
+        return found
 
     def others(self, own: Collection[Place]) -> dict[Place, Standing] | None:
         """Return where the processes of all other partitions are; None where the cluster does not answer just now."""

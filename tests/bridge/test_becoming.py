@@ -35,7 +35,7 @@ SECTION: dict[str, Any] = {
 
 def bridged(record: dict[str, Any] | bytes | None, **given: Any) -> Bridged:
     mapper = Mapper(mapping_of("shop", SECTION))
-    partitions = dict.fromkeys(INPUT_TOPICS, 4) | {"products": 1}
+    partitions: dict[str, int] = {topic: 1 if topic == "products" else 4 for topic in INPUT_TOPICS}
     becoming = Becoming({"shop": mapper}, JsonEncoder(), partitions, MAX_BYTES)
     value = json.dumps(record).encode() if isinstance(record, dict) else record
     source = MergeRecord(
