@@ -1,4 +1,4 @@
-"""Asking the brokers where partitions begin and end, records of open transactions and markers included."""
+"""Asking the brokers where partitions begin and end, transaction markers included."""
 
 import time
 from collections.abc import Sequence
@@ -25,8 +25,15 @@ def beginning_offsets(admin: AdminClient, partitions: Sequence[TopicPartition], 
 
 
 def end_offsets(admin: AdminClient, partitions: Sequence[TopicPartition], timeout_s: Seconds) -> list[int]:
-    """Return the offset that comes next in each partition."""
+    """Return the offset that comes next in each partition, beyond records of open transactions."""
     return [at.offset for at in _list_offsets(admin, partitions, OffsetSpec.latest(), timeout_s)]  # type: ignore[no-untyped-call]
+
+
+def readable_ends(admin: AdminClient, partitions: Sequence[TopicPartition], timeout_s: Seconds) -> list[int]:
+    """Return up to which offset each partition can be read: records of open transactions lie beyond."""
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    found = _list_offsets(admin, partitions, latest, timeout_s, isolation=IsolationLevel.READ_COMMITTED)
+    return [at.offset for at in found]
 
 
 def newest_ms(admin: AdminClient, partitions: Sequence[TopicPartition], timeout_s: Seconds) -> int | None:
@@ -36,7 +43,12 @@ def newest_ms(admin: AdminClient, partitions: Sequence[TopicPartition], timeout_
 
 
 def _list_offsets(
-    admin: AdminClient, partitions: Sequence[TopicPartition], spec: OffsetSpec, timeout_s: Seconds
+    admin: AdminClient,
+    partitions: Sequence[TopicPartition],
+    spec: OffsetSpec,
+    timeout_s: Seconds,
+    *,
+    isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
 ) -> list[ListOffsetsResultInfo]:
     topics = list(dict.fromkeys(each.topic for each in partitions))
     deadline_s = time.monotonic() + timeout_s
@@ -51,7 +63,7 @@ def _list_offsets(
             admin.list_topics(topic, timeout=left_s())
         answers = admin.list_offsets(
             {TopicPartition(each.topic, each.partition): spec for each in partitions},
-            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            isolation_level=isolation,
             request_timeout=left_s(),
         )
         found = {(at.topic, at.partition): answer.result() for at, answer in answers.items()}

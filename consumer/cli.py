@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from consumer.commands import broker, dead_letters, evaluate, inputs, models, produce, recorded, settings, trying
+from consumer.commands import (
+    bridge,
+    broker,
+    dead_letters,
+    evaluate,
+    inputs,
+    models,
+    produce,
+    recorded,
+    settings,
+    trying,
+)
 from consumer.commands.errors import explained
 
 app = typer.Typer(
@@ -18,6 +29,7 @@ app = typer.Typer(
 )
 broker.add_to(app)
 dead_letters.add_to(app)
+bridge.add_to(app)
 produce.add_to(app)
 recorded.add_to(app)
 evaluate.add_to(app)

@@ -1,6 +1,7 @@
 """`nextbest run`, `nextbest check` and `nextbest topics`: the consumer and its cluster."""
 
 import logging
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,6 +9,7 @@ import typer
 from consumer.commands.common import ConfigOption, catalogue_of, cluster_of, configured, results, stopped_by_signals
 from consumer.commands.errors import CommandError
 from consumer.commands.mapping import live_decoder
+from consumer.commands.serving import health_server
 
 if TYPE_CHECKING:
     from consumer.config import Config
@@ -30,8 +32,6 @@ def add_to(app: typer.Typer) -> None:
 
 def run(config: ConfigOption = None) -> None:
     """Run one worker until SIGTERM or SIGINT: read, learn, decide, publish, exactly once."""
-    import time
-
     from prometheus_client import disable_created_metrics
 
     from consumer.build import build_fingerprint
@@ -39,7 +39,6 @@ def run(config: ConfigOption = None) -> None:
     from consumer.kafka.run import run as work
     from consumer.kafka.worker import WorkerStatus
     from consumer.observing import MetricsObserver
-    from consumer.telemetry.health import HealthServer
     from consumer.telemetry.metrics import Metrics
     from consumer.telling import Telling
 
@@ -54,36 +53,21 @@ def run(config: ConfigOption = None) -> None:
     metrics, status = Metrics(), WorkerStatus()
     telling = Telling(settings.logging.summary_every_ms / 1000, time.monotonic)
     metrics.build.labels(build_fingerprint()).set(1)
-    status.looped_at_s = time.monotonic()
-    with stopped_by_signals() as stop:
-        try:
-            health = HealthServer(
-                metrics.registry,
-                heartbeat_age_s=lambda: time.monotonic() - status.looped_at_s,
-                not_ready_because=lambda: None if status.ready else status.state,
-                lately=lambda: telling.lately,
-                host=settings.http.host,
-                port=settings.http.port,
-                max_heartbeat_age_s=settings.http.stuck_after_ms / 1000,
-            )
-        except OSError as error:
-            where = f"{settings.http.host}:{settings.http.port}"
-            raise CommandError(
-                f"http.port: can't listen on {where}: {error.strerror}. Each worker on one machine needs an http.port "
-                "(NEXTBEST_HTTP__PORT) of its own; 0 takes any free one"
-            ) from None
-        with health:
-            log.info("worker %s, build %s, http port %d", settings.kafka.instance_id, build_fingerprint(), health.port)
-            job = Job(
-                settings.worker,
-                settings.core_settings(),
-                catalogue,
-                decoder,
-                encoder,
-                build=build_fingerprint(),
-                challengers=settings.challengers,
-            )
-            work(cluster_of(settings), job, stop=stop.is_set, observer=MetricsObserver(metrics, telling), status=status)
+    with (
+        stopped_by_signals() as stop,
+        health_server(settings, metrics.registry, status, lambda: telling.lately) as health,
+    ):
+        log.info("worker %s, build %s, http port %d", settings.kafka.instance_id, build_fingerprint(), health.port)
+        job = Job(
+            settings.worker,
+            settings.core_settings(),
+            catalogue,
+            decoder,
+            encoder,
+            build=build_fingerprint(),
+            challengers=settings.challengers,
+        )
+        work(cluster_of(settings), job, stop=stop.is_set, observer=MetricsObserver(metrics, telling), status=status)
 
 
 def codec_of(config: "Config") -> "tuple[Decoder, Encoder]":

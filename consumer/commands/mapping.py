@@ -116,8 +116,8 @@ def mappers_of(sections: MappingOf[str, Any], config: "Config", *, strict: bool 
 def live_decoder(decoder: "Decoder", config: "Config") -> "Decoder":
     """Return what a worker reads its input topics with: `decoder`, or one that maps those that an input is for.
 
-    A worker reads the canonical topics, so it is their names that an input has to have; what the others hold has to be
-    published to these first, and a warning says so. Raises CommandError for a mapping that a worker can't use.
+    A worker reads the canonical topics, so it is their names that an input has to have; what the others hold is brought
+    there by the bridge, and a line says so. Raises CommandError for a mapping that a worker can't use.
     """
     from consumer.inputs.mapper import MappedDecoder
 
@@ -126,9 +126,7 @@ def live_decoder(decoder: "Decoder", config: "Config") -> "Decoder":
     for name, mapper in mappers_of(config.inputs, config).items():
         for topic in mapper.mapping.topics:
             if topic not in logical:
-                log.warning(
-                    "[inputs.%s] %s is no topic that a worker reads: publish what it becomes first", name, topic
-                )
+                log.info("[inputs.%s] %s is no topic that a worker reads: run `nextbest bridge` beside it", name, topic)
                 continue
             if mapper.mapping.uses_envelope:
                 raise CommandError(
@@ -141,6 +139,36 @@ def live_decoder(decoder: "Decoder", config: "Config") -> "Decoder":
     if not by_topic:
         return decoder
     return MappedDecoder(by_topic, schema_source_of(config), config.topics.max_record_bytes)
+
+
+def bridge_mappers(config: "Config") -> "dict[str, Mapper]":
+    """Return what the bridge reads: source topic → its mapping. Topics that a worker reads itself are left to it.
+
+    Raises CommandError where nothing is left to bridge, or a topic is not to be read.
+    """
+    from schemas.topics import TOPICS
+
+    workers_own = {config.topics.name(topic) for topic in ("clickstream", "purchases", "privacy")}
+    ours = {config.topics.name(topic) for topic in TOPICS} - workers_own
+    by_topic: dict[str, Mapper] = {}
+    for name, mapper in mappers_of(config.inputs, config).items():
+        for topic in mapper.mapping.topics:
+            if topic in workers_own:
+                log.info("[inputs.%s] %s is read by `nextbest run` itself, not by the bridge", name, topic)
+            elif topic in ours:
+                raise CommandError(f"[inputs.{name}] {topic} is a topic of nextbest's own, and can't be an input")
+            elif topic in by_topic:
+                raise CommandError(
+                    f"{topic} is a topic of the inputs {by_topic[topic].name} and {name}: name it in one"
+                )
+            else:
+                by_topic[topic] = mapper
+    if not by_topic:
+        raise CommandError(
+            "there is nothing to bridge: name a topic of your own in `topics` of an [inputs.NAME]; those that workers "
+            f"read ({', '.join(sorted(workers_own))}) are mapped by `nextbest run` itself"
+        )
+    return by_topic
 
 
 def _instead(sections: MappingOf[str, Any]) -> str:

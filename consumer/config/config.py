@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Interval
 
+from consumer.bridge.settings import BridgeSettings
 from consumer.core.settings import (
     AudienceSettings,
     ChallengerSettings,
@@ -66,6 +67,7 @@ class Config(Section):
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
     topics: TopicSettings = field(default_factory=TopicSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
+    bridge: BridgeSettings = field(default_factory=BridgeSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     logging: LoggingSettings = field(default_factory=LoggingSettings)
 

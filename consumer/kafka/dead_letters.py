@@ -7,7 +7,7 @@ letters within minutes. Stopped, it leaves the records where they are, and the l
 from collections import deque
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from consumer.core.intake import Rejection
 from consumer.core.merge import MergeRecord
@@ -18,6 +18,13 @@ from schemas.units import MIB
 
 _MAX_EXTRA_BYTES = MIB  # of a key, and of all headers together
 _HEADER_BYTES = 16  # that each header takes besides its name and content, at most
+
+
+WAYS_ON: Final = (
+    "Where the configuration was wrong, correct it and start again. Where the records are, stop all workers and let "
+    "them go to the dead letters with `nextbest dead-letters skip {topic} {partition}`, or raise "
+    "worker.dead_letters.max_share and max_run_records"
+)
 
 
 class TooManyRejected(Exception):
@@ -39,8 +46,17 @@ class DeadLetterLimit:
     `let_through` are not counted.
     """
 
-    def __init__(self, settings: DeadLetterSettings, partition: int, let_through: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        settings: DeadLetterSettings,
+        partition: int,
+        let_through: Mapping[str, int],
+        *,
+        ways_on: str = WAYS_ON,
+    ) -> None:
+        """`ways_on` ends the message; `{topic}` and `{partition}` in it stand for those of the latest record."""
         self._settings = settings
+        self._ways_on = ways_on
         self._partition = partition
         self._let_through = let_through
         self._processed = 0
@@ -78,12 +94,10 @@ class DeadLetterLimit:
         then = latest.rejection
         and_latest = "" if then.reason == reason else f" The latest: {then.reason}, {then.message}."
         return (
-            f"task {self._partition} stops: {how_many} were rejected. The first: {place}, {reason}, field "
-            f"{first.rejection.field or 'none'}: {first.rejection.message}.{and_latest} Nothing is lost, and a worker "
-            f"that is started again comes to the same place. What to do: {remedy_for(reason)}. Where the configuration "
-            "was wrong, correct it and start again. Where the records are, stop all workers and let them go to the "
-            f"dead letters with `nextbest dead-letters skip {latest.topic} {self._partition}`, or raise "
-            "worker.dead_letters.max_share and max_run_records"
+            f"partition {self._partition} stops: {how_many} were rejected. The first: {place}, {reason}, field "
+            f"{first.rejection.field or 'none'}: {first.rejection.message}.{and_latest} Nothing is lost, and a process "
+            f"that is started again comes to the same place. What to do: {remedy_for(reason)}. "
+            + self._ways_on.format(topic=latest.topic, partition=self._partition)
         )
 
 

@@ -24,6 +24,7 @@ _OVERDUE_S = 2.0  # how long after its own timeout a call is given up that shoul
 _LOOK_S = 0.1
 
 Delivered = Callable[[KafkaError | None, Message], None]
+Headers = Sequence[tuple[str, bytes | None]]
 
 
 class TransactionAborted(Exception):
@@ -72,10 +73,19 @@ class Transactions:
         return Seconds(max(self._deadline_s - self._clock_s(), _LEAST_S))
 
     def produce(
-        self, topic: str, value: bytes | None, key: bytes | None, partition: int, *, delivered: Delivered | None = None
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        partition: int,
+        *,
+        delivered: Delivered | None = None,
+        headers: Headers = (),
     ) -> None:
         """Hand one record to the client; waits while its queue is full."""
         options: dict[str, Any] = {} if delivered is None else {"on_delivery": delivered}
+        if headers:
+            options["headers"] = list(headers)
         try:
             while True:
                 try:

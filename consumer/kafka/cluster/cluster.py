@@ -40,10 +40,11 @@ class Cluster:
         """Return a partition of a topic (logical name), and an offset in it."""
         return TopicPartition(self.topics.name(topic), partition, offset)
 
-    def member(self, group_suffix: str = "") -> Consumer:
+    def member(self, group_suffix: str = "", assignor: str = "range") -> Consumer:
         """Return a consumer that takes part in a group: the workers' own, or another of the same name with a suffix.
 
-        The instance id, where there is one, makes the membership static. Offsets are never committed by the client.
+        The assignor range gives one member the same partition of all topics. The instance id, where there is one, makes
+        the membership static. Offsets are never committed by the client.
         """
         kafka = self.kafka
         static: Config = {} if kafka.instance_id is None else {"group.instance.id": kafka.instance_id}
@@ -51,7 +52,7 @@ class Cluster:
             {
                 "group.id": kafka.group_id + group_suffix,
                 "group.protocol": "classic",
-                "partition.assignment.strategy": "range",
+                "partition.assignment.strategy": assignor,
                 "auto.offset.reset": "error",
                 "session.timeout.ms": kafka.session_timeout_ms,
                 "heartbeat.interval.ms": max(kafka.session_timeout_ms // 4, 100),
