@@ -79,7 +79,7 @@ def run(
     except ClusterAway as away:
         raise CannotGoOn(str(away)) from away
     except KafkaException as raised:
-        raise CannotGoOn(f"Kafka: {error_of(raised).str()}") from raised
+        raise CannotGoOn(f"Kafka: {error_of(raised).str()}: nextbest check looks for the cause") from raised
 
 
 def _build(

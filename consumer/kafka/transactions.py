@@ -58,7 +58,9 @@ class Transactions:
             # Waits for the predecessor's transaction to be aborted, so it may take longer than one of our own.
             call_again(lambda: self._producer.init_transactions(self._timeout_s), Seconds(3 * self._timeout_s))
         except KafkaException as raised:
-            raise CannotGoOn(f"transactions cannot be started: {error_of(raised).str()}") from raised
+            raise CannotGoOn(
+                f"transactions cannot be started: {error_of(raised).str()}: nextbest check says what to do"
+            ) from raised
 
     def begin(self, budget_s: Seconds | None = None) -> None:
         """Open a transaction, to be committed within `budget_s`, and before the coordinator's timeout at any rate.
@@ -197,4 +199,4 @@ class Transactions:
 def _explain(error: KafkaError) -> str:
     if error.code() in _FENCED:
         return f"another worker took over this slot: does one run under the same instance id? ({error.str()})"
-    return f"the transactional producer failed: {error.str()}"
+    return f"the transactional producer failed: {error.str()}: nextbest check tries transactions and says what to do"

@@ -308,7 +308,10 @@ class Worker:
         self._aborts_in_a_row += 1
         if self._aborts_in_a_row > self._settings.max_aborts:
             raise CannotGoOn(
-                f"{self._aborts_in_a_row} commits in a row were aborted, the latest for this reason: {why}"
+                f"{self._aborts_in_a_row} commits in a row were aborted, the latest for this reason: {why}. Nothing is "
+                "lost. Where brokers are slow or away, start again once they are well (nextbest check), with a longer "
+                "kafka.transaction_timeout_ms; where a record was refused, see the sizes that the topic and "
+                "topics.max_record_bytes allow; smaller commits come with a lower worker.commit_records"
             )
         for task in tasks:
             offsets = task.roll_back()

@@ -79,7 +79,9 @@ def raise_or_log(error: KafkaError) -> None:
             "topic was made anew. Restore them, or start a new group on what is left"
         )
     if error_kind(error) == "fatal":
-        raise CannotGoOn(f"the consumer failed: {error.str()}") from KafkaException(error)
+        raise CannotGoOn(f"the consumer failed: {error.str()}: nextbest check looks for the cause") from KafkaException(
+            error
+        )
     log.warning("consumer: %s", error.str())
 
 
