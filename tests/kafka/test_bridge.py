@@ -1,5 +1,6 @@
 """The bridge on a real broker: topics of any shape become the canonical ones, each record once, also under SIGKILL."""
 
+import signal
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -100,6 +101,33 @@ def test_processes_that_are_killed_lose_and_double_nothing(
         for process in processes.values():
             process.kill()
     assert kills >= 3
+    assert_each_once_in_order(shop)
+
+
+def test_a_process_that_wakes_up_after_its_partitions_were_taken_over_writes_nothing_twice(
+    kafka_bootstrap: str, unique_prefix: str, tmp_path: Path
+) -> None:
+    """What it had read is dropped. It takes part again, or ends with a message where a transaction had been open."""
+
+    def awake() -> bool:
+        ended = sleeper.process.poll() is not None
+        return ended or sleeper.log().count("source partitions assigned") > 1
+
+    shop = new_shop(kafka_bootstrap, unique_prefix, tmp_path)
+    shop.fill(3_000)
+    small = {"NEXTBEST_BRIDGE__COMMIT_RECORDS": "60", "NEXTBEST_BRIDGE__COMMIT_INTERVAL_MS": "20"}
+    with BridgeProcess(shop.cluster, "bridge-0", **small) as sleeper:
+        wait_until(lambda: shop.n_bridged() > 0.2 * n_wanted(shop), "a fifth is bridged", sleeper)
+        sleeper.process.send_signal(signal.SIGSTOP)
+        assert shop.n_bridged() < n_wanted(shop)
+        with BridgeProcess(shop.cluster, "bridge-1") as other:
+            wait_until(lambda: shop.n_bridged() >= n_wanted(shop), "the other has bridged all", other)
+            sleeper.process.send_signal(signal.SIGCONT)
+            wait_until(awake, "the sleeper has noticed", other)
+            shop.fill(500, seed=4)
+            wait_until(lambda: shop.n_bridged() >= n_wanted(shop), "what came later is bridged", other)
+            assert sleeper.stop() == 0 or "nextbest: " in sleeper.log()
+            assert other.stop() == 0
     assert_each_once_in_order(shop)
 
 
