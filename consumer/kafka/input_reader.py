@@ -1,21 +1,16 @@
 """From a message of an input topic to a record that a task can take: decoded and judged, or rejected with a reason."""
 
-import time
 from collections.abc import Callable
 
 from confluent_kafka import Message
 
-from clients import log
 from clients.messages import headers_of
 from consumer.core.intake import Rejection, read
 from consumer.core.merge import MergeRecord
-from consumer.kafka.failures import CannotGoOn, RegistryUnavailable
+from consumer.kafka.cluster.registry import wait_for_registry
 from schemas.codec import Decoder
 from schemas.events import Event
 from schemas.topics import EventTopic
-
-_ASK_AGAIN_S = 1.0
-_ASK_TIMES = 60
 
 
 class InputReader:
@@ -44,21 +39,16 @@ class InputReader:
         )
 
     def _event(self, topic: EventTopic, message: Message) -> Event | Rejection:
-        for asked in range(1, _ASK_TIMES + 1):
-            try:
-                return read(
-                    self._decoder,
-                    topic,
-                    message.key(),
-                    message.value(),
-                    partition=message.partition() or 0,
-                    partitions=self._partitions,
-                    timestamp_ms=message.timestamp()[1],
-                    max_ahead_ms=self._max_ahead_ms,
-                )
-            except RegistryUnavailable as unavailable:
-                if asked == _ASK_TIMES or self._stop():
-                    raise CannotGoOn(f"{unavailable}; the worker has waited {asked - 1} s for it") from unavailable
-                log.warning("waiting: %s", unavailable)
-                time.sleep(_ASK_AGAIN_S)
-        raise AssertionError  # the loop returns or raises
+        def ask() -> Event | Rejection:
+            return read(
+                self._decoder,
+                topic,
+                message.key(),
+                message.value(),
+                partition=message.partition() or 0,
+                partitions=self._partitions,
+                timestamp_ms=message.timestamp()[1],
+                max_ahead_ms=self._max_ahead_ms,
+            )
+
+        return wait_for_registry(ask, self._stop)

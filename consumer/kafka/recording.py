@@ -14,9 +14,8 @@ from consumer.kafka.cluster.cluster import Cluster
 from consumer.kafka.cluster.log_reader import read_to
 from consumer.kafka.input_reader import InputReader
 from consumer.kafka.models.follower import read_product
-from consumer.replay.recording import NotVerifiable
-from schemas.codec import Decoder
-from schemas.events import Product
+from consumer.replay.recording import NotVerifiable, RecordedProduct
+from schemas.codec import Decoder, asks_registry
 from schemas.records import FAMILIES, Family, JournalRecord, NextBestAction, Session, TrainingExample
 from schemas.topics import EVENT_TOPICS, Topic
 from schemas.units import Seconds
@@ -49,7 +48,7 @@ class TopicRecording:
         self._next_offsets: dict[tuple[str, int], int] = {}  # by the journal as far as it was read
         self._snapshots: dict[bytes, bytes] | None = None
         self._sessions: list[tuple[int, Session]] | None = None
-        self._products: list[tuple[int, str, Product | None]] | None = None
+        self._products: list[RecordedProduct] | None = None
 
     # The Recording protocol
 
@@ -119,7 +118,7 @@ class TopicRecording:
             ]
         return _between(self._sessions, from_offset, to_offset)
 
-    def products(self, from_offset: int, to_offset: int) -> Iterator[tuple[int, str, Product | None]]:
+    def products(self, from_offset: int, to_offset: int) -> Iterator[RecordedProduct]:
         """Yield products by offset; compaction may have taken what was overwritten since."""
         if self._products is None:
             self._products = list(self._read_products())
@@ -143,12 +142,13 @@ class TopicRecording:
 
     # Reading
 
-    def _read_products(self) -> Iterator[tuple[int, str, Product | None]]:
+    def _read_products(self) -> Iterator[RecordedProduct]:
         for message in self._read("products", 0):
             offset = message.offset() or 0
-            read = read_product(self._decoder, offset, message.key() or b"", message.value())
+            value = message.value()
+            read = read_product(self._decoder, offset, message.key() or b"", value, stop=self._stop)
             if read is not None:
-                yield offset, *read
+                yield RecordedProduct(offset, *read, asks_registry(value))
 
     def _require_beginning(self, topic: Topic) -> None:
         begin = self._beginning(topic, 0)

@@ -132,7 +132,7 @@ class Worker:
     def _start(self) -> None:
         self._transactions.start()
         self._status.state = "loading knowledge"
-        self._follower.load(in_seconds(self._settings.restore_timeout_ms), self._stop)
+        self._follower.load(in_seconds(self._settings.restore_timeout_ms))
         self._observer.adopted(self._core.knowledge.versions())
         self._status.state = "joining"
         self._assignment.subscribe(self._on_revoked, self._on_lost)

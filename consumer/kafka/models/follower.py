@@ -15,6 +15,7 @@ from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.snapshot import RefusedSnapshot, family_of
 from consumer.kafka.cluster.cluster import Cluster
 from consumer.kafka.cluster.log_reader import raise_or_log, read_to
+from consumer.kafka.cluster.registry import wait_for_registry
 from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.models.index import ModelIndex
 from consumer.kafka.models.records import ModelsRecord, UnreadableRecord, decode_promotion, kind_of
@@ -32,23 +33,30 @@ class KnowledgeFollower:
     """Reads the topics of knowledge into one `Knowledge`."""
 
     def __init__(
-        self, cluster: Cluster, decoder: Decoder, knowledge: Knowledge, clock_s: Callable[[], Seconds]
+        self,
+        cluster: Cluster,
+        decoder: Decoder,
+        knowledge: Knowledge,
+        *,
+        clock_s: Callable[[], Seconds],
+        stop: Callable[[], bool],
     ) -> None:
         self._cluster = cluster
         self._reader = cluster.reader()
         self._decoder = decoder
         self._knowledge = knowledge
         self._clock_s = clock_s
+        self._stop = stop
         self.index = ModelIndex()
         self._refused: dict[str, str] = {}  # model → why its latest snapshot that cannot be used was refused
 
-    def load(self, timeout_s: Seconds, stop: Callable[[], bool]) -> None:
+    def load(self, timeout_s: Seconds) -> None:
         """Read everything up to the present end. Raises CannotGoOn, and Stopping."""
         partitions = [self._cluster.place(topic, 0, OFFSET_BEGINNING) for topic in _TOPICS]
         ends = end_offsets(self._cluster.admin, partitions, timeout_s)
         self._reader.assign(partitions)
         wanted = {(each.topic, 0): end for each, end in zip(partitions, ends, strict=True)}
-        for message in read_to(self._reader, wanted, stop=stop, clock_s=self._clock_s, timeout_s=timeout_s):
+        for message in read_to(self._reader, wanted, stop=self._stop, clock_s=self._clock_s, timeout_s=timeout_s):
             self._fold(message)
         for model, why in sorted(self._refused.items()):
             if model == self.index.in_force(family_of(model)) and model not in self._knowledge.model_versions:
@@ -60,7 +68,10 @@ class KnowledgeFollower:
         )
 
     def adopt(self, budget_s: Seconds) -> bool:
-        """Fold in what has arrived since, for at most `budget_s`; return whether that changed anything."""
+        """Fold in what has arrived since, for at most `budget_s`; return whether that changed anything.
+
+        A schema registry that does not answer is waited for, as with inputs: raises CannotGoOn where it stays silent.
+        """
         changed = False
         until_s = self._clock_s() + budget_s
         while messages := self._reader.consume(_BATCH_RECORDS, 0):
@@ -118,7 +129,7 @@ class KnowledgeFollower:
             self._knowledge.adopt(latest.data)
 
     def _fold_product(self, offset: int, key: bytes, value: bytes | None) -> None:
-        read = read_product(self._decoder, offset, key, value)
+        read = read_product(self._decoder, offset, key, value, stop=self._stop)
         if read is not None:
             self._knowledge.apply_product(offset, *read)
 
@@ -127,12 +138,15 @@ class KnowledgeFollower:
         self._reader.close()
 
 
-def read_product(decoder: Decoder, offset: int, key: bytes, value: bytes | None) -> tuple[str, Product | None] | None:
+def read_product(
+    decoder: Decoder, offset: int, key: bytes, value: bytes | None, *, stop: Callable[[], bool]
+) -> tuple[str, Product | None] | None:
     """Return an item id and what holds of the item from here on; None for a record that doesn't even tell the item.
 
-    Products come from outside: a bad one blocks its item. The worker and verify share this.
+    Products come from outside: a bad one blocks its item. The worker and verify share this. Raises CannotGoOn where a
+    schema registry stays silent.
     """
-    record = products.read_product(decoder, key, value)
+    record = wait_for_registry(lambda: products.read_product(decoder, key, value), stop)
     if record.fault is not None:
         then = (
             "no item could be told" if record.item_id is None else "its item is not recommended until a good one comes"
