@@ -90,7 +90,10 @@ class KnowledgeFollower:
         topic = self._cluster.topics.logical(message.topic() or "")
         offset, key, value = message.offset() or 0, message.key() or b"", message.value()
         if topic == "models":
-            self._fold_model(ModelsRecord(key, value or b"", message.timestamp()[1]))
+            try:
+                self._fold_model(ModelsRecord(key, value or b"", message.timestamp()[1]))
+            except UnreadableRecord as error:
+                log.warning("passed over record %d of the models topic: %s", offset, error)
         elif topic == "sessions":
             self._knowledge.fold_session(offset, self._decoder.decode("sessions", value))
         else:
@@ -104,6 +107,7 @@ class KnowledgeFollower:
             self._fold_snapshot(name, record)
 
     def _fold_snapshot(self, model: str, record: ModelsRecord) -> None:
+        _ = record.offset  # nothing is adopted from a record whose key tells none
         try:
             self._knowledge.adopt(record.data)
         except RefusedSnapshot as refused:
@@ -114,11 +118,7 @@ class KnowledgeFollower:
         self.index.note_snapshot(model, record)
 
     def _promote(self, record: ModelsRecord) -> None:
-        try:
-            promotion = decode_promotion(record.data)
-        except UnreadableRecord as error:
-            log.warning("passed over: %s", error)
-            return
+        promotion = decode_promotion(record.data)
         if not self.index.note_promotion(promotion, record):
             return
         model = promotion.model
