@@ -30,6 +30,16 @@ class DeadLetterLimit:
         self._processed = 0
         self._run = 0
         self._rejected_at: deque[int] = deque()  # numbers of the records rejected within the window
+        self.committed()
+
+    def committed(self) -> None:
+        """Remember what was counted, for `roll_back`."""
+        self._at_commit = (self._processed, self._run, tuple(self._rejected_at))
+
+    def roll_back(self) -> None:
+        """Forget what was counted since the last commit."""
+        self._processed, self._run, rejected_at = self._at_commit
+        self._rejected_at = deque(rejected_at)
 
     def accepted(self, count: int) -> None:
         """Count records that were processed, one after the other."""
