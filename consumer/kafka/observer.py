@@ -47,6 +47,9 @@ class Observer:
     def lag(self, topic: str, task: int, records: int) -> None:
         """Hear how many records of a topic are on the broker and not processed."""
 
+    def passed_over(self, offset: int, why: str) -> None:
+        """Hear of a record of the models topic that can't be read; `why` is for people."""
+
     def adopted(self, versions: Mapping[str, int]) -> None:
         """Hear which knowledge is in force from now on."""
 

@@ -102,7 +102,7 @@ def _build(
         clocks.s,
         stop,
     )
-    follower = KnowledgeFollower(cluster, job.decoder, core.knowledge, clock_s=clocks.s, stop=stop)
+    follower = KnowledgeFollower(cluster, job.decoder, core.knowledge, observer=observer, clock_s=clocks.s, stop=stop)
     trains = worker.trainer and worker.mode != "frozen"
     parts = Parts(
         consumer=consumer,

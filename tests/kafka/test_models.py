@@ -307,27 +307,31 @@ def message_of(offset: int, key: bytes, value: bytes) -> SimpleNamespace:
     return SimpleNamespace(**{name: lambda value=value: value for name, value in fields.items()})
 
 
-def test_workers_pass_over_what_is_no_record_of_theirs(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class PassedOver(Observer):
+    """Keeps what was passed over."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, str]] = []
+
+    def passed_over(self, offset: int, why: str) -> None:
+        self.told.append((offset, why))
+
+
+def test_workers_pass_over_what_is_no_record_of_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A snapshot without an offset in its key is not adopted, and ends nobody; it is told where it is."""
     core, (key, data) = CoreSettings(), snapshot(CoreSettings())
     topic = ModelsTopic((b"churn@abc", data), (b"promotion@churn", b"{"), (key, data))
-    knowledge = Knowledge(core, catalogue())
+    knowledge, watcher = Knowledge(core, catalogue()), PassedOver()
     follower = KnowledgeFollower(
-        topic, Decoder(), knowledge, clock_s=lambda: Seconds(0.0), stop=lambda: False  # type: ignore[arg-type]
+        topic, Decoder(), knowledge, clock_s=lambda: Seconds(0.0), stop=lambda: False, observer=watcher  # type: ignore[arg-type]
     )  # fmt: skip
     adopted: list[bytes] = []
     monkeypatch.setattr(knowledge, "adopt", adopted.append)
     follower.adopt(Seconds(1.0))
     assert adopted == [data]
     assert list(follower.index.latest) == ["churn"]
-    said = [record.getMessage() for record in caplog.records if "passed over" in record.getMessage()]
-    assert [line.partition(" of the models topic")[0] for line in said] == [
-        "passed over record 0",
-        "passed over record 1",
-    ]
-    assert "'churn@abc': expected MODEL@OFFSET" in said[0]
+    assert [offset for offset, _ in watcher.told] == [0, 1]
+    assert "'churn@abc': expected MODEL@OFFSET" in watcher.told[0][1]
 
 
 def test_what_must_outlive_retention_is_what_is_in_force_and_where_rollbacks_lead() -> None:

@@ -19,6 +19,7 @@ from consumer.kafka.cluster.registry import wait_for_registry
 from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.models.index import ModelIndex
 from consumer.kafka.models.records import ModelsRecord, UnreadableRecord, decode_promotion, kind_of
+from consumer.kafka.observer import Observer
 from schemas import products
 from schemas.codec import Decoder
 from schemas.events import Product
@@ -38,6 +39,7 @@ class KnowledgeFollower:
         decoder: Decoder,
         knowledge: Knowledge,
         *,
+        observer: Observer,
         clock_s: Callable[[], Seconds],
         stop: Callable[[], bool],
     ) -> None:
@@ -45,6 +47,7 @@ class KnowledgeFollower:
         self._reader = cluster.reader()
         self._decoder = decoder
         self._knowledge = knowledge
+        self._observer = observer
         self._clock_s = clock_s
         self._stop = stop
         self.index = ModelIndex()
@@ -93,7 +96,7 @@ class KnowledgeFollower:
             try:
                 self._fold_model(ModelsRecord(key, value or b"", message.timestamp()[1]))
             except UnreadableRecord as error:
-                log.warning("passed over record %d of the models topic: %s", offset, error)
+                self._observer.passed_over(offset, str(error))
         elif topic == "sessions":
             self._knowledge.fold_session(offset, self._decoder.decode("sessions", value))
         else:
