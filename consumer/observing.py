@@ -95,6 +95,11 @@ class MetricsObserver(Observer):
         self._metrics.aborts.add()
         log.warning("a transaction was aborted, its records come again: %s", reason)
 
+    def passed_over(self, offset: int, why: str) -> None:
+        """Count and log a record of the models topic that can't be read."""
+        self._metrics.passed_over.add()
+        log.warning("passed over record %d of the models topic: %s", offset, why)
+
     def processed(self, records: int, seconds: float) -> None:
         """Note what the core took for each record of a batch."""
         if records:

@@ -199,6 +199,11 @@ def _remembered(known: dict[int, _Known], schema_id: int, what: _Known) -> _Know
     return what
 
 
+def asks_registry(value: bytes | None) -> bool:
+    """Return whether `value` is framed for a schema registry, so that how it reads may depend on the answer of one."""
+    return value is not None and value[:1] == bytes([_AVRO_START])
+
+
 class Encoder(Protocol):
     """Writes records of any topic in `STRUCTS`."""
 

@@ -41,6 +41,7 @@ def run(config: ConfigOption = None) -> None:
     from consumer.observing import MetricsObserver
     from consumer.telemetry.metrics import Metrics
     from consumer.telling import Telling
+    from consumer.zones import load_zone
 
     settings = configured(config)
     if not settings.kafka.instance_id:
@@ -65,6 +66,7 @@ def run(config: ConfigOption = None) -> None:
             decoder,
             encoder,
             build=build_fingerprint(),
+            load_zone=load_zone,
             challengers=settings.challengers,
         )
         work(cluster_of(settings), job, stop=stop.is_set, observer=MetricsObserver(metrics, telling), status=status)

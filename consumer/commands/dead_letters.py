@@ -184,6 +184,7 @@ def skip(
     from consumer.kafka.burst import Passing, reached_and_end, require_no_workers
     from consumer.kafka.run import Job
     from consumer.kafka.run import run as work
+    from consumer.zones import load_zone
     from schemas.topics import EVENT_TOPICS
 
     settings = configured(config)
@@ -207,6 +208,7 @@ def skip(
             live_decoder(decoder, settings),
             encoder,
             build=build_fingerprint(),
+            load_zone=load_zone,
             let_through={partition: {known: passing.offset}},
         )
         if not passing.done:

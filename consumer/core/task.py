@@ -21,7 +21,8 @@ from schemas.topics import EVENT_TOPICS
 class Task:
     """One task. `core` may be replaced between commits; `record` says where the latest commit left the task.
 
-    `start_offsets` (logical topic → next to read) are where to begin in topics of which `record` has no offset.
+    `start_offsets` (logical topic → next to read) are where to begin in topics of which `record` has no offset. They
+    name every topic (ValueError); None: each of them begins at 0, as in a recording.
     """
 
     def __init__(
@@ -37,11 +38,14 @@ class Task:
         self.core = core
         self.state = state
         self.record = record if record is not None else TaskRecord()
-        self._start_offsets = dict(start_offsets or {})
+        self._start_offsets = dict.fromkeys(EVENT_TOPICS, 0) if start_offsets is None else dict(start_offsets)
+        missing = [topic for topic in EVENT_TOPICS if topic not in self._start_offsets]
+        if missing:  # else records that were never processed would count as processed, or the other way round
+            raise ValueError(f"task {partition}: it is not said where to begin in {', '.join(missing)}")
         self._begin()
 
     def _begin(self) -> None:
-        self.next_to_take = dict.fromkeys(EVENT_TOPICS, 0) | self._start_offsets | self.record.next_offsets
+        self.next_to_take = self._start_offsets | self.record.next_offsets
         self.commit: OpenCommit | None = None
         self._merge = EventTimeMerge()
 

@@ -63,6 +63,16 @@ class DeadLetterLimit:
         self._run = 0
         self._run_began: _Rejected | None = None
         self._rejected: deque[_Rejected] = deque()  # those within the window
+        self.committed()
+
+    def committed(self) -> None:
+        """Remember what was counted, for `roll_back`."""
+        self._at_commit = (self._processed, self._run, self._run_began, tuple(self._rejected))
+
+    def roll_back(self) -> None:
+        """Forget what was counted since the last commit."""
+        self._processed, self._run, self._run_began, rejected = self._at_commit
+        self._rejected = deque(rejected)
 
     def accepted(self, count: int) -> None:
         """Count records that were processed, one after the other."""

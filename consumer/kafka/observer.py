@@ -63,6 +63,9 @@ class Observer:
     def came_round(self) -> None:
         """Hear, every few seconds, that the loop comes round, with all lags told."""
 
+    def passed_over(self, offset: int, why: str) -> None:
+        """Hear of a record of the models topic that can't be read; `why` is for people."""
+
     def adopted(self, versions: Mapping[str, int]) -> None:
         """Hear which knowledge is in force from now on."""
 

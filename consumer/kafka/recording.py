@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final, Self, TypeVar
 
 from confluent_kafka import Consumer, Message
@@ -12,10 +13,10 @@ from consumer.core.merge import MergeRecord
 from consumer.kafka.clocks import monotonic_s
 from consumer.kafka.cluster.cluster import Cluster
 from consumer.kafka.cluster.log_reader import read_to
+from consumer.kafka.cluster.patience import with_patience
 from consumer.kafka.input_reader import InputReader
-from consumer.replay.recording import NotVerifiable
-from schemas.codec import Decoder
-from schemas.events import Product
+from consumer.replay.recording import NotVerifiable, RecordedProduct
+from schemas.codec import Decoder, asks_registry
 from schemas.products import read_product
 from schemas.records import FAMILIES, Family, JournalRecord, NextBestAction, Session, TrainingExample
 from schemas.topics import EVENT_TOPICS, EventTopic, Topic
@@ -49,7 +50,7 @@ class TopicRecording:
         self._next_offsets: dict[tuple[str, int], int] = {}  # by the journal as far as it was read
         self._snapshots: dict[bytes, bytes] | None = None
         self._sessions: list[tuple[int, Session]] | None = None
-        self._products: list[tuple[int, str, Product | None]] | None = None
+        self._products: list[RecordedProduct] | None = None
 
     # The Recording protocol
 
@@ -120,7 +121,7 @@ class TopicRecording:
             ]
         return _between(self._sessions, from_offset, to_offset)
 
-    def products(self, from_offset: int, to_offset: int) -> Iterator[tuple[int, str, Product | None]]:
+    def products(self, from_offset: int, to_offset: int) -> Iterator[RecordedProduct]:
         """Yield products by offset; compaction may have taken what was overwritten since."""
         if self._products is None:
             self._products = list(self._read_products())
@@ -144,11 +145,12 @@ class TopicRecording:
 
     # Reading
 
-    def _read_products(self) -> Iterator[tuple[int, str, Product | None]]:
+    def _read_products(self) -> Iterator[RecordedProduct]:
         for message in self._read("products", 0):
-            read = read_product(self._decoder, message.key(), message.value())
+            value = message.value()
+            read = with_patience(partial(read_product, self._decoder, message.key(), value), self._stop)
             if read.item_id is not None:
-                yield message.offset() or 0, read.item_id, read.product
+                yield RecordedProduct(message.offset() or 0, read.item_id, read.product, asks_registry(value))
 
     def _require_beginning(self, topic: Topic) -> None:
         begin = self._beginning(topic, 0)

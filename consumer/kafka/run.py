@@ -9,6 +9,7 @@ from clients.errors import ClusterAway, call_again, error_of
 from consumer.core.catalogue import Catalogue
 from consumer.core.decision.budget import equal_share
 from consumer.core.knowledge.river_classifier import UnknownModel
+from consumer.core.local_time import ZoneLoader
 from consumer.core.settings import ChallengerSettings, CoreSettings
 from consumer.core.shared import Core
 from consumer.kafka.assignment import Assignment
@@ -29,7 +30,6 @@ from consumer.kafka.state.stores import Stores
 from consumer.kafka.transactions import Transactions
 from consumer.kafka.worker import Parts, Worker, WorkerStatus
 from consumer.kafka.worker_settings import WorkerSettings
-from consumer.zones import load_zone
 from schemas.codec import Decoder, Encoder
 from schemas.units import DAY_MS, HOUR_MS, Ms, in_seconds
 
@@ -47,6 +47,7 @@ class Job:
     decoder: Decoder
     encoder: Encoder
     build: str
+    load_zone: ZoneLoader
     challengers: Sequence[ChallengerSettings] = ()
     let_through: Mapping[int, Mapping[str, int]] = field(default_factory=dict)  # see `Worker`
 
@@ -95,7 +96,7 @@ def _build(
     worker, kafka, topics = job.worker, cluster.kafka, cluster.topics
     stores = _stores(cluster, worker, clocks)
     grants = equal_share(job.catalogue.budgets(), topics.partitions)
-    core = Core.new(job.core, job.catalogue, load_zone, build=job.build, grants=grants)
+    core = Core.new(job.core, job.catalogue, job.load_zone, build=job.build, grants=grants)
     consumer = cluster.member()
     transactions = Transactions(
         lambda: cluster.transactional_producer(kafka.instance_id or ""),
@@ -107,6 +108,7 @@ def _build(
         cluster,
         job.decoder.counting_apart(),  # every worker reads all products: what is mended in them is counted by one
         core.knowledge,
+        observer=observer,
         clock_s=clocks.s,
         stop=stop,
     )

@@ -22,11 +22,12 @@ from schemas.topics import EVENT_TOPICS
 from schemas.units import in_seconds
 
 Phase = Literal["running", "committing", "suspended", "closed"]
-Event = Literal["process", "close_commit", "committed", "roll_back", "suspend", "resume", "close"]
+Event = Literal["take", "process", "close_commit", "committed", "roll_back", "suspend", "resume", "close"]
 
-# What may happen in which phase, and the phase that follows. A suspended task's partition is between owners: it keeps
-# what it has decoded, and neither processes nor commits.
+# What may happen in which phase, and the phase that follows. A suspended task's partition is between owners: the task
+# keeps its customers as of the last commit, has dropped its queue, and neither takes, processes nor commits.
 _TRANSITIONS: Mapping[tuple[Phase, Event], Phase] = {
+    ("running", "take"): "running",
     ("running", "process"): "running",
     ("running", "close_commit"): "committing",
     ("committing", "committed"): "running",
@@ -60,7 +61,6 @@ class TaskRunner:
         self.state = restored.state
         working_set = WorkingSet(restored.state, settings.cache_customers)
         self._task = Task(partition, core, working_set, restored.record, start_offsets=restored.start_offsets)
-        self.take = self._task.take
         self.end_reached = self._task.end_reached
         self.queued = self._task.queued
         self.offsets_to_commit = self._task.offsets_to_commit
@@ -72,6 +72,7 @@ class TaskRunner:
         self._begin()
 
     def _begin(self) -> None:
+        self._limit.roll_back()  # what is processed again is counted again
         self._waiting_since_s: float | None = None
         self._processed: Counter[tuple[str, str]] = Counter()
         self.rejected: list[tuple[MergeRecord, Rejection]] = []
@@ -84,6 +85,11 @@ class TaskRunner:
             raise InvalidTransition(f"task {self.partition} is {self._phase}: no {event} then") from None
 
     # Processing
+
+    def take(self, record: MergeRecord) -> None:
+        """Queue a record; one that was taken before is left out."""
+        self._on("take")
+        self._task.take(record)
 
     @property
     def next_to_take(self) -> Mapping[str, int]:
@@ -195,6 +201,7 @@ class TaskRunner:
         """Write to the local store what Kafka has, and be ready for the next commit."""
         self._on("committed")
         self._task.committed(closed, changelog_offset)
+        self._limit.committed()
         rejected = [RejectedRecord(each.topic, self.partition, each.offset, why) for each, why in self.rejected]
         told = CommittedTask(closed, self._processed, rejected, customers=len(self.state))
         self._processed, self.rejected = Counter(), []
@@ -210,7 +217,10 @@ class TaskRunner:
     # Between owners
 
     def suspend(self) -> None:
-        """Process nothing until `resume`; what is queued or not committed is dropped, and read again then."""
+        """Take and process nothing until `resume`: the customers are kept, as of the last commit.
+
+        What is queued or not committed is dropped, and read again then.
+        """
         self._on("suspend")
         self._task.roll_back()
         self._begin()

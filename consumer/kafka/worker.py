@@ -215,7 +215,7 @@ class Worker:
         kept = self._suspended.pop(number, None)
         restored = self._restorer.restore(number, self._consumer, kept.state if kept is not None else None)
         if kept is not None and restored.n_records == 0 and restored.state is kept.state:
-            task = kept  # nobody committed to it meanwhile: what it has decoded still holds
+            task = kept  # nobody committed to it meanwhile: the customers that it keeps are those of the changelog
             task.resume()
         else:
             task = TaskRunner(

@@ -5,18 +5,27 @@ import msgspec
 from consumer.core.journal import ClosedCommit
 from schemas.records import JournalRecord, NextBestAction
 
+_DERIVED = ("outputs_digest", "examples_digest", "state_digest")
 _MAX_FIELDS_SHOWN = 8
 _MAX_VALUE_LENGTH = 200
 
 
 class Different(Exception):
-    """A first difference, in words."""
+    """A first difference, in words. `derived`: it is in what a commit made of its inputs and of knowledge."""
 
-    def __init__(self, message: str, journal: JournalRecord | None = None, decision_id: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        journal: JournalRecord | None = None,
+        decision_id: str | None = None,
+        *,
+        derived: bool = False,
+    ) -> None:
         super().__init__(message if journal is None else f"{place(journal)}: {message}")
         self.task = journal.task if journal is not None else None
         self.sequence = journal.sequence if journal is not None else None
         self.decision_id = decision_id
+        self.derived = derived
 
 
 def compare_commits(journal: JournalRecord, closed: ClosedCommit) -> None:
@@ -38,7 +47,7 @@ def compare_commits(journal: JournalRecord, closed: ClosedCommit) -> None:
         recorded_value, derived_value = getattr(journal, name), getattr(derived, name)
         if recorded_value != derived_value:
             said = f"{name}: recorded {_short(recorded_value)}, derived {_short(derived_value)}"
-            raise Different(f"{words} ({said}; inputs {_inputs_of(journal)})", journal)
+            raise Different(f"{words} ({said}; inputs {_inputs_of(journal)})", journal, derived=name in _DERIVED)
     if derived.checksum != journal.checksum:
         raise Different("its journal record differs from the one derived", journal)
 

@@ -21,11 +21,10 @@ from consumer.replay.files import (
     sha256_of,
 )
 from consumer.replay.inlet import AnyRow, Inlet, Rereading
-from consumer.replay.recording import Damaged, NotVerifiable
+from consumer.replay.recording import Damaged, NotVerifiable, RecordedProduct
 from schemas.codec import Decoder
 from schemas.container import CorruptContainer, Recorded, read_container
 from schemas.errors import InvalidRecord
-from schemas.events import Product
 from schemas.records import Family, JournalRecord, NextBestAction, Session, TrainingExample
 
 MAX_CACHED_SNAPSHOTS = 4_096
@@ -143,11 +142,11 @@ class DirectoryRecording:
                 break
         self._session_cursors.setdefault(to_offset, []).append(records)
 
-    def products(self, from_offset: int, to_offset: int) -> Iterator[tuple[int, str, Product | None]]:
+    def products(self, from_offset: int, to_offset: int) -> Iterator[RecordedProduct]:
         """Yield a range of products, from the rows of the input."""
         for record in self._rereading.products(from_offset, to_offset):
             if record.item_id is not None:
-                yield record.offset, record.item_id, record.product
+                yield RecordedProduct(record.offset, record.item_id, record.product, record.asks_registry)
 
     def decisions(self, task: int) -> Iterator[NextBestAction]:
         """Yield the decisions of one task, line by line."""

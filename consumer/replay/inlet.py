@@ -13,7 +13,7 @@ import msgspec
 from consumer.core.intake import Rejection, read
 from consumer.core.merge import MergeRecord
 from consumer.replay.recording import Damaged
-from schemas.codec import Decoder
+from schemas.codec import Decoder, asks_registry
 from schemas.events import Product
 from schemas.partitioning import partition_of
 from schemas.products import read_product
@@ -80,13 +80,14 @@ def recorded_partitions(row: AnyRow) -> int:
 class ProductRecord(msgspec.Struct, frozen=True):
     """One record of the products topic; `product` None is a tombstone, `item_id` None says that no item could be told.
 
-    A record with a `rejection` blocks its item.
+    A record with a `rejection` blocks its item. `asks_registry`: how it reads depends on a schema registry.
     """
 
     offset: int
     item_id: str | None
     product: Product | None
     rejection: Rejection | None = None
+    asks_registry: bool = False
 
 
 class Inlet:
@@ -134,7 +135,7 @@ class Inlet:
         read, rejection = read_product(self._decoder, row.key, row.value), None
         if (fault := read.fault) is not None:
             rejection = Rejection(fault.reason, fault.field, fault.message)
-        return ProductRecord(offset, read.item_id, read.product, rejection)
+        return ProductRecord(offset, read.item_id, read.product, rejection, asks_registry(row.value))
 
 
 class Rereading:

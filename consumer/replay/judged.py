@@ -9,10 +9,10 @@ import msgspec
 from consumer.core.intake import Rejection
 from consumer.core.merge import MergeRecord
 from consumer.replay.recording import NotVerifiable
+from schemas.codec import asks_registry
 from schemas.records import JournalRecord
 
 BY_REGISTRY = frozenset({"unknown_schema_id", "unusable_schema"})
-_AVRO_START = b"\0"
 
 
 class Judged:
@@ -38,13 +38,14 @@ class Judged:
         """
         then = self._reasons.get((record.topic, record.offset))
         now = record.event.reason if isinstance(record.event, Rejection) else None
+        if then is None and self._journal.rejected_left_out and asks_registry(record.value):
+            self.unsure = True  # also where it can be read now: perhaps it could not be then
+            return record
         if then == now:
             return record
         if then in BY_REGISTRY:
             return msgspec.structs.replace(record, event=Rejection(then, None, "by what the registry answered then"))
-        if then is None and self._journal.rejected_left_out and (record.value or b"").startswith(_AVRO_START):
-            self.unsure = True
-        elif isinstance(record.event, Rejection) and now in BY_REGISTRY:
+        if isinstance(record.event, Rejection) and now in BY_REGISTRY:
             raise NotVerifiable(
                 f"task {self._journal.task}, commit {self._journal.sequence}: {record.topic}[{self._journal.task}] "
                 f"{record.offset} could be read when it was processed, and can't be now: {record.event.message}. "

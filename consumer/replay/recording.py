@@ -5,7 +5,7 @@ below, because they lead to different answers: *different*, or *not verifiable*.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from consumer.core.merge import MergeRecord
 from schemas.events import Product
@@ -18,6 +18,15 @@ class NotVerifiable(Exception):
 
 class Damaged(Exception):
     """What was recorded is there and is not what was written; the message says where."""
+
+
+class RecordedProduct(NamedTuple):
+    """What one record of products comes to, as read now."""
+
+    offset: int
+    item_id: str
+    product: Product | None  # None: a tombstone
+    asks_registry: bool  # how it reads depends on what a schema registry answers, and no journal says what it did
 
 
 class Recording(Protocol):
@@ -51,8 +60,8 @@ class Recording(Protocol):
     def sessions(self, from_offset: int, to_offset: int) -> Iterator[tuple[int, Session]]:
         """Yield (offset, session) with from_offset ≤ offset < to_offset, in order. Raises NotVerifiable if expired."""
 
-    def products(self, from_offset: int, to_offset: int) -> Iterator[tuple[int, str, Product | None]]:
-        """Yield (offset, item id, product or None for a tombstone) of that range, in order."""
+    def products(self, from_offset: int, to_offset: int) -> Iterator[RecordedProduct]:
+        """Yield the products of that range, in order."""
 
     def decisions(self, task: int) -> Iterator[NextBestAction]:
         """Yield the decisions that `task` published, in order, from the beginning. Called once for each task."""

@@ -33,6 +33,7 @@ class Rerun:
         self._recording = recording
         self._inputs: dict[str, Iterator[MergeRecord]] = {}
         self._judged: Judged  # of the commit that was run last
+        self._asked_for_products = False  # a registry, which may have answered otherwise then
 
     def close(self, journal: JournalRecord) -> ClosedCommit:
         """Run one commit again; nothing is committed yet."""
@@ -56,17 +57,18 @@ class Rerun:
     def compare(self, journal: JournalRecord, closed: ClosedCommit) -> None:
         """Compare the commit that was run last with its journal record.
 
-        Raises Different, and NotVerifiable where it is not known what the run rejected.
+        Raises Different, and NotVerifiable where it is not known what the run rejected or how it read products.
         """
         try:
             compare_commits(journal, closed)
         except Different as error:
-            if not self._judged.unsure:
+            if self._judged.unsure:
+                but = "it rejected more records than its journal record names, and whether it could read the others"
+            elif error.derived and self._asked_for_products:
+                but = "products written with a schema registry were known to it, and how it read them"
+            else:
                 raise
-            raise NotVerifiable(
-                f"{error}; but it rejected more records than its journal record names, and whether it could read the "
-                "others depends on what the schema registry answered then"
-            ) from error
+            raise NotVerifiable(f"{error}; but {but} depends on what the schema registry answered then") from error
 
     def _feed(self, commit: OpenCommit, journal: JournalRecord, topic: str, count: int) -> None:
         if topic not in self._inputs:
@@ -92,8 +94,9 @@ class Rerun:
         for model, offset in journal.model_versions.items():
             if offset != knowledge.model_versions.get(model):
                 self._adopt(knowledge, journal, model, offset)
-        for offset, item_id, product in self._recording.products(knowledge.products_offset, journal.products_offset):
-            knowledge.apply_product(offset, item_id, product)
+        for each in self._recording.products(knowledge.products_offset, journal.products_offset):
+            knowledge.apply_product(each.offset, each.item_id, each.product)
+            self._asked_for_products |= each.asks_registry
         for offset, session in self._recording.sessions(knowledge.sessions_offset, journal.sessions_offset):
             knowledge.fold_session(offset, session)
         if (knowledge.sessions_offset, knowledge.products_offset) != (journal.sessions_offset, journal.products_offset):

@@ -102,24 +102,22 @@ class LmdbState:
         """Put (or, where None, delete) the records of one commit, in one transaction."""
         self._write(lambda txn: self._apply(txn, changes, task_record, changelog_offset))
 
-    def restore(
-        self, records: Iterable[tuple[str, bytes | None]], task_record: bytes | None, changelog_offset: int
-    ) -> int:
+    def restore(self, records: Iterable[tuple[str, bytes | None]], changelog_offset: int) -> int:
         """Load `records` in changelog order, the later winning; return how many there were.
 
         Few records are one transaction. Many are several, and the timer index is built at the end: a store that was
-        left in the middle of that is discarded at the next opening. A `task_record` of None keeps the present one.
+        left in the middle of that is discarded at the next opening.
         """
         count, bulk = 0, False
         for n_records, chunk, is_last in _chunks(records):
             count += n_records
             if is_last and not bulk:
-                self._write(lambda txn, chunk=chunk: self._apply(txn, chunk, task_record, changelog_offset))  # type: ignore[misc]
+                self._write(lambda txn, chunk=chunk: self._apply(txn, chunk, None, changelog_offset))  # type: ignore[misc]
                 return count
             bulk = True
             self._write(lambda txn, chunk=chunk: self._load(txn, chunk))  # type: ignore[misc]
         self._index_timers()
-        self._write(lambda txn: self._finish_restore(txn, task_record, changelog_offset))
+        self._write(lambda txn: self._finish_restore(txn, changelog_offset))
         return count
 
     def task_record(self) -> bytes | None:
@@ -269,7 +267,9 @@ class LmdbState:
                     txn.delete(_TIME.pack(was) + key, db=timers)
                 if now > 0:
                     txn.put(_TIME.pack(now) + key, b"", db=timers)
-        self._finish_restore(txn, task_record, changelog_offset)
+        if task_record is not None:
+            txn.put(_TASK_RECORD, task_record, db=self._metadata)
+        self._finish_restore(txn, changelog_offset)
 
     def _put(self, txn: "lmdb.Transaction[bytes]", key: bytes, customer_id: str, record: bytes | None) -> None:
         if record is not None:
@@ -321,9 +321,7 @@ class LmdbState:
         with txn.cursor(self._timers) as cursor:
             cursor.putmulti([(key, b"") for key in sorted(keys)], overwrite=True)
 
-    def _finish_restore(self, txn: "lmdb.Transaction[bytes]", task_record: bytes | None, changelog_offset: int) -> None:
-        if task_record is not None:
-            txn.put(_TASK_RECORD, task_record, db=self._metadata)
+    def _finish_restore(self, txn: "lmdb.Transaction[bytes]", changelog_offset: int) -> None:
         txn.put(_CHANGELOG_OFFSET, changelog_offset.to_bytes(8, "big"), db=self._metadata)
         txn.put(_WRITTEN_MS, self._clock_ms().to_bytes(8, "big"), db=self._metadata)
         txn.delete(_RESTORING, db=self._metadata)

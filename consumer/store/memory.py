@@ -40,18 +40,11 @@ class MemoryState:
         self._task_record = task_record
         self._changelog_offset = changelog_offset
 
-    def restore(
-        self, records: Iterable[tuple[str, bytes | None]], task_record: bytes | None, changelog_offset: int
-    ) -> int:
-        """Load `records` in changelog order, the later winning; return how many there were.
-
-        A `task_record` of None keeps the present one.
-        """
+    def restore(self, records: Iterable[tuple[str, bytes | None]], changelog_offset: int) -> int:
+        """Load `records` in changelog order, the later winning; return how many there were."""
         count = 0
         for count, (customer_id, record) in enumerate(records, start=1):  # noqa: B007  (the count is the result)
             self._put(customer_id, record)
-        if task_record is not None:
-            self._task_record = task_record
         self._changelog_offset = changelog_offset
         return count
 

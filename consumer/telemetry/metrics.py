@@ -91,6 +91,7 @@ class Metrics:
         # how the loop does
         self.commits = CounterFamily(registry, "commits", "Transactions committed")
         self.aborts = CounterFamily(registry, "aborts", "Transactions aborted")
+        self.passed_over = CounterFamily(registry, "passed_over", "Records of the models topic that nobody can read")
         self.commit_seconds = Histogram(
             f"{PREFIX}_commit_seconds", "Duration of a commit", buckets=COMMIT_BUCKETS_S, registry=registry
         )

@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from consumer.core.churn.churn import HAZARD, HORIZON, feature_set
+from consumer.core.churn.churn import HAZARD, HORIZON, ChurnState, feature_set
 from consumer.core.churn.features import CHURN_FEATURES
-from consumer.core.knowledge.challenger import Challenger, judged_prediction, new_challenger
+from consumer.core.churn.season import SeasonState
+from consumer.core.knowledge.challenger import Challenger, judged_prediction, latest_label_ms, new_challenger
+from consumer.core.knowledge.families import ChurnModels
 from consumer.core.knowledge.river_classifier import UnknownModel, river_classifier
 from consumer.core.knowledge.snapshot import decode_snapshot
 from consumer.core.settings import ChallengerSettings, ChurnSettings, CoreSettings, LearnerSettings
@@ -212,3 +214,9 @@ def test_of_late_forgets_what_was_long_ago() -> None:
     assert judge.recent().log_loss == pytest.approx(-math.log(0.99))
     assert judge.all().n == 3 * RECENT_EXAMPLES
     assert judge.all().log_loss == pytest.approx(-(math.log(0.01) + 2 * math.log(0.99)) / 3)
+
+
+def test_a_model_without_heads_knows_no_label() -> None:
+    """As one that was read from an older format may be."""
+    assert latest_label_ms(ChurnModels()) is None
+    assert latest_label_ms(ChurnModels(churn=ChurnState({}, SeasonState()))) is None

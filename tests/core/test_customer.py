@@ -3,7 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 from struct import pack
+from zlib import crc32
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,6 +122,18 @@ def test_a_record_of_a_later_format_is_refused() -> None:
     record = bytes([FORMAT + 1]) + encode_customer(Customer("ann"))[1:]
     with pytest.raises(CorruptState, match=f"format {FORMAT + 1}; this build reads formats 1 to {FORMAT}"):
         decode_customer(record)
+
+
+@pytest.mark.parametrize(
+    ("fmt", "body"),
+    [(FORMAT, [1]), (FORMAT, {}), (2, ["ann", 0]), (2, 7), (1, ["ann"]), (1, ["ann"] + [None] * 80)],
+)
+def test_a_record_that_holds_something_else_is_refused_in_words(fmt: int, body: object) -> None:
+    """Its checksum holds, and still no customer is in it."""
+    packed, due = msgspec.msgpack.encode(body), bytes(8)
+    header = bytes([fmt]) + crc32(packed, crc32(due)).to_bytes(4, "big") + due
+    with pytest.raises(CorruptState, match=f"format {fmt} cannot be read"):
+        decode_customer(header + packed)
 
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=60))

@@ -197,7 +197,15 @@ def test_a_snapshot_of_a_newer_build_is_refused_in_words() -> None:
         Knowledge(SETTINGS, CATALOGUE).adopt(newer)
 
 
-@pytest.mark.parametrize("fields", [{}, {"family": "churn"}, {"family": "churn", "churn": {"horizon": 7}}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"family": "churn"},
+        {"family": "churn", "churn": {"horizon": 7}},
+        {"family": "policy", "churn": [1], "policy": 7},
+    ],
+)
 def test_a_snapshot_that_says_less_than_its_format_asks_is_refused_in_words(fields: dict[str, object]) -> None:
     """Whatever stands in the topic, nobody meets a stack trace."""
     body = msgspec.msgpack.encode({"format": 1, **fields})
@@ -209,6 +217,13 @@ def test_the_table_of_families_makes_each_scorer_of_knowledge_once() -> None:
     """A name that is missing would be found at the first decision, one that is there twice never."""
     specs = [spec.scorers(SETTINGS, CATALOGUE, spec.models()) for spec in FAMILY_SPECS.values()]
     assert sorted(name for made in specs for name in made) == sorted(Knowledge.__annotations__)
+
+
+def test_the_table_of_families_makes_a_learner_for_each_model_of_a_snapshot() -> None:
+    """One without would be left out of every snapshot, and nobody would learn of it."""
+    for spec in FAMILY_SPECS.values():
+        learners = spec.learners(SETTINGS, CATALOGUE, spec.models())
+        assert sorted(learners) == sorted(field.name for field in structs.fields(spec.models))
 
 
 def test_only_the_model_in_force_is_adopted() -> None:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from consumer.core.customer.working_set import WorkingSet
 from consumer.core.journal import ClosedCommit, TaskRecord, decode_task_record
 from consumer.core.merge import MergeRecord
@@ -15,7 +17,11 @@ from tests.core.streams import T0, new_core
 def task_of(state: MemoryState | None = None, record: TaskRecord | None = None) -> Task:
     core = replace(new_core(), grants={"email": 0.5})
     return Task(
-        0, core, WorkingSet(MemoryState() if state is None else state), record, start_offsets={"clickstream": 3}
+        0,
+        core,
+        WorkingSet(MemoryState() if state is None else state),
+        record,
+        start_offsets={"privacy": 0, "purchases": 0, "clickstream": 3},
     )
 
 
@@ -97,6 +103,12 @@ def test_offsets_of_all_topics_that_it_began_with_are_committed() -> None:
     task = Task(0, new_core(), WorkingSet(MemoryState()), start_offsets=dict.fromkeys(EVENT_TOPICS, 2))
     run(task, 3)
     assert task.offsets_to_commit(close(task)) == {"privacy": 2, "purchases": 2, "clickstream": 4}
+
+
+def test_a_task_does_not_begin_where_a_topic_was_forgotten() -> None:
+    """It would read that topic from 0, whatever was processed of it."""
+    with pytest.raises(ValueError, match="task 4: it is not said where to begin in privacy, purchases"):
+        Task(4, new_core(), WorkingSet(MemoryState()), start_offsets={"clickstream": 3})
 
 
 def test_it_is_idle_once_the_ends_are_reached_and_nothing_waits_or_is_open() -> None:

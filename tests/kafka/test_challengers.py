@@ -252,6 +252,21 @@ def test_a_trainer_slower_than_retention_goes_on_with_what_is_left(
     assert folded == {"churn": list(range(20, 30)), "preference": list(range(30))}
 
 
+def test_a_log_that_comes_back_is_read_from_where_it_is_started() -> None:
+    """What was fetched before it was lost lies further on: those between are not passed over."""
+    member = Member(30)
+    reader = reader_of(member)
+    reader.join()
+    assert list(reader.read(A_SECOND)) == []
+    reader.start("churn", 12)
+    assert [offset for _, offset, _ in reader.read(AT_ONCE)] == [12]  # of a whole batch
+    families = [TopicPartition("training-examples", partition) for partition in range(len(FAMILIES))]
+    reader._on_revoke(cast("Any", member), families)
+    reader._on_assign(cast("Any", member), families)
+    assert reader.start("churn", 3) == 3
+    assert [next(reader.read(A_SECOND))[1] for _ in range(10)] == list(range(3, 13))
+
+
 def test_the_kinds_that_can_be_promoted_are_told_by_their_trainers() -> None:
     """A tree has no plain-data form, the built-in model has one."""
     tree, faster = score_of(trained(TREE, 60)), score_of(trained(FASTER, 60))

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -11,13 +13,16 @@ from msgspec import structs
 from consumer.commands import models as models_command
 from consumer.commands.errors import CommandError
 from consumer.config import Config
+from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.learner import new_learner
 from consumer.core.knowledge.snapshot import ChallengerSpec, snapshot_key
 from consumer.core.settings import ChallengerSettings, ChurnSettings, CoreSettings, LearnerSettings
 from consumer.core.shared import Core
+from consumer.kafka.cluster.cluster_settings import TopicSettings
 from consumer.kafka.cluster.topics import TopicsError
 from consumer.kafka.failures import Stopping
 from consumer.kafka.models import promotion as models_topic
+from consumer.kafka.models.follower import KnowledgeFollower
 from consumer.kafka.models.index import ModelIndex
 from consumer.kafka.models.promotion import CannotPromote, ModelOverview, ModelRow, record_promotion
 from consumer.kafka.models.publisher import ModelPublisher
@@ -280,6 +285,53 @@ def test_records_of_the_models_topic_are_told_apart_by_their_keys() -> None:
         decode_promotion(value.replace(b'"format":1', b'"format":9'))
     with pytest.raises(UnreadableRecord, match="can't be read"):
         decode_promotion(b"{")
+
+
+class ModelsTopic:
+    """A cluster of one topic, models, and who reads it."""
+
+    def __init__(self, *records: tuple[bytes, bytes]) -> None:
+        self.topics = TopicSettings()
+        self._records = list(enumerate(records))
+
+    def reader(self) -> "ModelsTopic":
+        return self
+
+    def consume(self, _n: int, _timeout_s: float) -> list[Any]:
+        found, self._records = self._records, []
+        return [message_of(offset, key, value) for offset, (key, value) in found]
+
+
+def message_of(offset: int, key: bytes, value: bytes) -> SimpleNamespace:
+    fields = {"topic": "models", "offset": offset, "key": key, "value": value, "timestamp": (1, 0), "error": None}
+    return SimpleNamespace(**{name: lambda value=value: value for name, value in fields.items()})
+
+
+class PassedOver(Observer):
+    """Keeps what was passed over."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, str]] = []
+
+    def passed_over(self, offset: int, why: str) -> None:
+        self.told.append((offset, why))
+
+
+def test_workers_pass_over_what_is_no_record_of_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A snapshot without an offset in its key is not adopted, and ends nobody; it is told where it is."""
+    core, (key, data) = CoreSettings(), snapshot(CoreSettings())
+    topic = ModelsTopic((b"churn@abc", data), (b"promotion@churn", b"{"), (key, data))
+    knowledge, watcher = Knowledge(core, catalogue()), PassedOver()
+    follower = KnowledgeFollower(
+        topic, Decoder(), knowledge, clock_s=lambda: Seconds(0.0), stop=lambda: False, observer=watcher  # type: ignore[arg-type]
+    )  # fmt: skip
+    adopted: list[bytes] = []
+    monkeypatch.setattr(knowledge, "adopt", adopted.append)
+    follower.adopt(Seconds(1.0))
+    assert adopted == [data]
+    assert list(follower.index.latest) == ["churn"]
+    assert [offset for offset, _ in watcher.told] == [0, 1]
+    assert "'churn@abc': expected MODEL@OFFSET" in watcher.told[0][1]
 
 
 def test_what_must_outlive_retention_is_what_is_in_force_and_where_rollbacks_lead() -> None:

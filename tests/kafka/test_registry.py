@@ -6,9 +6,13 @@ from typing import Any
 import pytest
 from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient, SchemaRegistryError
 
+from consumer.kafka.cluster.patience import with_patience
 from consumer.kafka.cluster.registry import SchemaSource
-from consumer.kafka.failures import RegistryUnavailable
-from schemas.registry import OtherSchemaType
+from consumer.kafka.failures import CannotGoOn, RegistryUnavailable
+from schemas.codec import AvroEncoder, Decoder
+from schemas.events import Product
+from schemas.products import read_product
+from schemas.registry import OtherSchemaType, avro_schema
 from schemas.units import Seconds
 
 SCHEMA = {"type": "record", "name": "r", "fields": [{"name": "a", "type": "long"}]}
@@ -140,8 +144,34 @@ def test_a_refused_schema_names_its_subject(source: SchemaSource, client: Counti
 def test_a_schema_of_another_type_says_which(source: SchemaSource, client: Counting, kind: str) -> None:
     """It is known, and so it isn't said to be unknown."""
     schema_id = client.inner.register_schema("a-value", Schema("{}", kind))
-    with pytest.raises(OtherSchemaType, match=kind):
-        source.schema_by_id(schema_id)
+    for now_s in (0.0, 9.9, 10.0, 15.0):
+        client.now_s = now_s
+        with pytest.raises(OtherSchemaType, match=kind):
+            source.schema_by_id(schema_id)
+    assert client.asked == [schema_id, schema_id]  # again after a while, as for an id that is not known
+
+
+def test_a_product_waits_for_a_registry_that_does_not_answer(
+    source: SchemaSource, client: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its item is not blocked for that, and the worker does not end, unless it is asked to."""
+    schema_id = source.register("products-value", avro_schema("products"))
+    value = AvroEncoder({"products": schema_id}).encode("products", Product("kettle", price=3.0))
+    waited: list[float] = []
+
+    def pause(seconds: float) -> None:
+        waited.append(seconds)
+        client.down = None
+
+    monkeypatch.setattr("consumer.kafka.cluster.patience.time.sleep", pause)
+    client.down = ConnectionError("refused")
+    read = with_patience(lambda: read_product(Decoder(source), b"kettle", value), lambda: False)
+    assert (read.item_id, read.product) == ("kettle", Product("kettle", price=3.0))
+    assert len(waited) == 1
+    client.down = ConnectionError("refused")
+    asking = Decoder(SchemaSource("mock://", client=client))  # type: ignore[arg-type]
+    with pytest.raises(CannotGoOn, match="does not answer"):
+        with_patience(lambda: read_product(asking, b"kettle", value), lambda: True)
 
 
 def test_a_schema_comes_with_the_types_that_it_refers_to(source: SchemaSource, client: Counting) -> None:

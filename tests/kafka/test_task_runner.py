@@ -8,9 +8,10 @@ from consumer.core.journal import TaskRecord
 from consumer.core.merge import MergeRecord
 from consumer.core.settings import CoreSettings
 from consumer.core.shared import Core
+from consumer.kafka.dead_letters import TooManyRejected
 from consumer.kafka.state.restore import Restored
 from consumer.kafka.task_runner import InvalidTransition, TaskRunner
-from consumer.kafka.worker_settings import AgeReference, WorkerSettings
+from consumer.kafka.worker_settings import AgeReference, DeadLetterSettings, WorkerSettings
 from consumer.store.memory import MemoryState
 from consumer.zones import load_zone
 from schemas.events import ClickEvent
@@ -27,10 +28,16 @@ def runner() -> TaskRunner:
     return runner_of()
 
 
-def runner_of(record: TaskRecord | None = None, grants: dict[str, float] | None = None) -> TaskRunner:
+def runner_of(
+    record: TaskRecord | None = None,
+    grants: dict[str, float] | None = None,
+    dead_letters: DeadLetterSettings | None = None,
+) -> TaskRunner:
     core = Core.new(CoreSettings(), catalogue(), load_zone, build="test", grants=grants)
     restored = Restored(MemoryState(), record or TaskRecord(), dict(START), 0)
-    settings = WorkerSettings(catch_up_after_ms=MINUTE_MS, merge_wait_ms=Ms(500))
+    settings = WorkerSettings(
+        catch_up_after_ms=MINUTE_MS, merge_wait_ms=Ms(500), dead_letters=dead_letters or DeadLetterSettings()
+    )
     return TaskRunner(0, core, restored, settings)
 
 
@@ -139,6 +146,8 @@ def test_a_suspended_task_does_nothing_until_it_is_resumed(runner: TaskRunner) -
         runner.process(1, NOW_MS, 9.0)
     with pytest.raises(InvalidTransition, match="suspended"):
         runner.heartbeat(NOW_MS, NOW_MS)
+    with pytest.raises(InvalidTransition, match="suspended: no take"):
+        runner.take(click(0))
     runner.resume()
     assert runner.process(1, NOW_MS, 9.0) == 0
     assert not runner.has_work
@@ -160,6 +169,34 @@ def test_a_task_that_is_committing_processes_nothing_and_is_not_taken_away(runne
     runner.close()
     with pytest.raises(InvalidTransition, match="closed"):
         runner.resume()
+
+
+def test_rejected_records_that_are_processed_again_count_once_towards_the_limit() -> None:
+    """An abort is no reason to stop for bad records, and neither is a partition that went and came back."""
+    runner = runner_of(dead_letters=DeadLetterSettings(max_run_records=2))
+    bad = Rejection("wrong_type", "value", "`value` is bad")
+
+    def suspend_and_resume() -> None:
+        runner.suspend()
+        runner.resume()
+
+    for go_back in (runner.roll_back, suspend_and_resume, runner.close_commit):
+        all_ends_reached(runner)
+        for offset in (0, 1):
+            runner.take(MergeRecord("clickstream", offset, NOW_MS, b"c", b"?", bad))
+        runner.process(2, NOW_MS, 0.0)
+        assert runner.process(2, NOW_MS, 1.0) == 2
+        go_back()
+    runner.roll_back()
+    all_ends_reached(runner)
+    for offset in (0, 1):
+        runner.take(MergeRecord("clickstream", offset, NOW_MS, b"c", b"?", bad))
+    runner.process(2, NOW_MS, 0.0)
+    runner.process(2, NOW_MS, 1.0)
+    runner.committed(runner.close_commit(), 1)
+    runner.take(MergeRecord("clickstream", 2, NOW_MS, b"c", b"?", bad))
+    with pytest.raises(TooManyRejected, match="3 records in a row"):
+        runner.process(1, NOW_MS, 3.0)
 
 
 def test_what_was_rolled_back_is_not_committed_after_all(runner: TaskRunner) -> None:

@@ -13,7 +13,7 @@ from consumer.replay.judged import Judged
 from consumer.replay.recording import NotVerifiable
 from schemas.codec import AvroEncoder, Decoder
 from schemas.container import Recorded, read_container
-from schemas.events import ClickEvent
+from schemas.events import ClickEvent, Product
 from schemas.records import JournalRecord, Rejected
 from schemas.registry import avro_schema
 from tests.containers import write_container
@@ -34,6 +34,15 @@ class Registry:
         if schema_id not in self.known:
             raise KeyError(schema_id)
         return avro_schema("clickstream")
+
+
+class ProductRegistry(Registry):
+    """One that knows the schema of products."""
+
+    def schema_by_id(self, schema_id: int) -> dict[str, Any]:
+        """Return the schema of products, where the id is known."""
+        super().schema_by_id(schema_id)
+        return avro_schema("products")
 
 
 @pytest.fixture
@@ -96,6 +105,37 @@ def test_the_journal_names_each_stretch_of_rejected_records_once(recording: Path
     assert offsets == list(range(LATE_HALF, offsets[-1] + 1))
 
 
+@pytest.fixture
+def products_in_avro(tmp_path: Path) -> Path:
+    """Return recorded clicks in JSON, and before them the items of the shop in Avro."""
+    encoder, items = AvroEncoder({"products": SCHEMA_ID}), [f"item-{number}" for number in range(10)]
+    clicks = [event for event in shop_events() if event["kind"] != "order"]
+    first_ms = int(str(clicks[0]["occurred_at"]))
+    records = [
+        Recorded("products", 0, offset, first_ms, item.encode(), encoder.encode("products", Product(item)))
+        for offset, item in enumerate(items)
+    ]
+    for offset, event in enumerate(clicks):
+        at_ms, key = int(str(event["occurred_at"])) + 1_000, str(event["customer_id"]).encode()
+        records.append(Recorded("clickstream", 0, offset, at_ms, key, orjson.dumps(event)))
+    write_container(tmp_path / "topics.avro", records)
+    return tmp_path / "topics.avro"
+
+
+@pytest.mark.parametrize(("then", "now"), [((), (SCHEMA_ID,)), ((SCHEMA_ID,), ())])
+def test_products_that_the_registry_lets_be_read_otherwise_are_no_difference(
+    products_in_avro: Path, tmp_path: Path, then: tuple[int, ...], now: tuple[int, ...]
+) -> None:
+    """No journal says how products were read: with another answer their items are open, or blocked."""
+    run_replay(
+        products_in_avro, tmp_path / "out", format_name="container", decoder=Decoder(ProductRegistry(*then))
+    )  # fmt: skip
+    assert run_verify(tmp_path / "out", decoder=Decoder(ProductRegistry(*then))).kind == "same"
+    verdict = run_verify(tmp_path / "out", decoder=Decoder(ProductRegistry(*now)))
+    assert verdict.kind == "not_verifiable", verdict
+    assert "how it read them depends on what the schema registry answered then" in verdict.message
+
+
 def journal(rejected: tuple[Rejected, ...] = (), left_out: int = 0) -> JournalRecord:
     """Return a journal record that rejected these."""
     fields: dict[str, Any] = {each.name: "x" for each in msgspec.structs.fields(JournalRecord) if each.required}
@@ -122,6 +162,16 @@ def test_where_more_was_rejected_than_the_journal_names_it_is_not_known_what_bec
     assert not judged.unsure
     assert judged.as_in_the_run(avro_record(3, UNKNOWN)).event is UNKNOWN
     assert judged.unsure
+
+
+def test_a_record_that_can_be_read_now_may_have_been_among_the_rejected_that_were_not_named() -> None:
+    """Its schema may have been registered since."""
+    judged = Judged(journal((Rejected("clickstream", "unknown_schema_id", 0, 2),), left_out=1))
+    assert judged.as_in_the_run(avro_record(3, CLICK)).event is CLICK
+    assert judged.unsure
+    named = Judged(journal((Rejected("clickstream", "unknown_schema_id", 0, 2),)))
+    named.as_in_the_run(avro_record(3, CLICK))
+    assert not named.unsure
 
 
 def test_a_record_that_the_run_turned_down_for_what_is_in_it_was_read() -> None:

@@ -159,7 +159,7 @@ def test_an_interrupted_restore_is_discarded(tmp_path: Path, monkeypatch: pytest
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        state.restore(records(), b"", 99)  # type: ignore[arg-type]
+        state.restore(records(), 99)  # type: ignore[arg-type]
     state.close()
     again = LmdbState(tmp_path, "g/t/0")
     assert again.discarded == "the process ended in the middle of a restore"

@@ -20,7 +20,7 @@ import msgspec
 from consumer.core.churn.churn_basis import CHURN_TERMS, Silence, by_feature, churn_terms
 from consumer.core.churn.features import CHURN_FEATURES, N_ORDERS_FEATURE, PACKED_SIZE, churn_features, unpack_churn
 from consumer.core.churn.season import Season, SeasonLearner, SeasonState
-from consumer.core.customer.customer import Customer, PendingChurn
+from consumer.core.customer.customer import NOT_KNOWN, Customer, PendingChurn
 from consumer.core.hashing import name_of
 from consumer.core.learning.drift import Drift, DriftMonitor, DriftState
 from consumer.core.learning.linear import LinearLearner, LinearScorer, LinearState, sigmoid, untaught
@@ -41,7 +41,6 @@ HAZARD_MEMORY = 1.0 / 45.0
 # behind it by its horizon, and one year is no rule.
 SEASON_SHARE = 0.4
 _LOGIT_BOUND = 12.0
-_NOT_KNOWN = -1.0  # a probability as it is packed in customer state
 
 
 @lru_cache(maxsize=8)
@@ -260,8 +259,8 @@ def remember_prediction(
         PendingChurn(
             predicted_at=at_ms,
             features=estimate.features,
-            probability=_NOT_KNOWN if probability is None else probability,
-            hazard_probability=_NOT_KNOWN if hazard is None else hazard,
+            probability=NOT_KNOWN if probability is None else probability,
+            hazard_probability=NOT_KNOWN if hazard is None else hazard,
             active=bool(last_signal_ms) and at_ms - last_signal_ms < settings.horizon_days * DAY_MS,
             signal_at=0,
             hazard_revealed=False,
@@ -346,7 +345,7 @@ def _example(pending: PendingChurn, window_ms: int, settings: ChurnSettings, *, 
         weight=weight,
         predicted_at=pending.predicted_at,
         matured_at=matured_at,
-        predicted=None if probability < 0.0 else probability,
+        predicted=None if probability == NOT_KNOWN else probability,
         propensity=float(pending.untreated_propensity),
         treated=pending.treated,
         active=pending.active,

@@ -23,12 +23,15 @@ _CHECKED_FROM = 5
 EVENT_DIGEST_SIZE = 4  # bytes: beside 72 others, one id in 60 million is taken for one of them
 
 
+NOT_KNOWN = -1.0  # a probability, where nothing was learned: packed as a number, for None would cost a union
+
+
 class PendingChurn(msgspec.Struct, array_like=True, gc=False):
     """A churn prediction whose labels have not all matured."""
 
     predicted_at: int
     features: bytes  # float32, in the order of `features.CHURN_FEATURES`
-    probability: float  # of both heads; negative where nothing was learned
+    probability: float  # of both heads; `NOT_KNOWN` where nothing was learned
     hazard_probability: float
     active: bool
     signal_at: int  # first signal after the prediction; 0 while there is none
@@ -66,7 +69,7 @@ class PendingAudience(msgspec.Struct, array_like=True, gc=False):
     predicted_at: int
     category: str
     features: bytes  # float16, in the order of `audience.AUDIENCE_FEATURES`
-    probability: float  # negative where nothing was learned
+    probability: float  # `NOT_KNOWN` where nothing was learned
     bought_weight: int  # of the purchase that came, in thousandths; 0 while there is none
 
 
@@ -236,7 +239,11 @@ def decode_customer(record: bytes) -> Customer:
     if crc32(memoryview(record)[_CHECKED_FROM:]) != checksum:
         raise CorruptState("the checksum of a state record does not hold")
     body = memoryview(record)[_HEADER.size :]
-    return _decoder.decode(body) if fmt == FORMAT else _upgraded(fmt, body)
+    try:
+        return _decoder.decode(body) if fmt == FORMAT else _upgraded(fmt, body)
+    except (msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
+        # Of another build that calls its format the same, or of a former one that is a riddle
+        raise CorruptState(f"a state record of format {fmt} cannot be read: {error!r}") from error
 
 
 def _upgraded(fmt: int, body: memoryview) -> Customer:

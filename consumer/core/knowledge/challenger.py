@@ -206,7 +206,7 @@ def latest_label_ms(models: Models) -> int | None:
     state = models.churn if isinstance(models, ChurnModels) else None
     if state is None:
         return None
-    return max(head.latest_ms for head in state.heads.values()) or None
+    return max((head.latest_ms for head in state.heads.values()), default=0) or None
 
 
 def _copies_of_heads(settings: ChurnSettings, known_ms: int | None = None) -> "dict[str, _Copies[Any]]":

@@ -50,7 +50,9 @@ class Learner:
 
         A snapshot is due after every so many examples, and nowhere else. They are counted, not their offsets: in
         Kafka's logs the markers of transactions take offsets as well. Counting from a snapshot gives the same places as
-        counting from the beginning of the log: the snapshot was taken at such a place.
+        counting from the beginning of the log, for the snapshot was taken at such a place: as long as
+        `snapshot_examples` stays, and the log is whole. A learner that begins with a log of which retention has taken
+        the beginning, or goes on under another `snapshot_examples`, takes its snapshots elsewhere.
         """
         if offset <= self.last_offset:
             raise ValueError(f"example {offset} after {self.last_offset}: the {self.family} log must be read in order")

@@ -96,7 +96,7 @@ def read_snapshot(data: bytes) -> Snapshot:
             return _decode(body)
         if written == 1:
             return msgspec.convert(_from_format_1(msgspec.msgpack.decode(body)), Snapshot)
-    except (msgspec.DecodeError, KeyError, TypeError) as error:  # the latter where an older format is a riddle
+    except (msgspec.DecodeError, AttributeError, KeyError, TypeError) as error:  # the last three: an older format
         raise RefusedSnapshot(f"a model snapshot cannot be read ({error}); {_REBUILD}") from error
     raise RefusedSnapshot(
         f"a model snapshot has format {written}, this build reads 1 to {SNAPSHOT_FORMAT}: use the build that wrote it, "

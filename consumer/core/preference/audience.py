@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from consumer.core.customer.bought import GAP_UNIT, HALF_LIFE_DAYS, SPREAD_UNIT, WEIGHT_UNIT, decay, note_again
 from consumer.core.customer.counters import FAST_HALF_LIFE_DAYS, ORDERS, SLOW_HALF_LIFE_DAYS
-from consumer.core.customer.customer import Bought, Customer, PendingAudience
+from consumer.core.customer.customer import NOT_KNOWN, Bought, Customer, PendingAudience
 from consumer.core.customer.words import LONGEST_WORD, remembered
 from consumer.core.hashing import digest64, name_of
 from consumer.core.preference.items import ItemIndex
@@ -53,7 +53,6 @@ AUDIENCE_FEATURES: tuple[str, ...] = (
 )
 _PACKED = Struct(f"<{len(AUDIENCE_FEATURES)}e")  # 16 bits each: three digits of a logarithm are enough
 _DAYS_OF_WEIGHT = HALF_LIFE_DAYS / log(2.0)  # days that a decayed count stands for, once they have passed
-_NOT_KNOWN = -1.0  # a probability as it is packed in customer state
 _PRIOR_TIMES, _PRIOR_DAYS = 0.1, 30.0  # a count so small, in so many days, is added to each count
 
 
@@ -192,7 +191,7 @@ class Estimate(NamedTuple):
 def remember_prediction(customer: Customer, category: str, estimate: Estimate, at_ms: int, *, limit: int) -> None:
     """Keep what was predicted until the window is over, unless `limit` predictions are kept already."""
     if len(customer.pending.audience) < limit:
-        probability = _NOT_KNOWN if estimate.probability is None else estimate.probability
+        probability = NOT_KNOWN if estimate.probability is None else estimate.probability
         customer.pending.audience.append(PendingAudience(at_ms, category, estimate.features, probability, 0))
 
 
@@ -221,7 +220,7 @@ def reveal(customer: Customer, now_ms: int, settings: AudienceSettings) -> list[
                 weight=pending.bought_weight / WEIGHT_UNIT if bought else 1.0,
                 predicted_at=pending.predicted_at,
                 matured_at=pending.predicted_at + window_ms,
-                predicted=None if pending.probability < 0.0 else pending.probability,
+                predicted=None if pending.probability == NOT_KNOWN else pending.probability,
                 arm=pending.category,
             )
         )

@@ -24,9 +24,10 @@ _AVRO = (None, "AVRO")
 class SchemaSource:
     """Schemas of one registry, by id. An id means the same schema for ever, so each is asked for once.
 
-    For an id that the registry does not know it is asked again after ASK_AGAIN_S: the schema may have been registered
-    since. Until then the id stays unknown, so that a burst of bad records does not become a burst of requests; no more
-    than MAX_UNKNOWN_IDS are remembered. May be used by several threads.
+    For an id that the registry does not know, or knows for a schema of another type, it is asked again after
+    ASK_AGAIN_S: the schema may have been registered since. Until then that answer stands, so that a burst of bad
+    records does not become a burst of requests; no more than MAX_UNKNOWN_IDS are remembered. No answer at all is not
+    remembered: whoever needs one waits. May be used by several threads.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class SchemaSource:
         self._client = client or SchemaRegistryClient.new_client({"url": url} | dict(properties or {}))
         self._clock_s = clock_s
         self._schemas: dict[int, dict[str, Any]] = {}
-        self._unknown_until_s: dict[int, float] = {}  # the one asked for longest ago first
+        self._without: dict[int, tuple[float, Exception]] = {}  # until when, and why; asked for longest ago first
         self._lock = threading.Lock()
 
     def schema_by_id(self, schema_id: int) -> dict[str, Any]:
@@ -54,22 +55,22 @@ class SchemaSource:
         if schema is not None:
             return schema
         with self._lock:
-            if self._clock_s() < self._unknown_until_s.get(schema_id, -inf):
-                raise KeyError(schema_id)
+            until_s, why = self._without.get(schema_id, (-inf, KeyError(schema_id)))
+            if self._clock_s() < until_s:
+                raise why.with_traceback(None)
             if schema_id not in self._schemas:
-                schema = self._ask(schema_id)
-                if schema is None:
-                    self._note_unknown(schema_id)
-                    raise KeyError(schema_id)
-                self._schemas[schema_id] = schema
+                try:
+                    self._schemas[schema_id] = self._ask(schema_id)
+                except (KeyError, OtherSchemaType) as without:
+                    self._note_without(schema_id, without)
+                    raise
             return self._schemas[schema_id]
 
-    def _note_unknown(self, schema_id: int) -> None:
-        unknown = self._unknown_until_s
-        unknown.pop(schema_id, None)
-        unknown[schema_id] = self._clock_s() + ASK_AGAIN_S
-        if len(unknown) > MAX_UNKNOWN_IDS:
-            del unknown[next(iter(unknown))]
+    def _note_without(self, schema_id: int, why: Exception) -> None:
+        self._without.pop(schema_id, None)
+        self._without[schema_id] = (self._clock_s() + ASK_AGAIN_S, why)
+        if len(self._without) > MAX_UNKNOWN_IDS:
+            del self._without[next(iter(self._without))]
 
     def register(self, subject: str, schema: Mapping[str, Any]) -> int:
         """Return the id of `schema` under `subject` (topic name + "-value"), registering it where it is new.
@@ -87,15 +88,15 @@ class SchemaSource:
         except Exception as error:
             raise RegistryUnavailable(f"the schema registry does not answer: {error}") from error
 
-    def _ask(self, schema_id: int) -> dict[str, Any] | None:
-        """Return what the registry has under an id; None where that is nothing that can be read."""
+    def _ask(self, schema_id: int) -> dict[str, Any]:
+        """Return what the registry has under an id. Raises what `schema_by_id` raises."""
         try:
             schema = self._client.get_schema(schema_id)
             references = self._referred(schema) if schema.schema_type in _AVRO else []
         except SchemaRegistryError as error:
             if error.http_status_code != _NOT_FOUND:
                 raise RegistryUnavailable(f"the schema registry does not give schema {schema_id}: {error}") from error
-            return None
+            raise KeyError(schema_id) from None
         except Exception as error:
             raise RegistryUnavailable(f"the schema registry does not answer: {error}") from error
         if schema.schema_type not in _AVRO:

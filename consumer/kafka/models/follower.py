@@ -19,6 +19,7 @@ from consumer.kafka.cluster.patience import with_patience
 from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.models.index import ModelIndex
 from consumer.kafka.models.records import ModelsRecord, UnreadableRecord, decode_promotion, kind_of
+from consumer.kafka.observer import Observer
 from schemas.codec import Decoder
 from schemas.products import read_product
 from schemas.topics import Topic
@@ -37,6 +38,7 @@ class KnowledgeFollower:
         decoder: Decoder,
         knowledge: Knowledge,
         *,
+        observer: Observer,
         clock_s: Callable[[], Seconds],
         stop: Callable[[], bool],
     ) -> None:
@@ -44,6 +46,7 @@ class KnowledgeFollower:
         self._reader = cluster.reader()
         self._decoder = decoder
         self._knowledge = knowledge
+        self._observer = observer
         self._clock_s = clock_s
         self._stop = stop
         self.index = ModelIndex()
@@ -67,7 +70,10 @@ class KnowledgeFollower:
         )
 
     def adopt(self, budget_s: Seconds) -> bool:
-        """Fold in what has arrived since, for at most `budget_s`; return whether that changed anything."""
+        """Fold in what has arrived since, for at most `budget_s`; return whether that changed anything.
+
+        A schema registry that does not answer is waited for, as with inputs: raises CannotGoOn where it stays silent.
+        """
         changed = False
         until_s = self._clock_s() + budget_s
         while messages := self._reader.consume(_BATCH_RECORDS, 0):
@@ -86,7 +92,10 @@ class KnowledgeFollower:
         topic = self._cluster.topics.logical(message.topic() or "")
         offset, key, value = message.offset() or 0, message.key() or b"", message.value()
         if topic == "models":
-            self._fold_model(ModelsRecord(key, value or b"", message.timestamp()[1]))
+            try:
+                self._fold_model(ModelsRecord(key, value or b"", message.timestamp()[1]))
+            except UnreadableRecord as error:
+                self._observer.passed_over(offset, str(error))
         elif topic == "sessions":
             self._knowledge.fold_session(offset, self._decoder.decode("sessions", value))
         else:
@@ -100,6 +109,7 @@ class KnowledgeFollower:
             self._fold_snapshot(name, record)
 
     def _fold_snapshot(self, model: str, record: ModelsRecord) -> None:
+        _ = record.offset  # nothing is adopted from a record whose key tells none
         try:
             self._knowledge.adopt(record.data)
         except RefusedSnapshot as refused:
@@ -110,11 +120,7 @@ class KnowledgeFollower:
         self.index.note_snapshot(model, record)
 
     def _promote(self, record: ModelsRecord) -> None:
-        try:
-            promotion = decode_promotion(record.data)
-        except UnreadableRecord as error:
-            log.warning("passed over: %s", error)
-            return
+        promotion = decode_promotion(record.data)
         if not self.index.note_promotion(promotion, record):
             return
         model = promotion.model

@@ -76,6 +76,9 @@ class ElectedReader:
 
     def start(self, family: Family, next_offset: int) -> int:
         """Read a log from `next_offset` on, or from where it begins by now; return which."""
+        # What was fetched before the log was lost may lie beyond `next_offset`, and those between would be passed over.
+        partition = FAMILIES.index(family)
+        self._waiting = deque(each for each in self._waiting if each.partition() != partition)
         first = self._next_offsets[family] = max(next_offset, self._expired_up_to(family, next_offset))
         seek(self._member, self._log_of(family, first))
         self._member.resume([self._log_of(family)])

@@ -91,7 +91,7 @@ class ModelOverview:
                 self.index.note_promotion(decode_promotion(record.data), record)
             else:
                 self.scores[model] = (decode_score(record.data), record.published_ms)
-        except (UnreadableRecord, ValueError) as error:
+        except UnreadableRecord as error:
             log.warning("a record of the models topic is passed over: %s", error)
 
     def _take_snapshot(self, model: str, record: ModelsRecord) -> None:

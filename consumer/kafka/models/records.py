@@ -25,8 +25,12 @@ class ModelsRecord(msgspec.Struct, frozen=True):
 
     @property
     def offset(self) -> int:
-        """Return the offset of the last example in a snapshot."""
-        return int(self.key.rpartition(b"@")[2])
+        """Return the offset of the last example in a snapshot; raise UnreadableRecord where the key tells none."""
+        try:
+            return int(self.key.rpartition(b"@")[2])
+        except ValueError:
+            key = self.key.decode(errors="replace")
+            raise UnreadableRecord(f"a snapshot with the key {key!r}: expected MODEL@OFFSET") from None
 
 
 class Promotion(msgspec.Struct, frozen=True, kw_only=True):

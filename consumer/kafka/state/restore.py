@@ -142,7 +142,7 @@ class Restorer:
         self._reader.assign([changelog])
         try:
             # The offset is moved with the task's record, below: in between, the tail would simply be read again.
-            state.restore(customers(), None, state.changelog_offset())
+            state.restore(customers(), state.changelog_offset())
         finally:
             self._reader.unassign()
         if task_record is not None:

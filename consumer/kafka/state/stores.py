@@ -18,10 +18,8 @@ class RestorableState(CommittedState, Protocol):
 
     discarded: str | None
 
-    def restore(
-        self, records: Iterable[tuple[str, bytes | None]], task_record: bytes | None, changelog_offset: int
-    ) -> int:
-        """Load `records` in changelog order; return how many. A `task_record` of None keeps the present one."""
+    def restore(self, records: Iterable[tuple[str, bytes | None]], changelog_offset: int) -> int:
+        """Load `records` in changelog order; return how many. The task record stays the present one."""
 
 
 class Stores:

@@ -8,6 +8,7 @@ from consumer.kafka.clocks import Clocks, wall_clock_ms
 from consumer.kafka.observer import CommittedTask, Observer
 from consumer.kafka.run import Job, run
 from consumer.kafka.worker import WorkerStatus
+from consumer.zones import load_zone
 from schemas.codec import Decoder, Encoder, JsonEncoder
 from schemas.units import Ms
 from tests.kafka.harness.cluster import DEADLINE_S, Cluster
@@ -83,6 +84,7 @@ def work_until(
         catalogue(),
         *(codec or (Decoder(), JsonEncoder())),
         build=BUILD,
+        load_zone=load_zone,
         challengers=cluster.challengers,
     )
     run(

@@ -20,6 +20,7 @@ from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.observer import Observer
 from consumer.kafka.run import Job, run
 from consumer.kafka.worker_settings import WorkerSettings
+from consumer.zones import load_zone
 from schemas.codec import Decoder, JsonEncoder
 from tests.kafka.harness.cluster import Cluster
 from tests.kafka.harness.shop import catalogue
@@ -90,7 +91,7 @@ def main(arguments: dict[str, Any]) -> int:
         topics = msgspec.convert(arguments["topics"], TopicSettings)
         worker = msgspec.convert(arguments["worker"], WorkerSettings)
         core = msgspec.convert(arguments["core"], CoreSettings)
-        job = Job(worker, core, catalogue(), Decoder(), JsonEncoder(), build=BUILD)
+        job = Job(worker, core, catalogue(), Decoder(), JsonEncoder(), build=BUILD, load_zone=load_zone)
         run(Reached(kafka, topics), job, stop=stop.is_set, observer=LoggedRestores())
     except TooManyRejected:
         logging.getLogger("test").exception("too many rejected")
