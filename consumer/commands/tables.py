@@ -12,6 +12,7 @@ import typer
 
 from consumer.commands.common import progress_bar, to_people
 from consumer.commands.errors import CommandError
+from consumer.commands.mapping import existing, input_for, mapped_form
 from schemas.units import DAY_MS
 
 if TYPE_CHECKING:
@@ -79,8 +80,6 @@ class TableOptions:
 
     def form_of(self, path: Path) -> "FileForm | None":
         """Return how a shop's own records are read; None for a table that is read by the names of its columns."""
-        from consumer.commands.mapping import input_for, mapped_form
-        from consumer.commands.produce import existing
         from consumer.config import load_config
 
         of_tables = [self.column, self.where, self.time_format, self.time_zone]
