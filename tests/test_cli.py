@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.commands.broker import codec_of, decoder_of
+from consumer.commands.codecs import codec_of, decoder_of
 from consumer.commands.errors import FOR_PEOPLE
 from consumer.config import Config
 from consumer.kafka.cluster.cluster_settings import TopicSettings

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from consumer.commands.broker import INSTANCE_ID_ADVICE, codec_of
+from consumer.commands.broker import INSTANCE_ID_ADVICE
+from consumer.commands.codecs import codec_of
 from consumer.commands.common import ConfigOption, cluster_of, configured, stopped_by_signals
 from consumer.commands.errors import CommandError
 from consumer.commands.mapping import bridge_mappers

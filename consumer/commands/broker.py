@@ -2,19 +2,15 @@
 
 import logging
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from consumer.commands.codecs import codec_of, decoder_of
 from consumer.commands.common import ConfigOption, catalogue_of, cluster_of, configured, results, stopped_by_signals
 from consumer.commands.errors import CommandError
 from consumer.commands.mapping import live_decoder
 from consumer.commands.serving import health_server
-
-if TYPE_CHECKING:
-    from consumer.config import Config
-    from consumer.kafka.cluster.registry import SchemaSource
-    from schemas.codec import Decoder, Encoder
 
 log = logging.getLogger("nextbest")
 
@@ -70,39 +66,6 @@ def run(config: ConfigOption = None) -> None:
             challengers=settings.challengers,
         )
         work(cluster_of(settings), job, stop=stop.is_set, observer=MetricsObserver(metrics, telling), status=status)
-
-
-def codec_of(config: "Config") -> "tuple[Decoder, Encoder]":
-    """Return what reads both formats (Avro where a registry is configured) and what writes the configured one."""
-    from schemas.codec import AvroEncoder, Decoder, JsonEncoder
-    from schemas.registry import STRUCTS, avro_schema
-    from schemas.topics import TOPICS
-
-    source = _schema_source(config)
-    decoder = Decoder(source, config.topics.max_record_bytes)
-    if config.format == "json":
-        return decoder, JsonEncoder()
-    if source is None:
-        raise CommandError('format = "avro" needs kafka.schema_registry_url, where the schemas are registered')
-    names: dict[str, str] = {topic: config.topics.name(topic) for topic in TOPICS}
-    ids = {topic: source.register(f"{names[topic]}-value", avro_schema(topic)) for topic in STRUCTS}
-    return decoder, AvroEncoder(ids)
-
-
-def decoder_of(config: "Config") -> "Decoder":
-    """Return what reads records as the worker does, under the same limit: a recording is judged as its topics were."""
-    from schemas.codec import Decoder
-
-    return Decoder(_schema_source(config), config.topics.max_record_bytes)
-
-
-def _schema_source(config: "Config") -> "SchemaSource | None":
-    kafka = config.kafka
-    if kafka.schema_registry_url is None:
-        return None
-    from consumer.kafka.cluster.registry import SchemaSource
-
-    return SchemaSource(kafka.schema_registry_url, kafka.schema_registry_properties)
 
 
 def check(

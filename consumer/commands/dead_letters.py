@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from consumer.commands.broker import codec_of, decoder_of
+from consumer.commands.codecs import codec_of, decoder_of
 from consumer.commands.common import ConfigOption, catalogue_of, cluster_of, configured, results, stopped_by_signals
 from consumer.commands.errors import CommandError
 from consumer.commands.mapping import live_decoder

@@ -9,18 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from consumer.commands.common import ConfigOption, progress_bar, results
+from consumer.commands.common import progress_bar, results
 from consumer.commands.errors import CommandError
-from consumer.commands.mapping import InputOption
-from consumer.commands.tables import (
-    ColumnOption,
-    TableOptions,
-    TimeFormatOption,
-    TimeZoneOption,
-    WhereOption,
-    kinds_among_orders,
-    read,
-)
+from consumer.commands.tables import TableOptions, kinds_among_orders, read, with_table_options
 
 if TYPE_CHECKING:
     from rich.table import Table as Printed
@@ -34,7 +25,6 @@ evaluate_app = typer.Typer(
     help="Judge the models on a file: what they said of each row before they could know.", no_args_is_help=True
 )
 
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object alone on standard output.")]
 TopOption = Annotated[int, typer.Option("--top", min=1, max=1000, help="Length of the lists.")]
 
 _DAYS = {"d": 1, "w": 7}
@@ -46,6 +36,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 @evaluate_app.command()
+@with_table_options
 def churn(
     orders: Annotated[Path, typer.Argument(help="CSV with customer_id, occurred_at and amount.")],
     *,
@@ -62,13 +53,7 @@ def churn(
         str | None, typer.Option(help="Report rows from this date on (2010-12-01); all are learned from.")
     ] = None,
     baselines: Annotated[bool, typer.Option("--baselines", help="Judge other models on the same rows too.")] = False,
-    input_name: InputOption = None,
-    column: ColumnOption = None,
-    where: WhereOption = None,
-    time_format: TimeFormatOption = None,
-    time_zone: TimeZoneOption = None,
-    as_json: JsonOption = False,
-    config: ConfigOption = None,
+    options: TableOptions,
 ) -> None:
     """Churn: every customer's probability of no order within the horizon, from models that learned as time went by.
 
@@ -81,14 +66,13 @@ def churn(
     from consumer.evaluate.doubts import labels_hardly_vary
     from consumer.evaluate.tables import churn_table
 
-    core = _with_signal(_core_settings(config), signal)
+    core = _with_signal(_core_settings(options.config), signal)
     horizon_days = _days(horizon, "--horizon") or _whole_days(core.churn.horizon_days, "churn.horizon_days")
     every_days = _days(every, "--every") or _whole_days(core.churn.tick_days, "churn.tick_days")
     first = _date(report_from)
     core = _with_days(core, horizon_days, every_days)
     if baselines:
         _require_baselines()
-    options = TableOptions(column, where, time_format, time_zone, as_json, config, input_name)
     table = read(orders, ["customer_id"], ["amount"], options)
     ids = table.ids["customer_id"]
     _doubt_orders(table, options)
@@ -116,7 +100,7 @@ def churn(
 
         with _progress("baselines") as progress:
             beside = churn_baselines(run, first, progress)
-    if as_json:
+    if options.as_json:
         _print_json(
             {
                 **asdict(figures),
@@ -132,6 +116,7 @@ def churn(
 
 
 @evaluate_app.command()
+@with_table_options
 def next_item(
     train: Annotated[Path, typer.Argument(help="CSV with session_id, item_id and occurred_at.")],
     test: Annotated[
@@ -139,13 +124,7 @@ def next_item(
     ] = None,
     *,
     top: TopOption = 20,
-    input_name: InputOption = None,
-    column: ColumnOption = None,
-    where: WhereOption = None,
-    time_format: TimeFormatOption = None,
-    time_zone: TimeZoneOption = None,
-    as_json: JsonOption = False,
-    config: ConfigOption = None,
+    options: TableOptions,
 ) -> None:
     """Next item: every item of a session from the second on, predicted from those before it.
 
@@ -156,8 +135,7 @@ def next_item(
     from consumer.evaluate.next_item import figures_of, run_next_item
     from consumer.evaluate.tables import next_item_table
 
-    core = _core_settings(config)
-    options = TableOptions(column, where, time_format, time_zone, as_json, config, input_name)
+    core = _core_settings(options.config)
     trained = read(train, ["session_id", "item_id"], (), options)
     tested = None if test is None else read(test, ["session_id", "item_id"], (), options)
     with _progress("events") as progress:
@@ -168,7 +146,7 @@ def next_item(
         raise CommandError(f"{test or train}: {said}: is session_id the id of a session?")
     options.doubt(hardly_a_second_event(trained.ids["session_id"].rows, options.called("session_id")))
     figures = figures_of(run)
-    if as_json:
+    if options.as_json:
         skipped = sum(table.n_rows - len(table) for table in (trained, tested) if table is not None)
         _print_json({**_fields(figures), "rows_skipped": skipped, "warnings": options.doubts})
     else:
@@ -176,24 +154,18 @@ def next_item(
 
 
 @evaluate_app.command()
+@with_table_options
 def basket(
     lines: Annotated[Path, typer.Argument(help="CSV with customer_id, occurred_at and item_id.")],
     *,
     top: TopOption = 20,
-    input_name: InputOption = None,
-    column: ColumnOption = None,
-    where: WhereOption = None,
-    time_format: TimeFormatOption = None,
-    time_zone: TimeZoneOption = None,
-    as_json: JsonOption = False,
-    config: ConfigOption = None,
+    options: TableOptions,
 ) -> None:
     """Next basket: what a customer who orders again orders. A basket is a customer's lines of one UTC day."""
     from consumer.evaluate.basket import OrderLines, run_basket
     from consumer.evaluate.tables import basket_table
 
-    core = _core_settings(config)
-    options = TableOptions(column, where, time_format, time_zone, as_json, config, input_name)
+    core = _core_settings(options.config)
     table = read(lines, ["customer_id", "item_id"], (), options)
     customers, items = table.ids["customer_id"], table.ids["item_id"]
     with _progress("baskets") as progress:
@@ -208,13 +180,14 @@ def basket(
         said = "no customer has ordered on two days, so there is no next basket to predict"
         raise CommandError(f"{lines}: {said}: is customer_id the id of a customer?")
     _doubt_orders(table, options)
-    if as_json:
+    if options.as_json:
         _print_json({**_fields(report), "rows_skipped": table.n_rows - len(table), "warnings": options.doubts})
     else:
         _print(basket_table(run, report))
 
 
 @evaluate_app.command()
+@with_table_options
 def audience(
     lines: Annotated[Path, typer.Argument(help="CSV with customer_id, occurred_at and category.")],
     *,
@@ -223,13 +196,7 @@ def audience(
     ] = None,
     top: Annotated[str, typer.Option(help="The share of customers that an audience holds: 10%.")] = "10%",
     categories: Annotated[int, typer.Option(min=1, max=1000, help="Report so many, the most bought first.")] = 20,
-    input_name: InputOption = None,
-    column: ColumnOption = None,
-    where: WhereOption = None,
-    time_format: TimeFormatOption = None,
-    time_zone: TimeZoneOption = None,
-    as_json: JsonOption = False,
-    config: ConfigOption = None,
+    options: TableOptions,
 ) -> None:
     """Audiences: who orders in a category soon, and how many more buyers the most likely customers hold than chance.
 
@@ -238,9 +205,8 @@ def audience(
     from consumer.evaluate.audience import Lines, TooShort, run_audience
     from consumer.evaluate.audience_report import audience_report, audience_tables
 
-    core, share = _core_settings(config), _share(top, "--top")
+    core, share = _core_settings(options.config), _share(top, "--top")
     within_days = _days(within, "--within") or _whole_days(core.audience.within_days, "audience.within_days")
-    options = TableOptions(column, where, time_format, time_zone, as_json, config, input_name)
     table = read(lines, ["customer_id", "category"], (), options)
     customers, names = table.ids["customer_id"], table.ids["category"]
     _doubt_orders(table, options)
@@ -255,7 +221,7 @@ def audience(
             )
     except TooShort as error:
         raise CommandError(f"{lines}: {error}") from None
-    if as_json:
+    if options.as_json:
         skipped = table.n_rows - len(table)
         _print_json({**audience_report(run, share), "rows_skipped": skipped, "warnings": options.doubts})
     else:

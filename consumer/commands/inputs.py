@@ -11,7 +11,7 @@ import typer
 
 from consumer.commands.common import ConfigOption, configured, results, to_people
 from consumer.commands.errors import MISTAKE, CommandError
-from consumer.commands.mapping import InputOption, input_for, mapper_named
+from consumer.commands.mapping import InputOption, existing, input_for, mapper_named
 from schemas.errors import InvalidRecord
 
 if TYPE_CHECKING:
@@ -149,8 +149,6 @@ class Tally:
 
 
 def _input_for_file(file: Path, settings: "Config") -> str:
-    from consumer.commands.produce import existing
-
     name = input_for(existing(file), settings)
     if name is not None:
         return name

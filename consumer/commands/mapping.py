@@ -1,4 +1,4 @@
-"""Which mapping of the configuration a file is read by. Producers and the replay are handed what is found."""
+"""How a file is read: its format, or which mapping of the configuration. Producers and the replay are handed it."""
 
 import logging
 from collections.abc import Mapping as MappingOf
@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from consumer.commands.codecs import schema_source_of
 from consumer.commands.errors import CommandError
+from schemas.topics import EVENT_TOPICS
 
 if TYPE_CHECKING:
     from consumer.config import Config
     from consumer.inputs.mapper import Mapper
     from producers.readers.reader import Reader
     from schemas.codec import Decoder
-    from schemas.registry import SchemaSource
 
 log = logging.getLogger("nextbest")
 
+FormatOption = Annotated[
+    str | None, typer.Option("--format", help="Format of the file; recognised by its beginning when not given.")
+]
 InputOption = Annotated[
     str | None,
     typer.Option(
@@ -44,8 +48,6 @@ def form_of_file(path: Path, format_name: str | None, input_name: str | None, co
 
     Raises CommandError.
     """
-    from consumer.commands.produce import existing, format_of
-
     existing(path)
     if input_name is not None and format_name is not None:
         raise CommandError("--format is for recordings, --input for a shop's own records: give one of them")
@@ -58,6 +60,32 @@ def form_of_file(path: Path, format_name: str | None, input_name: str | None, co
     if name == "container" and topics:
         return mapped_form(None, dict(config.inputs), config)
     return FileForm(name, name)
+
+
+def existing(path: Path) -> Path:
+    """Return the path of a file that can be read more than once and has something in it. Raises CommandError."""
+    if not path.exists():
+        raise CommandError(f"{path} does not exist")
+    if path.is_fifo():
+        raise CommandError(f"{path} is a pipe, and it is read more than once: write it to a file first")
+    if path.is_file() and path.stat().st_size == 0:
+        raise CommandError(f"{path}: the file is empty")
+    return path
+
+
+def format_of(path: Path, name: str | None) -> str:
+    """Return the checked name of the format of a file."""
+    from producers.readers import READERS, beginning_of, detect_format
+
+    if name is not None and name not in READERS:
+        raise CommandError(f"there is no format {name!r}; there are {', '.join(READERS)}")
+    found = detect_format(existing(path))
+    if name is None and found is None:
+        raise CommandError(
+            f"{path}: the format is not recognised, the file begins with {beginning_of(path)!r}; name the format with "
+            f"--format ({', '.join(READERS)}), or say what its records are: `nextbest inputs init --like …`"
+        )
+    return name or found or ""
 
 
 def input_for(path: Path, config: "Config") -> str | None:
@@ -121,7 +149,7 @@ def live_decoder(decoder: "Decoder", config: "Config") -> "Decoder":
     """
     from consumer.inputs.mapper import MappedDecoder
 
-    logical = {config.topics.name(topic): topic for topic in ("clickstream", "purchases", "privacy")}
+    logical = {config.topics.name(topic): topic for topic in EVENT_TOPICS}
     by_topic: dict[str, Mapper] = {}
     for name, mapper in mappers_of(config.inputs, config).items():
         for topic in mapper.mapping.topics:
@@ -175,12 +203,3 @@ def _instead(sections: MappingOf[str, Any]) -> str:
     if sections:
         return f"; there are {', '.join(sections)}"
     return ": name a file that has one with --config, or begin with `nextbest inputs init --like …`"
-
-
-def schema_source_of(config: "Config") -> "SchemaSource | None":
-    """Return where Avro schemas are looked up, where a registry is configured."""
-    if config.kafka.schema_registry_url is None:
-        return None
-    from consumer.kafka.cluster.registry import SchemaSource
-
-    return SchemaSource(config.kafka.schema_registry_url, config.kafka.schema_registry_properties)

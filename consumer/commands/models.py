@@ -86,7 +86,7 @@ def rebuild(config: ConfigOption = None) -> None:
     For a change of catalogue or horizon, or of River's version, after which a worker refuses the models there are.
     Stop the workers first.
     """
-    from consumer.commands.broker import codec_of
+    from consumer.commands.codecs import codec_of
     from consumer.commands.errors import CommandError
     from consumer.core.knowledge.river_classifier import UnknownModel
     from consumer.kafka.failures import Stopping

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from consumer.commands.codecs import codec_of
 from consumer.commands.common import ConfigOption, configured, progress_bar, results, stopped_by_signals, to_people
 from consumer.commands.errors import CommandError
-from consumer.commands.mapping import InputOption, form_of_file
+from consumer.commands.mapping import FormatOption, InputOption, form_of_file
 from schemas.topics import INPUT_TOPICS
 from schemas.units import DAY_MS, in_seconds
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 produce_app = typer.Typer(help="Publish a simulated population or a recorded stream.", no_args_is_help=True)
 
-FormatOption = Annotated[
-    str | None, typer.Option("--format", help="Format of the file; recognised by its beginning when not given.")
-]
 WARN_BAD_SHARE = 0.01
 
 
@@ -30,32 +28,6 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.add_typer(produce_app, name="produce")
     app.command()(record)
-
-
-def existing(path: Path) -> Path:
-    """Return the path of a file that can be read more than once and has something in it. Raises CommandError."""
-    if not path.exists():
-        raise CommandError(f"{path} does not exist")
-    if path.is_fifo():
-        raise CommandError(f"{path} is a pipe, and it is read more than once: write it to a file first")
-    if path.is_file() and path.stat().st_size == 0:
-        raise CommandError(f"{path}: the file is empty")
-    return path
-
-
-def format_of(path: Path, name: str | None) -> str:
-    """Return the checked name of the format of a file."""
-    from producers.readers import READERS, beginning_of, detect_format
-
-    if name is not None and name not in READERS:
-        raise CommandError(f"there is no format {name!r}; there are {', '.join(READERS)}")
-    found = detect_format(existing(path))
-    if name is None and found is None:
-        raise CommandError(
-            f"{path}: the format is not recognised, the file begins with {beginning_of(path)!r}; name the format with "
-            f"--format ({', '.join(READERS)}), or say what its records are: `nextbest inputs init --like …`"
-        )
-    return name or found or ""
 
 
 def connection_of(config: "Config") -> "Connection":
@@ -92,7 +64,6 @@ def simulate(
     """
     import time
 
-    from consumer.commands.broker import codec_of
     from producers.simulate import Population
     from producers.simulation import published_until_ms, simulate_to_kafka, start_ms_for
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from consumer.commands.codecs import decoder_of
 from consumer.commands.common import (
     ConfigOption,
     catalogue_of,
@@ -20,8 +21,7 @@ from consumer.commands.common import (
     to_people,
 )
 from consumer.commands.errors import CommandError
-from consumer.commands.mapping import InputOption, form_of_file, live_decoder, mapped_form
-from consumer.commands.produce import FormatOption
+from consumer.commands.mapping import FormatOption, InputOption, form_of_file, live_decoder, mapped_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,6 @@ def replay(
 
     Two runs give the same decisions, byte for byte.
     """
-    from consumer.commands.broker import decoder_of
     from consumer.config import load_config_and_origins
     from consumer.replay.files import Source
     from consumer.replay.options import ReplayOptions, settings_for_recording, time_span_ms
@@ -176,7 +175,6 @@ def verify(
 
 
 def _verify_directory(directory: Path, input_file: Path | None, config: Path | None) -> "Verdict":
-    from consumer.commands.broker import decoder_of
     from consumer.replay.directory import DirectoryRecording, source_of
     from consumer.replay.verify import verify as derive_again
     from consumer.store.memory import MemoryState
@@ -200,7 +198,6 @@ def _verify_directory(directory: Path, input_file: Path | None, config: Path | N
 def _verify_topics(config: Path | None) -> "Verdict":
     from msgspec.structs import replace
 
-    from consumer.commands.broker import decoder_of
     from consumer.kafka.cluster.check import require_topics
     from consumer.kafka.failures import Stopping
     from consumer.kafka.recording import TopicRecording

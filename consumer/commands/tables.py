@@ -2,16 +2,19 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date, timedelta
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from consumer.commands.common import progress_bar, to_people
+from consumer.commands.common import ConfigOption, progress_bar, to_people
 from consumer.commands.errors import CommandError
+from consumer.commands.mapping import InputOption, existing, input_for, mapped_form
 from schemas.units import DAY_MS
 
 if TYPE_CHECKING:
@@ -50,24 +53,25 @@ TimeZoneOption = Annotated[
         "--time-zone", help="The zone of times that name none, as Europe/Berlin; UTC otherwise.", show_default=False
     ),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object alone on standard output.")]
 
 WARN_BAD_SHARE = 0.01
 _EPOCH = date(1970, 1, 1)
 _LONGEST_SPAN_MS = 100 * 366 * DAY_MS  # a backtest lives through each day between the first row and the last
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TableOptions:
     """The options of a table as they were given, and what is doubtful about what was read with them."""
 
-    column: list[str] | None
-    where: list[str] | None
-    time_format: str | None
-    time_zone: str | None
-    as_json: bool
-    config: Path | None
-    input_name: str | None
-    doubts: list[str] = field(default_factory=list)
+    input_name: InputOption = None
+    column: ColumnOption = None
+    where: WhereOption = None
+    time_format: TimeFormatOption = None
+    time_zone: TimeZoneOption = None
+    as_json: JsonOption = False
+    config: ConfigOption = None
+    doubts: list[str] = field(default_factory=list, init=False)
 
     def doubt(self, *more: str | None) -> None:
         """Note what is doubtful, and say it on standard error, where it is not going to be part of the JSON."""
@@ -79,8 +83,6 @@ class TableOptions:
 
     def form_of(self, path: Path) -> "FileForm | None":
         """Return how a shop's own records are read; None for a table that is read by the names of its columns."""
-        from consumer.commands.mapping import input_for, mapped_form
-        from consumer.commands.produce import existing
         from consumer.config import load_config
 
         of_tables = [self.column, self.where, self.time_format, self.time_zone]
@@ -95,6 +97,28 @@ class TableOptions:
     def called(self, name: str) -> str:
         """Return what a column is called in the file."""
         return _names(self.column, None).get(name, name)
+
+
+def with_table_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command have the options of a table: it is handed all of them as one argument, `options`.
+
+    Typer makes an option of each parameter in the signature of a command, so the signature that it sees names each.
+    """
+    shared = [
+        Parameter(each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
+        for each in fields(TableOptions)
+        if each.init
+    ]
+    own = [each for each in signature(command).parameters.values() if each.name != "options"]
+
+    @wraps(command)
+    def with_options_collected(**given: Any) -> None:
+        options = TableOptions(**{each.name: given.pop(each.name) for each in shared})
+        command(**given, options=options)
+
+    with_options_collected.__signature__ = Signature([*own, *shared])  # type: ignore[attr-defined]  # what inspect reads
+    with_options_collected.__annotations__ = {each.name: each.annotation for each in (*own, *shared)}
+    return with_options_collected
 
 
 def read(path: Path, ids: Sequence[str], numbers: Sequence[str], options: TableOptions) -> "Table":

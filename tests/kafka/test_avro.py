@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.commands.broker import codec_of
+from consumer.commands.codecs import codec_of
 from consumer.config import Config
 from consumer.core.shared import Core
 from consumer.kafka.recording import TopicRecording

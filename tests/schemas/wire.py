@@ -1,10 +1,14 @@
-"""Avro in the wire format, written with any schema, and a registry's answers without one."""
+"""Avro in the wire format, a registry's answers without one, and what reads and writes both formats."""
 
 from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
 from fastavro import parse_schema, schemaless_writer
+
+from schemas.codec import AvroEncoder, Decoder, JsonEncoder
+from schemas.errors import InvalidRecord
+from schemas.registry import STRUCTS, avro_schema
 
 
 class SchemaTable:
@@ -24,3 +28,18 @@ def encode_with(schema: dict[str, Any], schema_id: int, tree: Any) -> bytes:
     stream.write(b"\x00" + schema_id.to_bytes(4, "big"))
     schemaless_writer(stream, parse_schema(schema), tree)
     return stream.getvalue()
+
+
+IDS = {topic: number for number, topic in enumerate(STRUCTS, 1)}
+DECODER = Decoder(SchemaTable({IDS[topic]: avro_schema(topic) for topic in STRUCTS}))
+JSON = JsonEncoder()
+AVRO = AvroEncoder(IDS)
+
+
+def invalid_or_none(topic: str, value: bytes) -> InvalidRecord | None:
+    """The error for a value that may decode; any other exception fails the test."""
+    try:
+        DECODER.decode(topic, value)
+    except InvalidRecord as invalid:
+        return invalid
+    return None
