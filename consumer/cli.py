@@ -8,14 +8,14 @@ import typer
 from consumer.commands import (
     bridge,
     broker,
+    config,
     dead_letters,
+    demo,
     evaluate,
     inputs,
     models,
     produce,
-    recorded,
-    settings,
-    trying,
+    replay,
 )
 from consumer.commands.errors import explained
 
@@ -31,12 +31,12 @@ broker.add_to(app)
 dead_letters.add_to(app)
 bridge.add_to(app)
 produce.add_to(app)
-recorded.add_to(app)
+replay.add_to(app)
 evaluate.add_to(app)
 inputs.add_to(app)
 models.add_to(app)
-trying.add_to(app)
-settings.add_to(app)
+demo.add_to(app)
+config.add_to(app)
 
 
 def _version(asked: bool) -> None:

@@ -16,7 +16,7 @@ from consumer.telemetry.metrics import Metrics
 from consumer.telling import Telling
 from schemas.mending import MendWord
 from schemas.records import Family, TrainingExample
-from schemas.topics import INPUT_TOPICS
+from schemas.topics import EVENT_TOPICS, INPUT_TOPICS
 
 log = logging.getLogger("nextbest.worker")
 
@@ -125,7 +125,7 @@ class MetricsObserver(Observer):
         self._metrics.stream_time_delay.forget(name)
         for mode in MODES:
             self._metrics.mode.forget(name, mode)
-        for topic in ("clickstream", "purchases", "privacy"):
+        for topic in EVENT_TOPICS:
             self._metrics.lag.forget(topic, name)
 
     def lag(self, topic: str, task: int, records: int) -> None:

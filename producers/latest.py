@@ -9,7 +9,7 @@ from confluent_kafka import TopicPartition
 from clients.errors import PARTITION_EOF
 from clients.offsets import beginning_offsets, end_offsets
 from producers.connection import REQUEST_S, Connection
-from producers.record import RecordFailed, partitions_of
+from producers.recorder import RecordingFailed, partitions_of
 from schemas.container import Recorded
 from schemas.units import Seconds
 
@@ -20,7 +20,7 @@ _SILENT_S: Final = 10.0  # without a record or an end of partition, where the re
 def latest_records(connection: Connection, topic: str, n: int) -> list[Recorded]:
     """Return the latest `n` records of a topic, by its full name, in the order of their timestamps.
 
-    Raises `RecordFailed` where the topic isn't there or can't be read, `ClusterAway` where no broker answers.
+    Raises `RecordingFailed` where the topic isn't there or can't be read, `ClusterAway` where no broker answers.
     """
     partitions = partitions_of(connection.reach(), [topic])
     firsts = beginning_offsets(connection.admin, partitions, REQUEST_S)
@@ -41,7 +41,7 @@ def latest_records(connection: Connection, topic: str, n: int) -> list[Recorded]
             moved_s = time.monotonic()
             error = message.error()
             if error is not None and error.code() != PARTITION_EOF:
-                raise RecordFailed(f"{topic}: {error.str()}")
+                raise RecordingFailed(f"{topic}: {error.str()}")
             partition, offset = message.partition() or 0, message.offset() or 0
             if error is None:
                 key, value = message.key(), message.value()

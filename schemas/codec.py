@@ -22,13 +22,13 @@ import orjson
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from fastavro.types import Schema
 
+from schemas.avro_schemas import STRUCTS, OtherSchemaType, SchemaSource, avro_schema
 from schemas.errors import InvalidRecord, RejectionReason
 from schemas.events import ClickEvent, Event, PrivacyEvent, Product, PurchaseEvent
 from schemas.explain_invalid import explain
 from schemas.mending import Mend, mend_fields
 from schemas.mending_orders import mend_lines
 from schemas.records import DeadLetter, JournalRecord, NextBestAction, Session, TrainingExample
-from schemas.registry import STRUCTS, OtherSchemaType, SchemaSource, avro_schema
 from schemas.writer_schema import UnusableSchemaError, usable_schema
 
 MAX_VALUE_BYTES: Final = 8 * 1_048_576

@@ -11,8 +11,8 @@ from fastavro import block_reader, parse_schema, schemaless_reader
 from fastavro.types import Schema
 from fastavro.write import Writer
 
+from schemas.avro_schemas import avro_schema, schema_text
 from schemas.codec import pair_headers, unpair_headers
-from schemas.registry import avro_schema, schema_text
 from schemas.writer_schema import UnusableSchemaError, usable_schema
 
 Codec = Literal["null", "deflate"]

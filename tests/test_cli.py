@@ -226,8 +226,8 @@ def test_a_recording_in_seconds_is_refused_in_words(tmp_path: Path) -> None:
     recording.write_text("".join(json.dumps(event) + "\n" for event in seconds), encoding="utf-8")
     nextbest("replay", str(recording), "--out", str(out))
     letters = [json.loads(line) for line in (out / "dead-letters.jsonl").read_text().splitlines()]
-    assert [(letter["reason"], letter["field"]) for letter in letters] == [("out_of_range", "occurred_at")] * 40
-    assert "it looks like seconds" in letters[0]["message"]
+    assert [letter["reason"] for letter in letters] == ["out_of_range"] * 40
+    assert "looks like seconds" in letters[0]["message"]
     assert not (out / "next-best-actions.jsonl").read_text()
 
 

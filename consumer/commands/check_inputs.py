@@ -24,7 +24,7 @@ def input_findings(settings: "Config", decoder: "Decoder") -> Iterator[Finding]:
 
     Raises ClusterAway where no broker answers, RegistryUnavailable where the registry does not.
     """
-    from producers.record import RecordFailed
+    from producers.recorder import RecordingFailed
 
     canonical = {settings.topics.name(topic): topic for topic in INPUT_TOPICS}
     mapped = {
@@ -35,12 +35,12 @@ def input_findings(settings: "Config", decoder: "Decoder") -> Iterator[Finding]:
         try:
             judged = [(record, _fault(topic, record, reads, settings)) for record in _sample(name, settings).records]
             yield _canonical(name, judged)
-        except RecordFailed as failed:
+        except RecordingFailed as failed:
             yield Finding("error", f"records of {name}", str(failed), "make it with: nextbest topics create")
     for name, mapper in mapped.items():
         try:
             yield _mapped(name, mapper, _sample(name, settings), settings)
-        except RecordFailed as failed:
+        except RecordingFailed as failed:
             advice = f"correct `topics` of [inputs.{mapper.name}]"
             yield Finding("error", f"[inputs.{mapper.name}] {name}", str(failed), advice)
 
@@ -52,7 +52,7 @@ class _Sample(NamedTuple):
 
 def _sample(name: str, settings: "Config") -> _Sample:
     from producers.latest import latest_records
-    from producers.record import partitions_of
+    from producers.recorder import partitions_of
 
     connection = connection_of(settings)
     partitions = len(partitions_of(connection.reach(), [name]))

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 def codec_of(config: "Config") -> "tuple[Decoder, Encoder]":
     """Return what reads both formats (Avro where a registry is configured) and what writes the configured one."""
+    from schemas.avro_schemas import STRUCTS, avro_schema
     from schemas.codec import AvroEncoder, JsonEncoder
-    from schemas.registry import STRUCTS, avro_schema
     from schemas.topics import TOPICS
 
     decoder = decoder_of(config)

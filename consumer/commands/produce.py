@@ -148,7 +148,7 @@ def record(
     config: ConfigOption = None,
 ) -> None:
     """Record topics to an Avro container: bytes, headers and broker times as they are."""
-    from producers.record import record as record_topics
+    from producers.recorder import record as record_topics
 
     settings = configured(config)
     with progress_bar() as bar, stopped_by_signals() as stop:

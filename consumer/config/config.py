@@ -15,11 +15,11 @@ from consumer.core.settings import (
     CoreSettings,
     CurrencySettings,
     LearnerSettings,
-    OneOrMore,
     PolicySettings,
     PreferenceSettings,
     PrivacySettings,
     Section,
+    SomeMs,
     StateSettings,
     TimeSettings,
     ZeroMsOrMore,
@@ -35,7 +35,7 @@ class HttpSettings(Section):
 
     host: str = "127.0.0.1"  # "0.0.0.0" to be reached from other machines
     port: Annotated[int, Interval(ge=0, le=65_535)] = 8642  # 0 takes any free one
-    stuck_after_ms: OneOrMore = 60_000  # /livez fails when the loop has not come round for longer
+    stuck_after_ms: SomeMs = Ms(60_000)  # /livez fails when the loop has not come round for longer
 
 
 @dataclass(frozen=True, slots=True)

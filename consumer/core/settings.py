@@ -21,6 +21,7 @@ OneMsOrMore = Annotated[Ms, Interval(ge=1)]
 NotNegative = Annotated[float, Interval(ge=0)]
 Positive = Annotated[float, Interval(gt=0)]
 Share = Annotated[float, Interval(ge=0, le=1)]
+SomeMs = Annotated[Ms, Interval(ge=1)]
 Chance = Annotated[float, Interval(ge=0, lt=1)]
 Divisor = Annotated[float, Interval(ge=1)]
 

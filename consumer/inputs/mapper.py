@@ -16,12 +16,12 @@ from msgspec import ValidationError, convert
 from consumer.inputs.mapping import KEY, ROWS, TIMESTAMP, Canonical, Mapping, WrongValue
 from consumer.inputs.paths import names_near
 from consumer.inputs.records import record_reader
+from schemas.avro_schemas import STRUCTS, SchemaSource
 from schemas.codec import MAX_VALUE_BYTES, Decoder
 from schemas.errors import InvalidRecord
 from schemas.events import Event, Product
 from schemas.explain_invalid import explain
 from schemas.mending import Mend
-from schemas.registry import STRUCTS, SchemaSource
 
 NO_EVENT = "no_event"
 

@@ -11,8 +11,8 @@ from fastavro import schemaless_reader
 from fastavro.types import Schema
 
 from consumer.inputs.mapping import Form
+from schemas.avro_schemas import OtherSchemaType, SchemaSource
 from schemas.errors import InvalidRecord
-from schemas.registry import OtherSchemaType, SchemaSource
 from schemas.writer_schema import UnusableSchemaError, usable_schema
 
 MAX_CACHED_SCHEMAS: Final = 1_000

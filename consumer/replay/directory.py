@@ -1,4 +1,4 @@
-"""The directory of a replay, with the file that was replayed, as a recording to verify."""
+"""The directory of a replay, with the file that was replayed, as evidence to verify."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ import msgspec
 
 from consumer.core.catalogue import Catalogue, CatalogueError
 from consumer.core.merge import MergeRecord
+from consumer.replay.evidence import Damaged, NotVerifiable, RecordedProduct
 from consumer.replay.files import (
     DECISIONS,
     JOURNAL,
@@ -21,7 +22,6 @@ from consumer.replay.files import (
     sha256_of,
 )
 from consumer.replay.inlet import AnyRow, Inlet, Rereading
-from consumer.replay.recording import Damaged, NotVerifiable, RecordedProduct
 from schemas.codec import Decoder
 from schemas.container import CorruptContainer, Recorded, read_container
 from schemas.errors import InvalidRecord
@@ -33,8 +33,8 @@ MAX_VALUE_BYTES = 64 * 1024 * 1024  # of our own records: a journal record of a 
 ReadRows = Callable[[Path, str], Iterator[AnyRow]]  # path, format name → rows in the order of replay
 
 
-class DirectoryRecording:
-    """A replay's directory. Implements `Recording`.
+class DirectoryEvidence:
+    """A replay's directory. Implements `Evidence`.
 
     `settings` and `catalogue` are those of the replay: verify with them. Raises NotVerifiable where the directory is no
     replay or its input is gone, Damaged where the manifest is not what was written.
@@ -179,7 +179,7 @@ class DirectoryRecording:
 
 
 def source_of(path: Path) -> Source:
-    """Return what a replay was made of. Raises NotVerifiable and Damaged, as `DirectoryRecording` does."""
+    """Return what a replay was made of. Raises NotVerifiable and Damaged, as `DirectoryEvidence` does."""
     return _read_manifest(path).source
 
 

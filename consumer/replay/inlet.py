@@ -12,7 +12,7 @@ import msgspec
 
 from consumer.core.intake import Rejection, read
 from consumer.core.merge import MergeRecord
-from consumer.replay.recording import Damaged
+from consumer.replay.evidence import Damaged
 from schemas.codec import Decoder, asks_registry
 from schemas.events import Product
 from schemas.partitioning import partition_of

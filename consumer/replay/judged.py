@@ -8,7 +8,7 @@ import msgspec
 
 from consumer.core.intake import Rejection
 from consumer.core.merge import MergeRecord
-from consumer.replay.recording import NotVerifiable
+from consumer.replay.evidence import NotVerifiable
 from schemas.codec import asks_registry
 from schemas.records import JournalRecord
 

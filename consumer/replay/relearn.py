@@ -1,4 +1,4 @@
-"""The models of a recording, learned again from its examples and compared with the snapshots that were kept."""
+"""The models of evidence, learned again from its examples and compared with the snapshots that were kept."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -8,25 +8,25 @@ from consumer.core.catalogue import Catalogue
 from consumer.core.knowledge.learner import Learner, new_learner
 from consumer.core.knowledge.snapshot import RefusedSnapshot, family_of, read_snapshot
 from consumer.core.settings import CoreSettings
-from consumer.replay.logs import OrderFreeDigest
-from consumer.replay.recording import Recording
+from consumer.replay.evidence import Evidence
+from consumer.replay.order_free_digest import OrderFreeDigest
 from schemas.records import FAMILIES, Family, TrainingExample
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Relearned:
-    """All models of a recording: learned with its commits, or from its log of examples where that was kept.
+    """All models of evidence: learned with its commits, or from its log of examples where that was kept.
 
     What differs is returned in words, and then nothing after it means anything.
     """
 
-    def __init__(self, recording: Recording, settings: CoreSettings, catalogue: Catalogue) -> None:
-        self._recording = recording
+    def __init__(self, evidence: Evidence, settings: CoreSettings, catalogue: Catalogue) -> None:
+        self._evidence = evidence
         self._settings = settings
         self._catalogue = catalogue
         self._own = {family: new_learner(family, settings, catalogue) for family in FAMILIES}
-        self._logs = {family: recording.examples(family) for family in FAMILIES}
+        self._logs = {family: evidence.examples(family) for family in FAMILIES}
         self._emitted = {family: OrderFreeDigest() for family in FAMILIES}
         self._promoted: dict[str, int] = {}  # challenger in force → offset of one of its snapshots
         self.snapshots = 0  # found the same
@@ -68,7 +68,7 @@ class Relearned:
     def _challengers(self, family: Family) -> Iterator[Learner]:
         """Yield the learners of the challengers of a family that were in force, as one of their snapshots says."""
         for model, offset in self._promoted.items():
-            data = self._recording.snapshot(model, offset) if family_of(model) == family else None
+            data = self._evidence.snapshot(model, offset) if family_of(model) == family else None
             spec = read_snapshot(data).challenger if data is not None else None
             if spec is not None:
                 yield new_learner(family, self._settings, self._catalogue, spec)
@@ -76,7 +76,7 @@ class Relearned:
     def _fold(self, learner: Learner, offset: int, example: TrainingExample) -> str | None:
         """Fold one example in; return a difference where the snapshot that is due is not the one that was kept."""
         due = learner.fold(offset, example).snapshot
-        kept = self._recording.snapshot(learner.model, offset) if due is not None else None
+        kept = self._evidence.snapshot(learner.model, offset) if due is not None else None
         if kept is None:
             return None  # expired, or never taken: only those in force are needed, and they were
         if kept == due:

@@ -1,4 +1,4 @@
-"""One task of a recording, run again: the same `Task`, with the inputs, modes and knowledge that its journal names."""
+"""One task of evidence, run again: the same `Task`, with the inputs, modes and knowledge that its journal names."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,8 +12,8 @@ from consumer.core.shared import Core
 from consumer.core.step import Reference
 from consumer.core.task import Task
 from consumer.replay.differences import Different, compare_commits, place
+from consumer.replay.evidence import Evidence, NotVerifiable
 from consumer.replay.judged import Judged
-from consumer.replay.recording import NotVerifiable, Recording
 from schemas.records import JournalRecord
 
 
@@ -27,10 +27,10 @@ def _reference_of(journal: JournalRecord) -> Reference | None:
 class Rerun:
     """One task, run again with knowledge of its own: its journal may be ahead of those of the others, or behind."""
 
-    def __init__(self, number: int, core: Core, state: CommittedState, recording: Recording) -> None:
+    def __init__(self, number: int, core: Core, state: CommittedState, evidence: Evidence) -> None:
         self.task = Task(number, core.unlearned(), WorkingSet(state))
-        self.published = recording.decisions(number)
-        self._recording = recording
+        self.published = evidence.decisions(number)
+        self._evidence = evidence
         self._inputs: dict[str, Iterator[MergeRecord]] = {}
         self._judged: Judged  # of the commit that was run last
         self._asked_for_products = False  # a registry, which may have answered otherwise then
@@ -72,7 +72,7 @@ class Rerun:
 
     def _feed(self, commit: OpenCommit, journal: JournalRecord, topic: str, count: int) -> None:
         if topic not in self._inputs:
-            self._inputs[topic] = self._recording.inputs(journal.task, topic, journal.first_offsets.get(topic, 0))
+            self._inputs[topic] = self._evidence.inputs(journal.task, topic, journal.first_offsets.get(topic, 0))
         for _ in range(count):
             record = next(self._inputs[topic], None)
             if record is None:
@@ -94,10 +94,10 @@ class Rerun:
         for model, offset in journal.model_versions.items():
             if offset != knowledge.model_versions.get(model):
                 self._adopt(knowledge, journal, model, offset)
-        for each in self._recording.products(knowledge.products_offset, journal.products_offset):
+        for each in self._evidence.products(knowledge.products_offset, journal.products_offset):
             knowledge.apply_product(each.offset, each.item_id, each.product)
             self._asked_for_products |= each.asks_registry
-        for offset, session in self._recording.sessions(knowledge.sessions_offset, journal.sessions_offset):
+        for offset, session in self._evidence.sessions(knowledge.sessions_offset, journal.sessions_offset):
             knowledge.fold_session(offset, session)
         if (knowledge.sessions_offset, knowledge.products_offset) != (journal.sessions_offset, journal.products_offset):
             raise Different(
@@ -107,7 +107,7 @@ class Rerun:
             )
 
     def _adopt(self, knowledge: Knowledge, journal: JournalRecord, model: str, offset: int) -> None:
-        snapshot = self._recording.snapshot(model, offset)
+        snapshot = self._evidence.snapshot(model, offset)
         if snapshot is None:
             raise NotVerifiable(
                 f"{place(journal)}: the {model} model in force had learned up to example {offset}; "

@@ -1,4 +1,4 @@
-"""Verification: derive every decision of a recording again, bit for bit, and say what came of it.
+"""Verification: derive every decision of a run again, bit for bit, and say what came of it.
 
 Each commit is run again with the inputs, the merge order, the mode and the knowledge that its journal record names.
 Then everything that the commit left behind must be equal.
@@ -15,7 +15,7 @@ from consumer.core.customer.working_set import CommittedState
 from consumer.core.journal import ClosedCommit, TaskRecord, checksum_of
 from consumer.core.shared import Core
 from consumer.replay.differences import Different, describe, place
-from consumer.replay.recording import Damaged, NotVerifiable, Recording
+from consumer.replay.evidence import Damaged, Evidence, NotVerifiable
 from consumer.replay.relearn import Relearned
 from consumer.replay.rerun import Rerun
 from schemas.records import JournalRecord
@@ -50,19 +50,19 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def verify(
-    recording: Recording,
+    evidence: Evidence,
     core: Core,
     new_state: Callable[[], CommittedState],
     progress: Callable[[int], None] = lambda _: None,
 ) -> Verdict:
-    """Derive everything in `recording` again from the beginning and compare.
+    """Derive everything in `evidence` again from the beginning and compare.
 
     `core` holds the settings and the catalogue of that run, and the fingerprint of the build that runs now. `new_state`
     makes an empty committed state for each task. `progress` is told the number of input records done after each
     commit. No exception says what was found; the verdict does.
     """
-    problems = tuple(recording.problems())
-    run = _Verification(recording, core, new_state, progress)
+    problems = tuple(evidence.problems())
+    run = _Verification(evidence, core, new_state, progress)
     kind: VerdictKind = "same"
     details: list[str] = list(problems[1:])
     task, sequence, decision_id = None, None, None
@@ -96,21 +96,21 @@ def verify(
 
 
 class _Verification:
-    """All tasks of a recording, run again side by side in the order of the journal."""
+    """All tasks of a run, run again side by side in the order of the journal."""
 
     def __init__(
         self,
-        recording: Recording,
+        evidence: Evidence,
         core: Core,
         new_state: Callable[[], CommittedState],
         progress: Callable[[int], None],
     ) -> None:
-        self._recording = recording
+        self._evidence = evidence
         self._core = core
         self._new_state = new_state
         self._progress = progress
-        self._journal = recording.journal()
-        self._models = Relearned(recording, core.settings, core.catalogue)
+        self._journal = evidence.journal()
+        self._models = Relearned(evidence, core.settings, core.catalogue)
         self._open: tuple[JournalRecord, ClosedCommit] | None = None  # derived, and not found equal yet
         self._n_inputs = 0
         self.tasks: dict[int, Rerun] = {}
@@ -178,7 +178,7 @@ class _Verification:
 
     def _task(self, number: int) -> Rerun:
         if number not in self.tasks:
-            self.tasks[number] = Rerun(number, self._core, self._new_state(), self._recording)
+            self.tasks[number] = Rerun(number, self._core, self._new_state(), self._evidence)
         return self.tasks[number]
 
     def _trust(self, journal: JournalRecord, previous: TaskRecord) -> None:
@@ -196,7 +196,7 @@ class _Verification:
             )
         core = self._core
         told = (
-            ("build", journal.build, core.build, "run the build that made the recording"),
+            ("build", journal.build, core.build, "run the build that decided"),
             ("settings", journal.settings_digest, core.settings_digest, "verify with the configuration of that run"),
             ("catalogue", journal.catalogue_digest, core.catalogue_digest, "verify with the catalogue of that run"),
         )

@@ -1,6 +1,6 @@
 """A simulated shop population with a known truth: tastes, cadence, churn hazard and response to actions."""
 
-from producers.simulate.catalogue import Item, Shop
+from producers.simulate.assortment import Item, Shop
 from producers.simulate.customers import Temperament, Truth
 from producers.simulate.noise import MALFORMED_KINDS
 from producers.simulate.population import Population

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
 
-from producers.simulate.catalogue import BRANDS_PER_CATEGORY, Shop
+from producers.simulate.assortment import BRANDS_PER_CATEGORY, Shop
 from producers.simulate.chance import Chance
 from producers.simulate.population_settings import PopulationSettings
 from schemas.units import DAY_MS, HOUR_MS

@@ -9,7 +9,7 @@ from typing import Final
 import orjson
 
 from producers.rows import CLICKSTREAM, PRIVACY, PRODUCTS, PURCHASES, Row
-from producers.simulate.catalogue import Shop
+from producers.simulate.assortment import Shop
 from producers.simulate.chance import Chance
 from producers.simulate.customers import VISIT_SHAPE, SimulatedCustomer, Truth
 from producers.simulate.noise import MALFORMED_KINDS, broken

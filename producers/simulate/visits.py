@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from producers.rows import CLICKSTREAM, PURCHASES
-from producers.simulate.catalogue import Shop
+from producers.simulate.assortment import Shop
 from producers.simulate.chance import Chance
 from producers.simulate.customers import PURCHASE_SHAPE, SimulatedCustomer
 from producers.simulate.population_settings import PopulationSettings

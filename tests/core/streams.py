@@ -1,14 +1,12 @@
 """Small made-up streams and the parts that process them, for the tests of the core."""
 
-import tomllib
-from importlib.resources import files
-
 from consumer.core.catalogue import Catalogue
 from consumer.core.customer.working_set import WorkingSet
 from consumer.core.intake import Rejection
 from consumer.core.settings import ChurnSettings, CoreSettings, PolicySettings, PreferenceSettings, PrivacySettings
 from consumer.core.shared import Core
 from consumer.core.step import ScoringTask
+from consumer.default_catalogue import default_catalogue
 from consumer.store.memory import MemoryState
 from consumer.zones import load_zone
 from schemas.events import ClickEvent, ClickKind, OrderLine, PurchaseEvent
@@ -22,10 +20,6 @@ SETTINGS = CoreSettings(
     policy=PolicySettings(hold_out_share=0.0),
     privacy=PrivacySettings(default_consent=True),
 )
-
-
-def default_catalogue() -> Catalogue:
-    return Catalogue.from_mapping(tomllib.loads(files("consumer.core").joinpath("catalogue_default.toml").read_text()))
 
 
 def new_core(settings: CoreSettings = SETTINGS, catalogue: Catalogue | None = None) -> Core:

@@ -15,12 +15,13 @@ from consumer.core.preference.audience_model import AudienceLearner, AudienceSco
 from consumer.core.reward.request import DecisionRequest
 from consumer.core.settings import AudienceSettings, LearnerSettings
 from consumer.core.step import ScoringTask
+from consumer.default_catalogue import default_catalogue
 from schemas.events import OrderLine, PrivacyEvent, PurchaseEvent
 from schemas.records import Coordinates, NextBestAction, TrainingExample
 from schemas.units import DAY_MS
 from tests.core.decisions import NOON_MS, SETTINGS, a_customer, a_request, changed
 from tests.core.streams import SETTINGS as STREAM
-from tests.core.streams import T0, Stream, default_catalogue, new_core, new_task
+from tests.core.streams import T0, Stream, new_core, new_task
 
 COFFEE = {"audience": {"category": "coffee", "min_probability": 0.2}}
 WITHIN_10 = replace(STREAM, audience=AudienceSettings(within_days=10, sample_share=1.0))

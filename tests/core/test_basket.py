@@ -27,10 +27,11 @@ from consumer.core.preference.basket import (
 )
 from consumer.core.preference.basket_index import SEASON_BASKETS, BasketIndex, Season
 from consumer.core.settings import CoreSettings, LearnerSettings, PreferenceSettings
+from consumer.default_catalogue import default_catalogue
 from schemas.events import OrderLine, PrivacyEvent, Product, PurchaseEvent
 from schemas.records import Coordinates, Recommendation, Session, TrainingExample
 from schemas.units import DAY_MS
-from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_core, new_task
+from tests.core.streams import SETTINGS, T0, Stream, new_core, new_task
 
 DAY0 = T0 // DAY_MS
 NOW = T0 + 30 * DAY_MS

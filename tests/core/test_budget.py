@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from consumer.core.decision.budget import Budget, equal_share
 from consumer.core.settings import PolicySettings
+from consumer.default_catalogue import default_catalogue
 from schemas.units import DAY_MS
-from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_task
+from tests.core.streams import SETTINGS, T0, Stream, new_task
 
 
 def test_contacts_are_taken_off_what_is_granted_for_the_day() -> None:

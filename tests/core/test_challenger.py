@@ -17,10 +17,11 @@ from consumer.core.knowledge.families import ChurnModels
 from consumer.core.knowledge.river_classifier import UnknownModel, river_classifier
 from consumer.core.knowledge.snapshot import decode_snapshot
 from consumer.core.settings import ChallengerSettings, ChurnSettings, CoreSettings, LearnerSettings
+from consumer.default_catalogue import default_catalogue
 from consumer.measure.prequential import RECENT_EXAMPLES, Prequential, Tally
 from schemas.records import TrainingExample
 from schemas.units import DAY_MS
-from tests.core.streams import T0, default_catalogue
+from tests.core.streams import T0
 
 CATALOGUE = default_catalogue()
 CORE = CoreSettings(churn=ChurnSettings(horizon_days=20.0, hazard_days=2.0))

@@ -28,10 +28,11 @@ from consumer.core.knowledge.snapshot import (
 from consumer.core.learning.drift import LOSS, REST_EXAMPLES, Drift
 from consumer.core.preference import audience
 from consumer.core.settings import AudienceSettings, ChurnSettings, LearnerSettings
+from consumer.default_catalogue import default_catalogue
 from schemas.records import FAMILIES, Family, TrainingExample
 from schemas.units import DAY_MS
 from tests.core.decisions import small_mapping
-from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_task
+from tests.core.streams import SETTINGS, T0, Stream, new_task
 
 CATALOGUE = default_catalogue()
 

@@ -9,9 +9,10 @@ from consumer.core.decision.gates import ContactHistory
 from consumer.core.decision.outcomes import note_order, remember_decision, reveal_outcomes
 from consumer.core.decision.policy import Choice
 from consumer.core.reward.features import REWARD_FEATURES
+from consumer.default_catalogue import default_catalogue
 from schemas.records import EligibleArm
 from schemas.units import DAY_MS
-from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_task
+from tests.core.streams import SETTINGS, T0, Stream, new_task
 
 CATALOGUE = default_catalogue()
 

@@ -23,9 +23,10 @@ from consumer.core.customer.segments import DEFAULT_THRESHOLDS, Thresholds
 from consumer.core.customer.tastes import UNKNOWN_BANDS
 from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.learner import new_learner, restore_learner
+from consumer.default_catalogue import default_catalogue
 from schemas.records import TrainingExample
 from schemas.units import DAY_MS
-from tests.core.streams import SETTINGS, T0, Stream, default_catalogue, new_task
+from tests.core.streams import SETTINGS, T0, Stream, new_task
 
 NOW_MS = 2_900 * WEEK_MS
 

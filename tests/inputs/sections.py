@@ -5,8 +5,8 @@ from typing import Any
 
 from consumer.inputs.configure import mapping_of
 from consumer.inputs.mapper import Mapper
+from schemas.avro_schemas import SchemaSource
 from schemas.errors import InvalidRecord
-from schemas.registry import SchemaSource
 
 HEAD = 'files = ["*"]\n'
 VIEW = """

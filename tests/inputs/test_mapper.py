@@ -9,11 +9,11 @@ from consumer.core import intake
 from consumer.inputs.configure import mapping_of
 from consumer.inputs.mapper import NO_EVENT, MappedDecoder, MappedEvent, Mapper
 from producers import rows
+from schemas.avro_schemas import OtherSchemaType
 from schemas.codec import Decoder, JsonEncoder
 from schemas.errors import InvalidRecord
 from schemas.events import ClickEvent, PurchaseEvent
 from schemas.partitioning import partition_of
-from schemas.registry import OtherSchemaType
 from tests.inputs.sections import ORDER, RECORD, VIEW, mapper, section
 from tests.schemas.wire import SchemaTable, encode_with
 

@@ -8,15 +8,15 @@ import pytest
 from consumer.commands.codecs import codec_of
 from consumer.config import Config
 from consumer.core.shared import Core
-from consumer.kafka.recording import TopicRecording
+from consumer.default_catalogue import default_catalogue
+from consumer.kafka.evidence import TopicEvidence
 from consumer.replay.verify import verify
 from consumer.store.memory import MemoryState
 from consumer.zones import load_zone
+from schemas.avro_schemas import STRUCTS, avro_schema
 from schemas.codec import AvroEncoder, Decoder, JsonEncoder
-from schemas.registry import STRUCTS, avro_schema
 from tests.kafka.harness.cluster import Cluster
 from tests.kafka.harness.in_process import work_until
-from tests.kafka.harness.shop import catalogue
 from tests.kafka.harness.stream import InputRecord, shop_stream
 from tests.kafka.harness.worker_process import BUILD
 from tests.schemas.wire import SchemaTable
@@ -55,8 +55,8 @@ def test_a_worker_reads_and_writes_avro_and_verifies(kafka_bootstrap: str, uniqu
     assert values
     assert all(value.startswith(AVRO_MAGIC) for value in values)
     assert not cluster.read("dead-letters")
-    with TopicRecording(cluster.reached(), decoder, cluster.core.time.max_ahead_ms) as recording:
-        verdict = verify(recording, Core.new(cluster.core, catalogue(), load_zone, build=BUILD), MemoryState)
+    with TopicEvidence(cluster.reached(), decoder, cluster.core.time.max_ahead_ms) as recording:
+        verdict = verify(recording, Core.new(cluster.core, default_catalogue(), load_zone, build=BUILD), MemoryState)
     assert verdict.kind == "same", verdict
     decision = decoder.decode("next-best-actions", values[0])
     assert Decoder().decode("next-best-actions", JsonEncoder().encode("next-best-actions", decision)) == decision

@@ -8,10 +8,11 @@ import pytest
 
 from consumer.core.settings import CoreSettings
 from consumer.core.shared import Core
+from consumer.default_catalogue import default_catalogue
 from consumer.kafka.clocks import wall_clock_ms
 from consumer.kafka.dead_letter_log import Published, Replayer
 from consumer.kafka.dead_letters import TooManyRejected
-from consumer.kafka.recording import TopicRecording
+from consumer.kafka.evidence import TopicEvidence
 from consumer.replay.verify import verify
 from consumer.store.memory import MemoryState
 from consumer.zones import load_zone
@@ -21,7 +22,6 @@ from schemas.records import DeadLetter
 from schemas.units import DAY_MS
 from tests.kafka.harness.cluster import Cluster
 from tests.kafka.harness.in_process import Watcher, work_through, work_until
-from tests.kafka.harness.shop import catalogue
 from tests.kafka.harness.stream import InputRecord, input_record
 from tests.kafka.harness.worker_process import BUILD
 from tests.test_cli import nextbest
@@ -87,8 +87,8 @@ def test_a_late_record_that_is_published_again_teaches_decides_nothing_and_does_
     letters: list[DeadLetter] = cluster.decoded("dead-letters")
     assert [(letter.origin.offset, letter.reason) for letter in letters] == [(1, "late"), (1, "replayed")]
 
-    with TopicRecording(cluster.reached(), Decoder(), cluster.core.time.max_ahead_ms) as recording:
-        verdict = verify(recording, Core.new(cluster.core, catalogue(), load_zone, build=BUILD), MemoryState)
+    with TopicEvidence(cluster.reached(), Decoder(), cluster.core.time.max_ahead_ms) as recording:
+        verdict = verify(recording, Core.new(cluster.core, default_catalogue(), load_zone, build=BUILD), MemoryState)
     assert verdict.kind == "same", verdict
 
 

@@ -6,14 +6,14 @@ import pytest
 from confluent_kafka import Producer
 
 from consumer.core.shared import Core
-from consumer.kafka.recording import TopicRecording
+from consumer.default_catalogue import default_catalogue
+from consumer.kafka.evidence import TopicEvidence
 from consumer.replay.verify import verify
 from consumer.store.memory import MemoryState
 from consumer.zones import load_zone
 from schemas.codec import Decoder
 from tests.kafka.harness.cluster import DEADLINE_S, Cluster
 from tests.kafka.harness.in_process import work_through, work_until
-from tests.kafka.harness.shop import catalogue
 from tests.kafka.harness.stream import InputRecord, shop_stream
 from tests.kafka.harness.worker_process import BUILD
 
@@ -75,8 +75,8 @@ def test_once_all_is_read_the_group_is_at_the_end_of_the_log_whatever_lies_there
     work_through(cluster, 1)
     assert lags(cluster) == [0, 0]
 
-    with TopicRecording(cluster.reached(), Decoder(), cluster.core.time.max_ahead_ms) as recording:
-        verdict = verify(recording, Core.new(cluster.core, catalogue(), load_zone, build=BUILD), MemoryState)
+    with TopicEvidence(cluster.reached(), Decoder(), cluster.core.time.max_ahead_ms) as recording:
+        verdict = verify(recording, Core.new(cluster.core, default_catalogue(), load_zone, build=BUILD), MemoryState)
         assert verdict.kind == "same", verdict
         assert recording.uncommitted_inputs() == 0
         for record in clicks[5:7]:
@@ -91,6 +91,6 @@ def test_a_transaction_that_is_still_open_is_not_waited_for(cluster: Cluster, pr
     producer.begin_transaction()
     producer.produce(cluster.topics.name("clickstream"), stream[1].value, stream[1].key, 0)
     producer.flush(DEADLINE_S)
-    with TopicRecording(cluster.reached(), Decoder(), cluster.core.time.max_ahead_ms) as recording:
+    with TopicEvidence(cluster.reached(), Decoder(), cluster.core.time.max_ahead_ms) as recording:
         assert recording.uncommitted_inputs() == 1
     producer.abort_transaction(DEADLINE_S)

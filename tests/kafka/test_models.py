@@ -18,8 +18,10 @@ from consumer.core.knowledge.learner import new_learner
 from consumer.core.knowledge.snapshot import ChallengerSpec, snapshot_key
 from consumer.core.settings import ChallengerSettings, ChurnSettings, CoreSettings, LearnerSettings
 from consumer.core.shared import Core
+from consumer.default_catalogue import default_catalogue
 from consumer.kafka.cluster.cluster_settings import TopicSettings
 from consumer.kafka.cluster.topics import TopicsError
+from consumer.kafka.evidence import TopicEvidence
 from consumer.kafka.failures import Stopping
 from consumer.kafka.models import promotion as models_topic
 from consumer.kafka.models.follower import KnowledgeFollower
@@ -39,7 +41,6 @@ from consumer.kafka.models.records import (
 )
 from consumer.kafka.models.trainer import Training
 from consumer.kafka.observer import Observer
-from consumer.kafka.recording import TopicRecording
 from consumer.measure.prequential import Figures
 from consumer.replay.verify import verify
 from consumer.store.memory import MemoryState
@@ -48,7 +49,6 @@ from schemas.codec import Decoder
 from schemas.units import HOUR_MS, Ms, Seconds
 from tests.kafka.harness.cluster import Cluster
 from tests.kafka.harness.in_process import Watcher, work_until
-from tests.kafka.harness.shop import catalogue
 from tests.kafka.harness.stream import shop_stream
 from tests.kafka.harness.training import AT_ONCE, Member, Written, index_of, snapshot_record, trainer_of
 from tests.kafka.harness.worker_process import BUILD
@@ -60,7 +60,7 @@ TREE = ChallengerSettings("tree", model="tree.HoeffdingTreeClassifier", scaled=F
 
 
 def read(cluster: Cluster) -> ModelOverview:
-    return ModelOverview(cluster.reached(), cluster.core, catalogue(), stop=lambda: False)
+    return ModelOverview(cluster.reached(), cluster.core, default_catalogue(), stop=lambda: False)
 
 
 def rows(cluster: Cluster) -> dict[str, ModelRow]:
@@ -152,8 +152,8 @@ def test_a_challenger_learns_is_promoted_followed_by_the_workers_and_rolled_back
     with pytest.raises(CannotPromote, match="nothing to roll back to"):
         read(cluster).rollback_of("churn", "", NOW_MS)
     assert models_used(cluster) == ["churn", "churn.faster", "churn"]
-    with TopicRecording(cluster.reached(), Decoder(), cluster.core.time.max_ahead_ms) as recording:
-        verdict = verify(recording, Core.new(cluster.core, catalogue(), load_zone, build=BUILD), MemoryState)
+    with TopicEvidence(cluster.reached(), Decoder(), cluster.core.time.max_ahead_ms) as recording:
+        verdict = verify(recording, Core.new(cluster.core, default_catalogue(), load_zone, build=BUILD), MemoryState)
     assert verdict.kind == "same", verdict
     assert_rebuilt(cluster)
 
@@ -163,7 +163,7 @@ def assert_rebuilt(cluster: Cluster) -> None:
 
     def rebuild(challengers: tuple[ChallengerSettings, ...]) -> dict[str, int]:
         return rebuild_models(
-            cluster.reached(), cluster.core, catalogue(),
+            cluster.reached(), cluster.core, default_catalogue(),
             decoder=Decoder(), stop=lambda: False, challengers=challengers,
         )  # fmt: skip
 
@@ -218,7 +218,7 @@ def publish(cluster: Cluster, *records: tuple[bytes, bytes]) -> None:
 
 def snapshot(core: CoreSettings, name: str | None = None, offset: int = 9) -> tuple[bytes, bytes]:
     """Return a snapshot of a churn model that has learned nothing up to `offset`."""
-    learner = new_learner("churn", core, catalogue(), None if name is None else ChallengerSpec(name, {}))
+    learner = new_learner("churn", core, default_catalogue(), None if name is None else ChallengerSpec(name, {}))
     learner.last_offset = offset
     return snapshot_key(learner.model, offset), learner.snapshot()
 
@@ -321,7 +321,7 @@ def test_workers_pass_over_what_is_no_record_of_theirs(monkeypatch: pytest.Monke
     """A snapshot without an offset in its key is not adopted, and ends nobody; it is told where it is."""
     core, (key, data) = CoreSettings(), snapshot(CoreSettings())
     topic = ModelsTopic((b"churn@abc", data), (b"promotion@churn", b"{"), (key, data))
-    knowledge, watcher = Knowledge(core, catalogue()), PassedOver()
+    knowledge, watcher = Knowledge(core, default_catalogue()), PassedOver()
     follower = KnowledgeFollower(
         topic, Decoder(), knowledge, clock_s=lambda: Seconds(0.0), stop=lambda: False, observer=watcher  # type: ignore[arg-type]
     )  # fmt: skip
@@ -351,9 +351,9 @@ def test_what_must_outlive_retention_is_what_is_in_force_and_where_rollbacks_lea
 def test_a_snapshot_is_published_again_by_its_age_in_the_topic_not_by_that_of_the_worker() -> None:
     """A worker that is restarted each day would otherwise never do it, and retention would take the last snapshot."""
     core, now_ms, written = CoreSettings(), [100 * HOUR_MS], Written()
-    data = new_learner("churn", core, catalogue()).snapshot()
+    data = new_learner("churn", core, default_catalogue()).snapshot()
     index = index_of(snapshot_record("churn", 5, data, published_ms=now_ms[0] - 23 * HOUR_MS))
-    told = Training(core, catalogue(), index, Observer())
+    told = Training(core, default_catalogue(), index, Observer())
     trainer = trainer_of(told, Member(0), [], written, clock_ms=lambda: Ms(now_ms[0]))
     trainer.learn(AT_ONCE)
     assert written.records == []

@@ -6,9 +6,9 @@ from consumer.core.intake import Rejection
 from consumer.kafka.cluster import patience
 from consumer.kafka.failures import CannotGoOn, RegistryUnavailable
 from consumer.kafka.input_reader import InputReader
+from schemas.avro_schemas import avro_schema
 from schemas.codec import AvroEncoder, Decoder
 from schemas.events import ClickEvent
-from schemas.registry import avro_schema
 
 EVENT = ClickEvent("e1", "ann", 1_700_000_000_000, "item_view", item_id="kettle")
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from consumer.core.settings import ChurnSettings
+from consumer.default_catalogue import default_catalogue
 from consumer.kafka.failures import CannotGoOn
 from consumer.kafka.models.rebuild import rebuild_models
 from schemas.codec import Decoder
 from tests.kafka.harness.cluster import Cluster
 from tests.kafka.harness.in_process import work_until
-from tests.kafka.harness.shop import catalogue
 from tests.kafka.harness.stream import shop_stream
 
 
@@ -34,7 +34,7 @@ def test_a_changed_horizon_is_refused_until_the_models_are_rebuilt(
     with pytest.raises(CannotGoOn, match="nextbest models rebuild"):
         work_until(changed, lambda _: False)
 
-    folded = rebuild_models(changed.reached(), changed.core, catalogue(), decoder=Decoder(), stop=lambda: False)
+    folded = rebuild_models(changed.reached(), changed.core, default_catalogue(), decoder=Decoder(), stop=lambda: False)
     assert folded["churn"] > 0
     assert folded["preference"] > 0
     more = shop_stream(customers=20, sessions=50, partitions=cluster.partitions, seed=2)

@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import Producer
 
 from producers.connection import Connection
-from producers.record import RecordFailed, record
+from producers.recorder import RecordingFailed, record
 from schemas.container import read_container
 from tests.kafka.harness.cluster import Cluster
 
@@ -76,11 +76,11 @@ def test_a_transaction_that_stays_open_is_named_and_what_was_read_is_kept(
     cluster: Cluster, transactional: Producer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the ``.part`` file: the recording does not get its name."""
-    monkeypatch.setattr("producers.record.STALLED_S", 1.0)
+    monkeypatch.setattr("producers.recorder.STALLED_S", 1.0)
     send(transactional, cluster, 5, b"committed")
     transactional.commit_transaction(20)
     send(transactional, cluster, 5, b"open")
-    with pytest.raises(RecordFailed, match="clickstream"):
+    with pytest.raises(RecordingFailed, match="clickstream"):
         recorded(cluster)
     assert not (cluster.folder / "out.avro").exists()
     assert [each.value for each in read_container(cluster.folder / "out.avro.part")] == [b"committed"] * 5

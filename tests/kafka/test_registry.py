@@ -9,10 +9,10 @@ from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegis
 from consumer.kafka.cluster.patience import with_patience
 from consumer.kafka.cluster.registry import SchemaSource
 from consumer.kafka.failures import CannotGoOn, RegistryUnavailable
+from schemas.avro_schemas import OtherSchemaType, avro_schema
 from schemas.codec import AvroEncoder, Decoder
 from schemas.events import Product
 from schemas.products import read_product
-from schemas.registry import OtherSchemaType, avro_schema
 from schemas.units import Seconds
 
 SCHEMA = {"type": "record", "name": "r", "fields": [{"name": "a", "type": "long"}]}

@@ -8,6 +8,7 @@ from consumer.core.journal import TaskRecord
 from consumer.core.merge import MergeRecord
 from consumer.core.settings import CoreSettings
 from consumer.core.shared import Core
+from consumer.default_catalogue import default_catalogue
 from consumer.kafka.dead_letters import TooManyRejected
 from consumer.kafka.state.restore import Restored
 from consumer.kafka.task_runner import InvalidTransition, TaskRunner
@@ -16,7 +17,6 @@ from consumer.store.memory import MemoryState
 from consumer.zones import load_zone
 from schemas.events import ClickEvent
 from schemas.units import DAY_MS, MINUTE_MS, Ms
-from tests.kafka.harness.shop import catalogue
 
 NOW_MS = 1_700_000_000_000
 START = {"clickstream": 0, "purchases": 0, "privacy": 0}
@@ -33,7 +33,7 @@ def runner_of(
     grants: dict[str, float] | None = None,
     dead_letters: DeadLetterSettings | None = None,
 ) -> TaskRunner:
-    core = Core.new(CoreSettings(), catalogue(), load_zone, build="test", grants=grants)
+    core = Core.new(CoreSettings(), default_catalogue(), load_zone, build="test", grants=grants)
     restored = Restored(MemoryState(), record or TaskRecord(), dict(START), 0)
     settings = WorkerSettings(
         catch_up_after_ms=MINUTE_MS, merge_wait_ms=Ms(500), dead_letters=dead_letters or DeadLetterSettings()
@@ -240,7 +240,7 @@ def test_a_task_has_its_grants_and_what_it_spent_before_a_restart() -> None:
 @pytest.mark.parametrize(("reference", "told"), [("clock", NOW_MS), ("stream", None)])
 def test_the_age_of_events_is_measured_by_the_reference_that_is_set(reference: AgeReference, told: int | None) -> None:
     """By the worker's time, which the journal keeps; where time is simulated, by stream time alone."""
-    core = Core.new(CoreSettings(), catalogue(), load_zone, build="test")
+    core = Core.new(CoreSettings(), default_catalogue(), load_zone, build="test")
     settings = WorkerSettings(catch_up_after_ms=Ms(60_000), merge_wait_ms=Ms(1), age_reference=reference)
     runner = TaskRunner(0, core, Restored(MemoryState(), TaskRecord(), dict(START), 0), settings)
     all_ends_reached(runner)

@@ -10,11 +10,12 @@ import msgspec
 import pytest
 
 from consumer.core.shared import Core
+from consumer.default_catalogue import default_catalogue
 from consumer.kafka.clocks import wall_clock_ms
 from consumer.kafka.dead_letters import TooManyRejected
-from consumer.kafka.recording import TopicRecording
+from consumer.kafka.evidence import TopicEvidence
 from consumer.kafka.worker_settings import DeadLetterSettings, WorkerSettings
-from consumer.replay.recording import NotVerifiable
+from consumer.replay.evidence import NotVerifiable
 from consumer.replay.verify import verify
 from consumer.store.lmdb_state import LmdbState
 from consumer.store.memory import MemoryState
@@ -26,7 +27,6 @@ from schemas.records import DeadLetter
 from schemas.units import DAY_MS, Ms
 from tests.kafka.harness.cluster import Cluster, input_counts
 from tests.kafka.harness.in_process import work_through, work_until
-from tests.kafka.harness.shop import catalogue
 from tests.kafka.harness.stream import START_MS, InputRecord, shop_stream
 from tests.kafka.harness.worker_process import BUILD
 
@@ -43,8 +43,8 @@ def cluster(kafka_bootstrap: str, unique_prefix: str, tmp_path: Path) -> Cluster
 
 def assert_verified(cluster: Cluster, decoder: Decoder | None = None) -> None:
     """Fail unless everything the topics hold can be derived again."""
-    with TopicRecording(cluster.reached(), decoder or Decoder(), cluster.core.time.max_ahead_ms) as recording:
-        verdict = verify(recording, Core.new(cluster.core, catalogue(), load_zone, build=BUILD), MemoryState)
+    with TopicEvidence(cluster.reached(), decoder or Decoder(), cluster.core.time.max_ahead_ms) as recording:
+        verdict = verify(recording, Core.new(cluster.core, default_catalogue(), load_zone, build=BUILD), MemoryState)
     assert verdict.kind == "same", verdict
 
 
@@ -241,7 +241,7 @@ def test_verify_reads_all_tasks_up_to_one_moment_of_a_run_that_goes_on(cluster: 
     cluster.produce(stream[:half])
     work_through(cluster, half)
     n_commits = len(cluster.read("journal"))
-    with TopicRecording(cluster.reached(), Decoder(), cluster.core.time.max_ahead_ms) as recording:
+    with TopicEvidence(cluster.reached(), Decoder(), cluster.core.time.max_ahead_ms) as recording:
         journal = recording.journal()
         next(journal)
         cluster.produce(stream[half:])

@@ -19,7 +19,7 @@ from consumer.cli import main
 from producers.connection import Connection
 from producers.publish import Progress, Publisher, PublishFailed, publish_rows, publish_to_kafka
 from producers.readers import read_rows
-from producers.record import RecordFailed, RecordReport, record
+from producers.recorder import RecordingFailed, RecordingReport, record
 from producers.rows import BadRow, Row, UnreadableFile
 from producers.simulate import Population, PopulationSettings
 from producers.simulation import DecisionReader, simulate_to_kafka, start_ms_for
@@ -212,7 +212,7 @@ def test_recording_ends_at_the_end_taken_at_its_start(
 
     publish_to(0, 100)
     publish_to(1, 1)
-    monkeypatch.setattr("producers.record.end_offsets", then_publish_more)
+    monkeypatch.setattr("producers.recorder.end_offsets", then_publish_more)
     report = record(Connection(mock_bootstrap), ["clickstream"], tmp_path / "r.avro")
     assert (report.records, report.complete) == ({"clickstream": 101}, True)
     assert not (tmp_path / "r.avro.part").exists()
@@ -221,7 +221,7 @@ def test_recording_ends_at_the_end_taken_at_its_start(
 def test_following_goes_on_until_it_is_stopped(mock_bootstrap: str, tmp_path: Path) -> None:
     """With `follow`, records that come later are recorded too."""
     publish_to_kafka(_rows(10), Connection(mock_bootstrap))
-    stop, reports = threading.Event(), list[RecordReport]()
+    stop, reports = threading.Event(), list[RecordingReport]()
     sent_more = threading.Event()
 
     def watch(progress: object) -> None:
@@ -254,7 +254,7 @@ def test_following_goes_on_until_it_is_stopped(mock_bootstrap: str, tmp_path: Pa
 
 def test_recording_a_topic_that_is_not_there_says_which(mock_bootstrap: str, tmp_path: Path) -> None:
     """A misspelt topic is an error and no empty file."""
-    with pytest.raises(RecordFailed, match=r"shop\.clickstreem"):
+    with pytest.raises(RecordingFailed, match=r"shop\.clickstreem"):
         record(Connection(mock_bootstrap, "shop."), ["clickstreem"], tmp_path / "r.avro")
     assert list(tmp_path.iterdir()) == []
 

@@ -1,8 +1,6 @@
 """Small made-up recordings, and replays of them."""
 
-import tomllib
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 
 import orjson
@@ -10,7 +8,8 @@ import orjson
 from consumer.core.catalogue import Catalogue
 from consumer.core.settings import CoreSettings, LearnerSettings
 from consumer.core.shared import Core
-from consumer.replay.directory import DirectoryRecording
+from consumer.default_catalogue import default_catalogue
+from consumer.replay.directory import DirectoryEvidence
 from consumer.replay.files import Source
 from consumer.replay.options import ReplayOptions, settings_for_recording, time_span_ms
 from consumer.replay.replay import Stream, replay
@@ -26,10 +25,6 @@ BUILD = "the build of the tests"
 T0 = 20_000 * DAY_MS
 CUSTOMERS = 30
 DAYS = 6
-
-
-def default_catalogue() -> Catalogue:
-    return Catalogue.from_mapping(tomllib.loads(files("consumer.core").joinpath("catalogue_default.toml").read_text()))
 
 
 def shop_events() -> list[dict[str, object]]:
@@ -121,5 +116,5 @@ def core_of(settings: CoreSettings, catalogue: Catalogue | None = None, build: s
 def run_verify(
     out: Path, *, input_path: Path | None = None, build: str = BUILD, decoder: Decoder | None = None
 ) -> Verdict:
-    recording = DirectoryRecording(out, read_rows, input_path, decoder)
+    recording = DirectoryEvidence(out, read_rows, input_path, decoder)
     return verify(recording, core_of(recording.settings, recording.catalogue, build), MemoryState)

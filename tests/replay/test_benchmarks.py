@@ -8,7 +8,7 @@ from schemas.units import DAY_MS
 def test_the_benchmark_measures_every_budget_as_a_multiple_of_the_unit() -> None:
     """On a short simulated stream: an event, a decision and a tick each cost something, in U and in µs."""
     from benchmarks.budgets import BUDGETS, measure, report, simulated_rows
-    from tests.replay.recordings import default_catalogue
+    from consumer.default_catalogue import default_catalogue
 
     settings = settings_for_recording(CoreSettings(), 0, 7 * DAY_MS)
     rounds, bench = measure(simulated_rows(7_000), settings, default_catalogue())

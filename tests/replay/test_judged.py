@@ -9,13 +9,13 @@ import pytest
 
 from consumer.core.intake import Rejection
 from consumer.core.merge import MergeRecord
+from consumer.replay.evidence import NotVerifiable
 from consumer.replay.judged import Judged
-from consumer.replay.recording import NotVerifiable
+from schemas.avro_schemas import avro_schema
 from schemas.codec import AvroEncoder, Decoder
 from schemas.container import Recorded, read_container
 from schemas.events import ClickEvent, Product
 from schemas.records import JournalRecord, Rejected
-from schemas.registry import avro_schema
 from tests.containers import write_container
 from tests.replay.recordings import run_replay, run_verify, shop_events
 

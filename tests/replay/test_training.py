@@ -6,9 +6,9 @@ from consumer.core.churn.churn import HAZARD, feature_set
 from consumer.core.churn.features import CHURN_FEATURES
 from consumer.core.learning.drift import LOSS
 from consumer.core.settings import CoreSettings
+from consumer.default_catalogue import default_catalogue
 from consumer.replay.training import Trainers
 from schemas.records import TrainingExample
-from tests.core.streams import default_catalogue
 
 
 def test_a_model_that_becomes_worse_is_noted_with_the_time_and_both_means() -> None:

@@ -11,7 +11,9 @@ import orjson
 import pytest
 
 from consumer.core.journal import checksum_of
-from consumer.replay.directory import DirectoryRecording
+from consumer.default_catalogue import default_catalogue
+from consumer.replay.directory import DirectoryEvidence
+from consumer.replay.evidence import Damaged, NotVerifiable
 from consumer.replay.files import (
     DECISIONS,
     FILES,
@@ -24,7 +26,6 @@ from consumer.replay.files import (
     sha256_of,
 )
 from consumer.replay.options import ReplayOptions
-from consumer.replay.recording import Damaged, NotVerifiable
 from consumer.replay.training import PublishedSnapshot, Trainers
 from consumer.replay.verify import Verdict, verify
 from consumer.store.memory import MemoryState
@@ -36,7 +37,6 @@ from tests.containers import write_container
 from tests.replay.recordings import (
     BUILD,
     core_of,
-    default_catalogue,
     lines_of,
     run_replay,
     run_verify,
@@ -261,7 +261,7 @@ def test_a_replay_by_another_build_is_not_verifiable(replayed_once: Path) -> Non
 
 def test_other_settings_are_not_verifiable(replayed_once: Path) -> None:
     """Whoever verifies with another configuration is told so."""
-    recording = DirectoryRecording(replayed_once / "out", read_rows)
+    recording = DirectoryEvidence(replayed_once / "out", read_rows)
     settings = small_settings(replayed_once / "shop.jsonl")
     other = replace(settings, privacy=replace(settings.privacy, default_consent=False))
     verdict = verify(recording, core_of(other), MemoryState)
@@ -284,7 +284,7 @@ def test_a_directory_without_a_manifest_is_not_verifiable(tmp_path: Path) -> Non
 def test_models_in_force_that_are_gone_are_not_verifiable(replayed_once: Path) -> None:
     """Without the snapshot that scored, its decisions cannot be derived."""
 
-    class WithoutModels(DirectoryRecording):
+    class WithoutModels(DirectoryEvidence):
         def snapshot(self, model: str, offset: int) -> bytes | None:  # noqa: ARG002 - of the protocol
             return None
 
@@ -319,7 +319,7 @@ def test_the_order_of_tasks_in_the_journal_does_not_matter_where_the_examples_ar
     out = tmp_path / "two"
     run_replay(replayed_once / "shop.jsonl", out, options=ReplayOptions(partitions=2, commit_records=40))
 
-    class TaskByTask(DirectoryRecording):
+    class TaskByTask(DirectoryEvidence):
         def journal(self) -> Iterator[JournalRecord]:
             return iter(sorted(super().journal(), key=lambda record: (record.task, record.sequence)))
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.avro_schemas import avro_schema
 from schemas.codec import MAX_VALUE_BYTES, Decoder, Encoder
 from schemas.errors import InvalidRecord, RejectionReason
 from schemas.events import ClickEvent, Product, PurchaseEvent
 from schemas.records import Coordinates, DeadLetter, JournalRecord
-from schemas.registry import avro_schema
 from tests.schemas.wire import AVRO, DECODER, IDS, JSON, SchemaTable, encode_with, invalid_or_none
 
 CLICK: dict[str, Any] = {"event_id": "e1", "customer_id": "c1", "occurred_at": 1_700_000_000_000, "kind": "login"}

@@ -6,9 +6,9 @@ from typing import get_args
 
 import pytest
 
+from schemas.avro_schemas import STRUCTS
 from schemas.codec import Decoder
 from schemas.errors import RejectionReason
-from schemas.registry import STRUCTS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "schemas.md").read_text(encoding="utf-8")
 

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from schemas.avro_schemas import STRUCTS, avro_schema, versions
 from schemas.codec import AvroEncoder, Decoder
 from schemas.container import Recorded, read_container
 from schemas.errors import InvalidRecord
 from schemas.events import ClickEvent
-from schemas.registry import STRUCTS, avro_schema, versions
 from tests.schemas.evolution import incompatibilities
 from tests.schemas.wire import SchemaTable, encode_with
 

@@ -7,10 +7,10 @@ from uuid import UUID
 import orjson
 import pytest
 
+from schemas.avro_schemas import OtherSchemaType
 from schemas.codec import AvroEncoder, Decoder
 from schemas.errors import InvalidRecord
 from schemas.events import ClickEvent, OrderLine, Product, PurchaseEvent
-from schemas.registry import OtherSchemaType
 from schemas.writer_schema import with_references
 from tests.schemas.wire import SchemaTable, encode_with
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.avro_schemas import STRUCTS
 from schemas.codec import Encoder
 from schemas.errors import RejectionReason
 from schemas.events import ClickEvent, Context, OrderLine, PrivacyEvent, Product, PurchaseEvent
@@ -22,7 +23,6 @@ from schemas.records import (
     Session,
     TrainingExample,
 )
-from schemas.registry import STRUCTS
 from schemas.times import EARLIEST_MS, LATEST_MS
 from tests.schemas.wire import AVRO, DECODER, IDS, JSON, invalid_or_none
 

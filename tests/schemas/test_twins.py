@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 import pytest
 
+from schemas.avro_schemas import STRUCTS, avro_schema, versions
 from schemas.container import Recorded
 from schemas.records import Mode
-from schemas.registry import STRUCTS, avro_schema, versions
 
 TWINS: dict[str, type[msgspec.Struct]] = {**STRUCTS, "recorded": Recorded}
 PRIMITIVES = {str: "string", int: "long", float: "double", bool: "boolean", bytes: "bytes"}

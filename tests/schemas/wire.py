@@ -6,9 +6,9 @@ from typing import Any
 
 from fastavro import parse_schema, schemaless_writer
 
+from schemas.avro_schemas import STRUCTS, avro_schema
 from schemas.codec import AvroEncoder, Decoder, JsonEncoder
 from schemas.errors import InvalidRecord
-from schemas.registry import STRUCTS, avro_schema
 
 
 class SchemaTable:

@@ -11,7 +11,7 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, Schema
 from clients.properties import Properties
 from consumer.kafka.clocks import monotonic_s
 from consumer.kafka.failures import RegistryUnavailable
-from schemas.registry import OtherSchemaType
+from schemas.avro_schemas import OtherSchemaType
 from schemas.units import Seconds
 from schemas.writer_schema import with_references
 

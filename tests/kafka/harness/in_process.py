@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from consumer.default_catalogue import default_catalogue
 from consumer.kafka.clocks import Clocks, wall_clock_ms
 from consumer.kafka.observer import CommittedTask, Observer
 from consumer.kafka.run import Job, run
@@ -12,7 +13,6 @@ from consumer.zones import load_zone
 from schemas.codec import Decoder, Encoder, JsonEncoder
 from schemas.units import Ms
 from tests.kafka.harness.cluster import DEADLINE_S, Cluster
-from tests.kafka.harness.shop import catalogue
 from tests.kafka.harness.worker_process import BUILD
 
 
@@ -81,7 +81,7 @@ def work_until(
     job = Job(
         cluster.worker_settings(instance_id),
         cluster.core,
-        catalogue(),
+        default_catalogue(),
         *(codec or (Decoder(), JsonEncoder())),
         build=BUILD,
         load_zone=load_zone,

@@ -13,6 +13,7 @@ from typing import Any, Self
 import msgspec
 
 from consumer.core.settings import CoreSettings
+from consumer.default_catalogue import default_catalogue
 from consumer.kafka.cluster.cluster import Cluster as Reached
 from consumer.kafka.cluster.cluster_settings import KafkaSettings, TopicSettings
 from consumer.kafka.dead_letters import TooManyRejected
@@ -23,7 +24,6 @@ from consumer.kafka.worker_settings import WorkerSettings
 from consumer.zones import load_zone
 from schemas.codec import Decoder, JsonEncoder
 from tests.kafka.harness.cluster import Cluster
-from tests.kafka.harness.shop import catalogue
 
 BUILD = "test"
 STOPPED_BY_LIMIT = 3
@@ -91,7 +91,7 @@ def main(arguments: dict[str, Any]) -> int:
         topics = msgspec.convert(arguments["topics"], TopicSettings)
         worker = msgspec.convert(arguments["worker"], WorkerSettings)
         core = msgspec.convert(arguments["core"], CoreSettings)
-        job = Job(worker, core, catalogue(), Decoder(), JsonEncoder(), build=BUILD, load_zone=load_zone)
+        job = Job(worker, core, default_catalogue(), Decoder(), JsonEncoder(), build=BUILD, load_zone=load_zone)
         run(Reached(kafka, topics), job, stop=stop.is_set, observer=LoggedRestores())
     except TooManyRejected:
         logging.getLogger("test").exception("too many rejected")

@@ -27,12 +27,12 @@ _BATCH_MESSAGES = 2_000
 _POLL_S: Final = Seconds(0.2)
 
 
-class RecordFailed(Exception):
+class RecordingFailed(Exception):
     """The topics could not be recorded; the message says which and why. What was read is in the ``.part`` file."""
 
 
 @dataclass(frozen=True, slots=True)
-class RecordProgress:
+class RecordingProgress:
     """Where a recording stands. `expected` is an upper bound, the same for the whole run."""
 
     records: int
@@ -41,7 +41,7 @@ class RecordProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordReport:
+class RecordingReport:
     """What was recorded. `complete` is False where the run was stopped before the end of the log."""
 
     path: Path
@@ -58,12 +58,12 @@ def record(
     *,
     follow: bool = False,
     stop: StopEvent | None = None,
-    progress: Callable[[RecordProgress], None] | None = None,
-) -> RecordReport:
+    progress: Callable[[RecordingProgress], None] | None = None,
+) -> RecordingReport:
     """Write all committed records of the topics (logical names) to `out`, up to the end of the log as it is now.
 
     With `follow` it goes on until `stop` is set. The file grows as ``out.part`` and gets its name at the end. Raises
-    `RecordFailed` for a topic that isn't there and where nothing comes for STALLED_S, `ClusterAway` where no broker
+    `RecordingFailed` for a topic that isn't there and where nothing comes for STALLED_S, `ClusterAway` where no broker
     answers.
     """
     started_s = time.monotonic()
@@ -73,7 +73,7 @@ def record(
         first = dict(zip(places, beginning_offsets(connection.admin, partitions, REQUEST_S), strict=True))
         end = dict(zip(places, end_offsets(connection.admin, partitions, REQUEST_S), strict=True))
     except KafkaException as error:
-        raise RecordFailed(f"the offsets can't be read: {error_of(error).str()}") from error
+        raise RecordingFailed(f"the offsets can't be read: {error_of(error).str()}") from error
     part = out.with_name(out.name + ".part")
     with closing(connection.reader()) as consumer, ContainerWriter(part) as writer:
         consumer.assign([TopicPartition(*place, first[place]) for place in places])
@@ -85,14 +85,14 @@ def record(
             if run.take():
                 moved_s = now_s
             elif not follow and now_s - moved_s > STALLED_S:
-                raise RecordFailed(f"nothing came for {STALLED_S:.0f} s; still to be read: {run.missing()}")
+                raise RecordingFailed(f"nothing came for {STALLED_S:.0f} s; still to be read: {run.missing()}")
             if progress is not None and now_s - told_s >= PROGRESS_EVERY_S:
                 told_s = now_s
-                progress(RecordProgress(run.records.total(), expected, now_s - started_s))
+                progress(RecordingProgress(run.records.total(), expected, now_s - started_s))
     part.replace(out)
     if progress is not None:
-        progress(RecordProgress(run.records.total(), expected, time.monotonic() - started_s))
-    return RecordReport(out, dict(run.records), run.n_bytes, time.monotonic() - started_s, complete=not run.left)
+        progress(RecordingProgress(run.records.total(), expected, time.monotonic() - started_s))
+    return RecordingReport(out, dict(run.records), run.n_bytes, time.monotonic() - started_s, complete=not run.left)
 
 
 class _Recording:
@@ -127,7 +127,7 @@ class _Recording:
         topic, partition, offset = message.topic(), message.partition(), message.offset()
         error = message.error()
         if error is not None and error.code() != PARTITION_EOF:
-            raise RecordFailed(f"{topic or 'the broker'}: {error.str()}")
+            raise RecordingFailed(f"{topic or 'the broker'}: {error.str()}")
         if topic is None or partition is None or offset is None:
             return
         place = (topic, partition)
@@ -153,8 +153,8 @@ class _Recording:
 
 
 def partitions_of(cluster: ClusterMetadata, names: Sequence[str]) -> list[TopicPartition]:
-    """Return all partitions of the topics. Raises `RecordFailed` where one isn't there."""
+    """Return all partitions of the topics. Raises `RecordingFailed` where one isn't there."""
     missing = [name for name in names if name not in cluster.topics]
     if missing:
-        raise RecordFailed(f"no such topic: {', '.join(missing)}")
+        raise RecordingFailed(f"no such topic: {', '.join(missing)}")
     return [TopicPartition(name, partition) for name in names for partition in sorted(cluster.topics[name].partitions)]

@@ -157,7 +157,7 @@ def verify(
     config: ConfigOption = None,
 ) -> None:
     """Derive all decisions again, bit for bit, and say: same, different (and where), or not verifiable (and why)."""
-    from consumer.replay.recording import Damaged, NotVerifiable
+    from consumer.replay.evidence import Damaged, NotVerifiable
     from consumer.replay.verify import Verdict
 
     if topics == (directory is not None):
@@ -175,7 +175,7 @@ def verify(
 
 
 def _verify_directory(directory: Path, input_file: Path | None, config: Path | None) -> "Verdict":
-    from consumer.replay.directory import DirectoryRecording, source_of
+    from consumer.replay.directory import DirectoryEvidence, source_of
     from consumer.replay.verify import verify as derive_again
     from consumer.store.memory import MemoryState
     from producers.readers import read_rows
@@ -190,17 +190,17 @@ def _verify_directory(directory: Path, input_file: Path | None, config: Path | N
                 return read_rows(path, mapped_form(input_name, sections, settings).reader, spill=Path(spill))
             return read_rows(path, name, spill=Path(spill))
 
-        recording = DirectoryRecording(directory, rows, input_file, decoder_of(settings))
-        core = core_of(recording.settings, recording.catalogue)
-        return derive_again(recording, core, MemoryState, lambda n: bar.update(task, completed=n))
+        evidence = DirectoryEvidence(directory, rows, input_file, decoder_of(settings))
+        core = core_of(evidence.settings, evidence.catalogue)
+        return derive_again(evidence, core, MemoryState, lambda n: bar.update(task, completed=n))
 
 
 def _verify_topics(config: Path | None) -> "Verdict":
     from msgspec.structs import replace
 
     from consumer.kafka.cluster.check import require_topics
+    from consumer.kafka.evidence import TopicEvidence
     from consumer.kafka.failures import Stopping
-    from consumer.kafka.recording import TopicRecording
     from consumer.replay.verify import verify as derive_again
     from consumer.store.memory import MemoryState
 
@@ -212,10 +212,10 @@ def _verify_topics(config: Path | None) -> "Verdict":
     with progress_bar() as bar, stopped_by_signals() as stop:
         task = bar.add_task("records derived again", total=None)
         try:
-            with TopicRecording(cluster, decoder, max_ahead_ms, stop=stop.is_set) as recording:
-                verdict = derive_again(recording, core, MemoryState, lambda n: bar.update(task, completed=n))
+            with TopicEvidence(cluster, decoder, max_ahead_ms, stop=stop.is_set) as evidence:
+                verdict = derive_again(evidence, core, MemoryState, lambda n: bar.update(task, completed=n))
                 all_read = verdict.kind == "same" or verdict.task is None
-                if all_read and (beyond := recording.uncommitted_inputs()):
+                if all_read and (beyond := evidence.uncommitted_inputs()):
                     told = f"{beyond:,} input records lie beyond the last commit of their task: not processed yet"
                     verdict = replace(verdict, details=(*verdict.details, told))
                 return verdict

@@ -29,13 +29,13 @@ class RecordedProduct(NamedTuple):
     asks_registry: bool  # how it reads depends on what a schema registry answers, and no journal says what it did
 
 
-class Recording(Protocol):
+class Evidence(Protocol):
     """The record of one run of one or more tasks. Topics are logical names; offsets are those of the topics."""
 
     def problems(self) -> Sequence[str]:
         """Return what is known to be wrong before anything is derived, in words: a file that has another digest, say.
 
-        A recording with problems is *different*, whatever else comes out.
+        Evidence with problems is *different*, whatever else comes out.
         """
 
     def journal(self) -> Iterator[JournalRecord]:

@@ -15,7 +15,7 @@ from consumer.kafka.cluster.cluster import Cluster
 from consumer.kafka.cluster.log_reader import read_to
 from consumer.kafka.cluster.patience import with_patience
 from consumer.kafka.input_reader import InputReader
-from consumer.replay.recording import NotVerifiable, RecordedProduct
+from consumer.replay.evidence import NotVerifiable, RecordedProduct
 from schemas.codec import Decoder, asks_registry
 from schemas.products import read_product
 from schemas.records import FAMILIES, Family, JournalRecord, NextBestAction, Session, TrainingExample
@@ -27,8 +27,8 @@ _TIMEOUT_S: Final = Seconds(60.0)  # without an answer, or without progress
 _Row = TypeVar("_Row", bound=tuple[Any, ...])
 
 
-class TopicRecording:
-    """A `consumer.replay.recording.Recording` over topics, up to where they end when each is first read.
+class TopicEvidence:
+    """A `consumer.replay.evidence.Evidence` over topics, up to where they end when each is first read.
 
     The journal is handed out task by task, so that the readers of one task's inputs can go before the next's come.
     Models, sessions and products are kept in memory once they are asked for. Close it, or use it in a ``with`` block.
@@ -52,7 +52,7 @@ class TopicRecording:
         self._sessions: list[tuple[int, Session]] | None = None
         self._products: list[RecordedProduct] | None = None
 
-    # The Recording protocol
+    # The Evidence protocol
 
     def problems(self) -> Sequence[str]:
         """Return nothing: what is wrong with topics shows in the journal's checksums."""
