@@ -16,6 +16,7 @@ from consumer.kafka.observer import CommittedTask
 from consumer.kafka.state.restore import Restored
 from consumer.kafka.worker_settings import WorkerSettings
 from schemas.topics import EVENT_TOPICS
+from schemas.units import Ms, Seconds, in_seconds
 
 Phase = Literal["running", "committing", "suspended", "closed"]
 Event = Literal["process", "close_commit", "committed", "roll_back", "suspend", "resume", "close"]
@@ -53,7 +54,7 @@ class TaskRunner:
         self.offsets_to_commit = self._task.offsets_to_commit
         self._modes = ModeSwitch(settings.mode, settings.catch_up_after_ms)
         self._limit = DeadLetterLimit(settings.dead_letters)
-        self._merge_wait_s = settings.merge_wait_ms / 1000
+        self._merge_wait_s = in_seconds(settings.merge_wait_ms)
         self._phase: Phase = "running"
         self._begin()
 
@@ -86,7 +87,7 @@ class TaskRunner:
         """Return whether there is something to commit."""
         return self._task.commit is not None
 
-    def process(self, max_records: int, now_ms: int, now_s: float) -> int:
+    def process(self, max_records: int, now_ms: Ms, now_s: Seconds) -> int:
         """Process up to `max_records` in the merge order; return how many it were. Raises TooManyRejected.
 
         `now_ms` is the wall clock, to know how far behind the records are; `now_s` a monotonic one.
@@ -110,7 +111,7 @@ class TaskRunner:
         self._limit.accepted(n_accepted)
         return n
 
-    def _waits_for_others(self, now_s: float) -> bool:
+    def _waits_for_others(self, now_s: Seconds) -> bool:
         """Return whether the first records after silence are still to wait for those of the other topics.
 
         A producer's batches for several topics arrive apart. Where events come faster than they happened (a replay, a

@@ -13,6 +13,8 @@ from zlib import crc32
 import msgspec
 from msgspec import field
 
+from schemas.units import DAY_MS
+
 FORMAT = 3
 # format, crc32 of what follows it, scheduled_ms: a store can order timers without decoding the rest.
 _HEADER = Struct(">BIq")
@@ -243,7 +245,7 @@ def _upgrade_values(values: dict[str, Any]) -> None:
     a pending decision had its id at 1, its features as 32-bit floats at 3, and at the end whether it was clicked.
     """
     values["bought"] = {
-        item_id: (times, last_at // 86_400_000, 1_000 * times, max(1, round(10 * gap_days)) if times > 1 else 0, 0)
+        item_id: (times, last_at // DAY_MS, 1_000 * times, max(1, round(10 * gap_days)) if times > 1 else 0, 0)
         for item_id, (times, last_at, gap_days) in values["bought"].items()
     }
     values["event_ids"] = b"".join(each.to_bytes(8, "big")[:EVENT_DIGEST_SIZE] for each in values["event_ids"])
