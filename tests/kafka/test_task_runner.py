@@ -14,10 +14,10 @@ from consumer.kafka.worker_settings import WorkerSettings
 from consumer.store.memory import MemoryState
 from consumer.zones import load_zone
 from schemas.events import ClickEvent
-from schemas.units import DAY_MS, MINUTE_MS, Ms
+from schemas.units import DAY_MS, HOUR_MS, MINUTE_MS, Ms, Seconds
 from tests.kafka.harness.shop import catalogue
 
-NOW_MS = 1_700_000_000_000
+NOW_MS = Ms(1_700_000_000_000)
 START = {"clickstream": 0, "purchases": 0, "privacy": 0}
 
 
@@ -50,10 +50,10 @@ def test_nothing_is_processed_while_a_topic_may_hold_earlier_records(runner: Tas
     """An empty queue holds the merge back until its topic is known to be read to the end."""
     runner.take(click(0))
     runner.end_reached("purchases")
-    assert runner.process(10, NOW_MS, 0.0) == 0
-    assert runner.process(10, NOW_MS, 9.0) == 0
+    assert runner.process(10, NOW_MS, Seconds(0.0)) == 0
+    assert runner.process(10, NOW_MS, Seconds(9.0)) == 0
     runner.end_reached("privacy")
-    assert runner.process(10, NOW_MS, 9.0) == 1
+    assert runner.process(10, NOW_MS, Seconds(9.0)) == 1
 
 
 def test_after_silence_the_first_records_wait_for_those_of_other_topics(runner: TaskRunner) -> None:
@@ -61,9 +61,9 @@ def test_after_silence_the_first_records_wait_for_those_of_other_topics(runner: 
     all_ends_reached(runner)
     runner.take(click(0))
     runner.take(click(1))
-    assert runner.process(1, NOW_MS, 0.0) == 0
-    assert runner.process(1, NOW_MS, 0.5) == 1
-    assert runner.process(1, NOW_MS, 0.6) == 1
+    assert runner.process(1, NOW_MS, Seconds(0.0)) == 0
+    assert runner.process(1, NOW_MS, Seconds(0.5)) == 1
+    assert runner.process(1, NOW_MS, Seconds(0.6)) == 1
 
 
 def test_a_record_that_was_taken_before_is_not_taken_again(runner: TaskRunner) -> None:
@@ -71,8 +71,8 @@ def test_a_record_that_was_taken_before_is_not_taken_again(runner: TaskRunner) -
     all_ends_reached(runner)
     for offset in (0, 1, 0, 1):
         runner.take(click(offset))
-    runner.process(10, NOW_MS, 0.0)
-    assert runner.process(10, NOW_MS, 1.0) == 2
+    runner.process(10, NOW_MS, Seconds(0.0))
+    assert runner.process(10, NOW_MS, Seconds(1.0)) == 2
 
 
 def test_a_roll_back_drops_queues_and_state_and_names_the_committed_offsets(runner: TaskRunner) -> None:
@@ -82,8 +82,8 @@ def test_a_roll_back_drops_queues_and_state_and_names_the_committed_offsets(runn
         all_ends_reached(runner)
         for offset in range(3):
             runner.take(click(offset))
-        runner.process(2, NOW_MS, 0.0)
-        assert runner.process(2, NOW_MS, 1.0) == 2
+        runner.process(2, NOW_MS, Seconds(0.0))
+        assert runner.process(2, NOW_MS, Seconds(1.0)) == 2
         journals.append(runner.close_commit().journal)
         assert runner.roll_back() == START
         assert not runner.has_work
@@ -95,8 +95,8 @@ def test_committed_offsets_are_sent_for_topics_without_records_too(runner: TaskR
     """The group's check of them is what fences a former owner, also where only stream time moved."""
     all_ends_reached(runner)
     runner.take(click(4))
-    runner.process(1, NOW_MS, 0.0)
-    runner.process(1, NOW_MS, 1.0)
+    runner.process(1, NOW_MS, Seconds(0.0))
+    runner.process(1, NOW_MS, Seconds(1.0))
     closed = runner.close_commit()
     assert runner.offsets_to_commit(closed) == START | {"clickstream": 5}
     told = runner.committed(closed, 17)
@@ -108,8 +108,8 @@ def test_the_mode_of_a_commit_follows_the_lag_of_its_first_record(runner: TaskRu
     """A task that wakes up far behind begins in catch-up, not with one commit in the wrong mode."""
     all_ends_reached(runner)
     runner.take(click(0))
-    runner.process(1, NOW_MS + 3_600_000, 0.0)
-    runner.process(1, NOW_MS + 3_600_000, 1.0)
+    runner.process(1, Ms(NOW_MS + HOUR_MS), Seconds(0.0))
+    runner.process(1, Ms(NOW_MS + HOUR_MS), Seconds(1.0))
     assert runner.close_commit().journal.mode == "catch-up"
 
 
@@ -120,8 +120,8 @@ def test_a_heartbeat_moves_stream_time_of_an_idle_task_alone_and_never_back(runn
     runner.take(click(0))
     assert not runner.heartbeat(NOW_MS + 1)
     all_ends_reached(runner)
-    runner.process(1, NOW_MS, 0.0)
-    runner.process(1, NOW_MS, 1.0)
+    runner.process(1, NOW_MS, Seconds(0.0))
+    runner.process(1, NOW_MS, Seconds(1.0))
     runner.committed(runner.close_commit(), 1)
     assert not runner.heartbeat(NOW_MS)
     assert runner.heartbeat(NOW_MS + 1)
@@ -136,11 +136,11 @@ def test_a_suspended_task_does_nothing_until_it_is_resumed(runner: TaskRunner) -
     assert not runner.waits
     assert runner.next_to_take == START
     with pytest.raises(InvalidTransition, match="suspended"):
-        runner.process(1, NOW_MS, 9.0)
+        runner.process(1, NOW_MS, Seconds(9.0))
     with pytest.raises(InvalidTransition, match="suspended"):
         runner.heartbeat(NOW_MS)
     runner.resume()
-    assert runner.process(1, NOW_MS, 9.0) == 0
+    assert runner.process(1, NOW_MS, Seconds(9.0)) == 0
     assert not runner.has_work
 
 
@@ -148,14 +148,14 @@ def test_a_task_that_is_committing_processes_nothing_and_is_not_taken_away(runne
     """What its transaction holds is either committed or rolled back first."""
     all_ends_reached(runner)
     runner.take(click(0))
-    runner.process(1, NOW_MS, 0.0)
-    runner.process(1, NOW_MS, 1.0)
+    runner.process(1, NOW_MS, Seconds(0.0))
+    runner.process(1, NOW_MS, Seconds(1.0))
     runner.close_commit()
     for forbidden in (runner.suspend, runner.close, runner.close_commit):
         with pytest.raises(InvalidTransition, match="committing"):
             forbidden()
     with pytest.raises(InvalidTransition, match="committing"):
-        runner.process(1, NOW_MS, 2.0)
+        runner.process(1, NOW_MS, Seconds(2.0))
     runner.roll_back()
     runner.close()
     with pytest.raises(InvalidTransition, match="closed"):
@@ -166,8 +166,8 @@ def test_what_was_rolled_back_is_not_committed_after_all(runner: TaskRunner) -> 
     """The store would be ahead of Kafka."""
     all_ends_reached(runner)
     runner.take(click(0))
-    runner.process(1, NOW_MS, 0.0)
-    runner.process(1, NOW_MS, 1.0)
+    runner.process(1, NOW_MS, Seconds(0.0))
+    runner.process(1, NOW_MS, Seconds(1.0))
     closed = runner.close_commit()
     runner.roll_back()
     with pytest.raises(InvalidTransition, match="running"):
@@ -179,8 +179,8 @@ def test_rejections_are_kept_for_the_dead_letters_until_the_commit(runner: TaskR
     all_ends_reached(runner)
     bad = MergeRecord("clickstream", 0, NOW_MS, b"c", b"?", Rejection("invalid", "value", "`value` is bad"))
     runner.take(bad)
-    runner.process(1, NOW_MS, 0.0)
-    runner.process(1, NOW_MS, 1.0)
+    runner.process(1, NOW_MS, Seconds(0.0))
+    runner.process(1, NOW_MS, Seconds(1.0))
     assert runner.rejected == [(bad, bad.event)]
     assert runner.committed(runner.close_commit(), 1).rejected == [("clickstream", bad.event)]
     assert not runner.rejected
@@ -192,8 +192,8 @@ def test_a_task_has_its_grants_and_what_it_spent_before_a_restart() -> None:
     runner = runner_of(TaskRecord(spending=spent), {"phone": 2.0})
     all_ends_reached(runner)
     runner.take(click(0))
-    runner.process(10, NOW_MS, 0.0)
-    assert runner.process(10, NOW_MS, 1.0) == 1
+    runner.process(10, NOW_MS, Seconds(0.0))
+    assert runner.process(10, NOW_MS, Seconds(1.0)) == 1
     closed = runner.close_commit()
     assert closed.journal.grants == {"phone": 2.0}
     assert closed.task_record.spending == spent
