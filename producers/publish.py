@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from producers.connection import Connection
 from producers.pacing import Pace
 from producers.rows import NO_EVENT, BadRow, Row, UnreadableFile
+from schemas.units import Seconds
 
 PROGRESS_EVERY_S = 0.5
 _SERVE_EVERY_ROWS = 1_000
@@ -122,7 +123,7 @@ class Publisher:
         if error.fatal():
             self._fatal = error
 
-    def serve(self, timeout_s: float = 0.0) -> None:
+    def serve(self, timeout_s: Seconds = Seconds(0.0)) -> None:
         """Serve delivery reports, waiting for one at most `timeout_s`."""
         self._producer.poll(timeout_s)
 
@@ -163,7 +164,7 @@ def publish_rows(
         while (wait_s := pace.wait_s(row.arrival_ms, clock())) > 0:
             if stop is not None and stop.is_set():
                 return False
-            publisher.serve(min(wait_s, _LONGEST_NAP_S))
+            publisher.serve(Seconds(min(wait_s, _LONGEST_NAP_S)))
         return stop is None or not stop.is_set()
 
     try:

@@ -38,7 +38,7 @@ class SimulationReport:
     event_time_ms: int  # of the end
 
 
-def start_ms_for(now_ms: int, speed: float, duration_s: float) -> int:
+def start_ms_for(now_ms: int, speed: float, duration_s: Seconds) -> int:
     """Return when to start so that event time reaches the present at the end.
 
     Event time that runs ahead of the broker's clock would be rejected.
@@ -130,7 +130,7 @@ class _Run:
         self._stop = stop
         self.started_s = self._told_s = self._found_s = time.monotonic()
 
-    def live(self, speed: float, duration_s: float | None) -> None:
+    def live(self, speed: float, duration_s: Seconds | None) -> None:
         """Advance event time step by step until the end is reached."""
         origin_ms, started_s = self.population.now_ms, time.monotonic()
         while not self._stop.is_set():
@@ -201,7 +201,7 @@ def simulate_to_kafka(
     connection: Connection,
     *,
     speed: float = 1.0,
-    duration_s: float | None = None,
+    duration_s: Seconds | None = None,
     react_to: Decoder | None = None,
     on_row: Callable[[Row], None] | None = None,
     stop: StopEvent | None = None,

@@ -12,7 +12,7 @@ from consumer.commands.common import ConfigOption, configured, progress_bar, res
 from consumer.commands.errors import CommandError
 from consumer.commands.mapping import FormatOption, InputOption, form_of_file
 from schemas.topics import INPUT_TOPICS
-from schemas.units import DAY_MS, in_seconds
+from schemas.units import DAY_MS, Seconds, in_seconds
 
 if TYPE_CHECKING:
     from consumer.config import Config
@@ -71,7 +71,8 @@ def simulate(
         raise CommandError("a --speed over 1 needs --seconds: event time must not run ahead of the broker's clock")
     settings = configured(config)
     now_ms = int(time.time() * 1000)
-    start_ms = start_ms_for(now_ms, speed, seconds) if seconds is not None else now_ms
+    duration_s = None if seconds is None else Seconds(seconds)
+    start_ms = start_ms_for(now_ms, speed, duration_s) if duration_s is not None else now_ms
     connection = connection_of(settings)
     if not anyway:
         _refuse_the_past(start_ms, published_until_ms(connection), settings.topics.name("clickstream"))
@@ -82,7 +83,7 @@ def simulate(
             population,
             connection,
             speed=speed,
-            duration_s=seconds,
+            duration_s=duration_s,
             react_to=codec_of(settings)[0] if react else None,
             stop=stop,
             progress=lambda at: bar.update(task, completed=at.rows),

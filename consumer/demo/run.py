@@ -44,10 +44,10 @@ _REFRESH_S = 1.0
 class Shop:
     """The simulated population, living in a thread of its own until its time is over or it is told to stop."""
 
-    def __init__(self, bootstrap: str, seconds: float) -> None:
-        start_ms = start_ms_for(int(time.time() * 1000), _SPEED, seconds)
+    def __init__(self, bootstrap: str, duration_s: Seconds) -> None:
+        start_ms = start_ms_for(int(time.time() * 1000), _SPEED, duration_s)
         self._bootstrap = bootstrap
-        self._seconds = seconds
+        self._duration_s = duration_s
         settings = PopulationSettings(join_days=20.0, expiry_slack_ms=3 * DAY_MS)  # a round trip takes days here
         self._population = Population(seed=7, n_customers=CUSTOMERS, start_ms=start_ms, settings=settings)
         self._thread = Thread(target=self._live, name="simulated shop", daemon=True)
@@ -79,7 +79,7 @@ class Shop:
                 connection_to(self._bootstrap),
                 speed=_SPEED,
                 react_to=Decoder(),
-                duration_s=self._seconds,
+                duration_s=self._duration_s,
                 stop=self._stop,
                 on_row=self._count,
                 progress=self._note,
@@ -121,7 +121,7 @@ def run_demo(seconds: float, live: bool, out: Path) -> int:
             for n in range(1, WORKERS + 1)
         ]
         watch = stack.enter_context(Watch(broker.bootstrap, PARTITIONS, workers, out / EVENTS_FILE))
-        shop = Shop(broker.bootstrap, seconds)
+        shop = Shop(broker.bootstrap, Seconds(seconds))
         try:
             if not live:
                 console.print(STARTING)

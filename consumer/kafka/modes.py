@@ -2,6 +2,7 @@
 
 from consumer.kafka.worker_settings import WorkerMode
 from schemas.records import Mode
+from schemas.units import Ms
 
 
 class ModeSwitch:
@@ -11,7 +12,7 @@ class ModeSwitch:
     near the limit does not go back and forth.
     """
 
-    def __init__(self, mode: WorkerMode, catch_up_after_ms: int) -> None:
+    def __init__(self, mode: WorkerMode, catch_up_after_ms: Ms) -> None:
         self._fixed: Mode | None = None if mode == "auto" else mode
         self._catch_up_after_ms = catch_up_after_ms
         self._catching_up = False

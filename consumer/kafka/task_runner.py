@@ -19,7 +19,7 @@ from consumer.kafka.product_letters import JudgedProducts
 from consumer.kafka.state.restore import Restored
 from consumer.kafka.worker_settings import WorkerSettings
 from schemas.topics import EVENT_TOPICS
-from schemas.units import in_seconds
+from schemas.units import Ms, Seconds, in_seconds
 
 Phase = Literal["running", "committing", "suspended", "closed"]
 Event = Literal["take", "process", "close_commit", "committed", "roll_back", "suspend", "resume", "close"]
@@ -106,7 +106,7 @@ class TaskRunner:
         """Return whether there is something to commit."""
         return self._task.commit is not None
 
-    def process(self, max_records: int, now_ms: int, now_s: float) -> int:
+    def process(self, max_records: int, now_ms: Ms, now_s: Seconds) -> int:
         """Process up to `max_records` in the merge order; return how many it were. Raises TooManyRejected.
 
         `now_ms` is the wall clock, to know how far behind the records are; `now_s` a monotonic one.
@@ -133,7 +133,7 @@ class TaskRunner:
         self._limit.accepted(n_accepted)
         return n
 
-    def _waits_for_others(self, now_s: float) -> bool:
+    def _waits_for_others(self, now_s: Seconds) -> bool:
         """Return whether the first records after silence are still to wait for those of the other topics.
 
         A producer's batches for several topics arrive apart. Where events come faster than they happened (a replay, a

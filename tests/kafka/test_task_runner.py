@@ -16,9 +16,9 @@ from consumer.kafka.worker_settings import AgeReference, DeadLetterSettings, Wor
 from consumer.store.memory import MemoryState
 from consumer.zones import load_zone
 from schemas.events import ClickEvent
-from schemas.units import DAY_MS, MINUTE_MS, Ms
+from schemas.units import DAY_MS, HOUR_MS, MINUTE_MS, Ms, Seconds
 
-NOW_MS = 1_700_000_000_000
+NOW_MS = Ms(1_700_000_000_000)
 START = {"clickstream": 0, "purchases": 0, "privacy": 0}
 
 
@@ -57,10 +57,10 @@ def test_nothing_is_processed_while_a_topic_may_hold_earlier_records(runner: Tas
     """An empty queue holds the merge back until its topic is known to be read to the end."""
     runner.take(click(0))
     runner.end_reached("purchases")
-    assert runner.process(10, NOW_MS, 0.0) == 0
-    assert runner.process(10, NOW_MS, 9.0) == 0
+    assert runner.process(10, NOW_MS, Seconds(0.0)) == 0
+    assert runner.process(10, NOW_MS, Seconds(9.0)) == 0
     runner.end_reached("privacy")
-    assert runner.process(10, NOW_MS, 9.0) == 1
+    assert runner.process(10, NOW_MS, Seconds(9.0)) == 1
 
 
 def test_after_silence_the_first_records_wait_for_those_of_other_topics(runner: TaskRunner) -> None:
@@ -68,9 +68,9 @@ def test_after_silence_the_first_records_wait_for_those_of_other_topics(runner: 
     all_ends_reached(runner)
     runner.take(click(0))
     runner.take(click(1))
-    assert runner.process(1, NOW_MS, 0.0) == 0
-    assert runner.process(1, NOW_MS, 0.5) == 1
-    assert runner.process(1, NOW_MS, 0.6) == 1
+    assert runner.process(1, NOW_MS, Seconds(0.0)) == 0
+    assert runner.process(1, NOW_MS, Seconds(0.5)) == 1
+    assert runner.process(1, NOW_MS, Seconds(0.6)) == 1
 
 
 def test_a_record_that_was_taken_before_is_not_taken_again(runner: TaskRunner) -> None:
@@ -78,8 +78,8 @@ def test_a_record_that_was_taken_before_is_not_taken_again(runner: TaskRunner) -
     all_ends_reached(runner)
     for offset in (0, 1, 0, 1):
         runner.take(click(offset))
-    runner.process(10, NOW_MS, 0.0)
-    assert runner.process(10, NOW_MS, 1.0) == 2
+    runner.process(10, NOW_MS, Seconds(0.0))
+    assert runner.process(10, NOW_MS, Seconds(1.0)) == 2
 
 
 def test_a_roll_back_drops_queues_and_state_and_names_the_committed_offsets(runner: TaskRunner) -> None:
@@ -89,8 +89,8 @@ def test_a_roll_back_drops_queues_and_state_and_names_the_committed_offsets(runn
         all_ends_reached(runner)
         for offset in range(3):
             runner.take(click(offset))
-        runner.process(2, NOW_MS, 0.0)
-        assert runner.process(2, NOW_MS, 1.0) == 2
+        runner.process(2, NOW_MS, Seconds(0.0))
+        assert runner.process(2, NOW_MS, Seconds(1.0)) == 2
         journals.append(runner.close_commit().journal)
         assert runner.roll_back() == START
         assert not runner.has_work
@@ -102,8 +102,8 @@ def test_committed_offsets_are_sent_for_topics_without_records_too(runner: TaskR
     """The group's check of them is what fences a former owner, also where only stream time moved."""
     all_ends_reached(runner)
     runner.take(click(4))
-    runner.process(1, NOW_MS, 0.0)
-    runner.process(1, NOW_MS, 1.0)
+    runner.process(1, NOW_MS, Seconds(0.0))
+    runner.process(1, NOW_MS, Seconds(1.0))
     closed = runner.close_commit()
     assert runner.offsets_to_commit(closed) == START | {"clickstream": 5}
     told = runner.committed(closed, 17)
@@ -115,8 +115,8 @@ def test_the_mode_of_a_commit_follows_the_lag_of_its_first_record(runner: TaskRu
     """A task that wakes up far behind begins in catch-up, not with one commit in the wrong mode."""
     all_ends_reached(runner)
     runner.take(click(0))
-    runner.process(1, NOW_MS + 3_600_000, 0.0)
-    runner.process(1, NOW_MS + 3_600_000, 1.0)
+    runner.process(1, Ms(NOW_MS + HOUR_MS), Seconds(0.0))
+    runner.process(1, Ms(NOW_MS + HOUR_MS), Seconds(1.0))
     assert runner.close_commit().journal.mode == "catch-up"
 
 
@@ -127,8 +127,8 @@ def test_a_heartbeat_moves_stream_time_of_an_idle_task_alone_and_never_back(runn
     runner.take(click(0))
     assert not runner.heartbeat(NOW_MS + 1, NOW_MS)
     all_ends_reached(runner)
-    runner.process(1, NOW_MS, 0.0)
-    runner.process(1, NOW_MS, 1.0)
+    runner.process(1, NOW_MS, Seconds(0.0))
+    runner.process(1, NOW_MS, Seconds(1.0))
     runner.committed(runner.close_commit(), 1)
     assert not runner.heartbeat(NOW_MS, NOW_MS)
     assert runner.heartbeat(NOW_MS + 1, NOW_MS)
@@ -143,13 +143,13 @@ def test_a_suspended_task_does_nothing_until_it_is_resumed(runner: TaskRunner) -
     assert not runner.waits
     assert runner.next_to_take == START
     with pytest.raises(InvalidTransition, match="suspended"):
-        runner.process(1, NOW_MS, 9.0)
+        runner.process(1, NOW_MS, Seconds(9.0))
     with pytest.raises(InvalidTransition, match="suspended"):
         runner.heartbeat(NOW_MS, NOW_MS)
     with pytest.raises(InvalidTransition, match="suspended: no take"):
         runner.take(click(0))
     runner.resume()
-    assert runner.process(1, NOW_MS, 9.0) == 0
+    assert runner.process(1, NOW_MS, Seconds(9.0)) == 0
     assert not runner.has_work
 
 
@@ -157,14 +157,14 @@ def test_a_task_that_is_committing_processes_nothing_and_is_not_taken_away(runne
     """What its transaction holds is either committed or rolled back first."""
     all_ends_reached(runner)
     runner.take(click(0))
-    runner.process(1, NOW_MS, 0.0)
-    runner.process(1, NOW_MS, 1.0)
+    runner.process(1, NOW_MS, Seconds(0.0))
+    runner.process(1, NOW_MS, Seconds(1.0))
     runner.close_commit()
     for forbidden in (runner.suspend, runner.close, runner.close_commit):
         with pytest.raises(InvalidTransition, match="committing"):
             forbidden()
     with pytest.raises(InvalidTransition, match="committing"):
-        runner.process(1, NOW_MS, 2.0)
+        runner.process(1, NOW_MS, Seconds(2.0))
     runner.roll_back()
     runner.close()
     with pytest.raises(InvalidTransition, match="closed"):
@@ -184,27 +184,27 @@ def test_rejected_records_that_are_processed_again_count_once_towards_the_limit(
         all_ends_reached(runner)
         for offset in (0, 1):
             runner.take(MergeRecord("clickstream", offset, NOW_MS, b"c", b"?", bad))
-        runner.process(2, NOW_MS, 0.0)
-        assert runner.process(2, NOW_MS, 1.0) == 2
+        runner.process(2, NOW_MS, Seconds(0.0))
+        assert runner.process(2, NOW_MS, Seconds(1.0)) == 2
         go_back()
     runner.roll_back()
     all_ends_reached(runner)
     for offset in (0, 1):
         runner.take(MergeRecord("clickstream", offset, NOW_MS, b"c", b"?", bad))
-    runner.process(2, NOW_MS, 0.0)
-    runner.process(2, NOW_MS, 1.0)
+    runner.process(2, NOW_MS, Seconds(0.0))
+    runner.process(2, NOW_MS, Seconds(1.0))
     runner.committed(runner.close_commit(), 1)
     runner.take(MergeRecord("clickstream", 2, NOW_MS, b"c", b"?", bad))
     with pytest.raises(TooManyRejected, match="3 records in a row"):
-        runner.process(1, NOW_MS, 3.0)
+        runner.process(1, NOW_MS, Seconds(3.0))
 
 
 def test_what_was_rolled_back_is_not_committed_after_all(runner: TaskRunner) -> None:
     """The store would be ahead of Kafka."""
     all_ends_reached(runner)
     runner.take(click(0))
-    runner.process(1, NOW_MS, 0.0)
-    runner.process(1, NOW_MS, 1.0)
+    runner.process(1, NOW_MS, Seconds(0.0))
+    runner.process(1, NOW_MS, Seconds(1.0))
     closed = runner.close_commit()
     runner.roll_back()
     with pytest.raises(InvalidTransition, match="running"):
@@ -216,8 +216,8 @@ def test_rejections_are_kept_for_the_dead_letters_until_the_commit(runner: TaskR
     all_ends_reached(runner)
     bad = MergeRecord("clickstream", 0, NOW_MS, b"c", b"?", Rejection("invalid", "value", "`value` is bad"))
     runner.take(bad)
-    runner.process(1, NOW_MS, 0.0)
-    runner.process(1, NOW_MS, 1.0)
+    runner.process(1, NOW_MS, Seconds(0.0))
+    runner.process(1, NOW_MS, Seconds(1.0))
     assert runner.rejected == [(bad, bad.event)]
     told = runner.committed(runner.close_commit(), 1)
     assert [each.rejection for each in told.rejected] == [bad.event]
@@ -230,8 +230,8 @@ def test_a_task_has_its_grants_and_what_it_spent_before_a_restart() -> None:
     runner = runner_of(TaskRecord(spending=spent), {"phone": 2.0})
     all_ends_reached(runner)
     runner.take(click(0))
-    runner.process(10, NOW_MS, 0.0)
-    assert runner.process(10, NOW_MS, 1.0) == 1
+    runner.process(10, NOW_MS, Seconds(0.0))
+    assert runner.process(10, NOW_MS, Seconds(1.0)) == 1
     closed = runner.close_commit()
     assert closed.journal.grants == {"phone": 2.0}
     assert closed.task_record.spending == spent
@@ -246,8 +246,8 @@ def test_the_age_of_events_is_measured_by_the_reference_that_is_set(reference: A
     all_ends_reached(runner)
     event = ClickEvent("e0", "c", NOW_MS - 30 * DAY_MS, "item_view", item_id="a")
     runner.take(MergeRecord("clickstream", 0, NOW_MS, b"c", b"{}", event))
-    runner.process(10, NOW_MS, 0.0)
-    runner.process(10, NOW_MS, 1.0)
+    runner.process(10, NOW_MS, Seconds(0.0))
+    runner.process(10, NOW_MS, Seconds(1.0))
     closed = runner.close_commit()
     assert closed.journal.mode == "live"  # the broker has it from just now
     assert closed.journal.reference_time == told
@@ -262,8 +262,8 @@ def test_markers_behind_the_last_record_are_committed_with_it_or_by_themselves(r
     runner.end_reached("clickstream", 2)
     runner.note_passed()
     assert not runner.has_work
-    runner.process(1, NOW_MS, 0.0)
-    runner.process(1, NOW_MS, 1.0)
+    runner.process(1, NOW_MS, Seconds(0.0))
+    runner.process(1, NOW_MS, Seconds(1.0))
     closed = runner.close_commit()
     assert closed.task_record.next_offsets == closed.journal.next_offsets == {"clickstream": 2}
     runner.committed(closed, 1)

@@ -266,7 +266,7 @@ def test_a_simulation_publishes_everything_the_population_does(mock_bootstrap: s
     until_ms = population.start_ms + 5 * DAY_MS
     kept: list[Row] = []
     report = simulate_to_kafka(
-        population, Connection(mock_bootstrap), speed=5 * 86_400, duration_s=1, on_row=kept.append
+        population, Connection(mock_bootstrap), speed=5 * 86_400, duration_s=Seconds(1.0), on_row=kept.append
     )
     expected = [*twin.products(), *twin.events_until(until_ms)]
     assert kept == expected
@@ -304,7 +304,7 @@ def test_a_simulation_reads_decisions_and_reacts(mock_bootstrap: str) -> None:
         population,
         Connection(mock_bootstrap),
         speed=200_000,
-        duration_s=30,
+        duration_s=Seconds(30.0),
         react_to=Decoder(),
         on_row=decide,
         stop=stop,
@@ -336,7 +336,7 @@ def test_decisions_made_before_the_simulation_are_not_read(mock_bootstrap: str) 
 
 def test_a_simulation_starts_so_that_it_ends_in_the_present() -> None:
     """Twenty seconds at a day a second start twenty days ago."""
-    assert start_ms_for(100 * DAY_MS, speed=86_400, duration_s=20) == 80 * DAY_MS
+    assert start_ms_for(100 * DAY_MS, speed=86_400, duration_s=Seconds(20.0)) == 80 * DAY_MS
 
 
 def test_a_broker_that_is_away_is_one_message_and_no_flood(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -345,7 +345,7 @@ def test_a_broker_that_is_away_is_one_message_and_no_flood(tmp_path: Path, capfd
     with pytest.raises(ClusterAway, match=r"connection to 127\.0\.0\.1:1: .* is the broker running"):
         publish_to_kafka(_rows(3), away)
     with pytest.raises(ClusterAway):
-        simulate_to_kafka(Population(seed=1, n_customers=5, start_ms=START_MS), away, duration_s=1)
+        simulate_to_kafka(Population(seed=1, n_customers=5, start_ms=START_MS), away, duration_s=Seconds(1.0))
     with pytest.raises(ClusterAway):
         record(away, ["clickstream"], tmp_path / "recorded.avro")
     assert capfd.readouterr().err == ""
