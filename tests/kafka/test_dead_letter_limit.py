@@ -44,6 +44,9 @@ def test_an_accepted_record_ends_a_run() -> None:
     for _ in range(50):
         stream.bad(2)
         stream.good(1)
+    stream.bad(2)
+    with pytest.raises(TooManyRejected, match="3 records in a row"):
+        stream.bad()
 
 
 def test_a_share_of_the_window_is_allowed_and_what_is_older_is_forgotten() -> None:

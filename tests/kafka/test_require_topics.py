@@ -28,8 +28,11 @@ def planned() -> dict[str, int]:
 
 
 def test_topics_as_planned_are_fine() -> None:
-    """So are others beside them."""
-    look(planned() | {"other": 7})
+    """So are others beside them; one partition more of one of them would be found."""
+    on_broker = planned() | {"other": 7}
+    look(on_broker)
+    with pytest.raises(TopicsError, match=r"^shop-journal has 4 partitions, not 3"):
+        look(on_broker | {"shop-journal": 4})
 
 
 def test_missing_topics_are_named_with_the_command_that_makes_them() -> None:

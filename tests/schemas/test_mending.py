@@ -318,7 +318,7 @@ oddities = st.one_of(
 odd_lines = st.dictionaries(st.sampled_from(["item_id", "quantity", "unit_price", "measure", "brand"]), oddities)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     changes=st.dictionaries(st.sampled_from([*ORDER, "amount", "currency", "context"]), oddities),
     lines=st.lists(odd_lines | oddities, max_size=4) | oddities,

@@ -90,4 +90,6 @@ def test_closing_frees_the_port_and_may_be_repeated() -> None:
     port = server.port
     server.close()
     server.close()
-    HealthServer(metrics.registry, lambda: 0.0, lambda: None, str, port=port).close()
+    again = HealthServer(metrics.registry, lambda: 0.0, lambda: None, str, port=port)
+    assert again.port == port
+    again.close()
