@@ -223,8 +223,8 @@ def _shape_differences(spec: TopicSpec, partitions: int, replicas: int, bootstra
     if partitions != spec.partitions:
         advice = (
             "set topics.partitions to what is there, or use another topics.prefix and read the inputs anew (a topic "
-            "whose count cannot be changed is read by nextbest bridge). Never add partitions: customers would move to "
-            "other tasks"
+            "whose count cannot be changed is read by nextbest bridge). Never add partitions: that would move "
+            "customers to other tasks"
         )
         found.append(Difference(spec.name, "partitions", str(spec.partitions), str(partitions), advice))
     if replicas != spec.replication_factor:
