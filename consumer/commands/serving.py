@@ -37,6 +37,6 @@ def health_server(
     except OSError as error:
         where = f"{settings.http.host}:{settings.http.port}"
         raise CommandError(
-            f"http.port: can't listen on {where}: {error.strerror}. Each process on one machine needs an http.port "
+            f"http.port: can't listen on {where}: {error.strerror}. Each worker on one machine needs an http.port "
             "(NEXTBEST_HTTP__PORT) of its own; 0 takes any free one"
         ) from None
