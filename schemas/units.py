@@ -11,6 +11,7 @@ Seconds = NewType("Seconds", float)  # how long, or the reading of a monotonic c
 MINUTE_MS: Final = Ms(60_000)
 HOUR_MS: Final = Ms(60 * MINUTE_MS)
 DAY_MS: Final = Ms(24 * HOUR_MS)
+WEEK_MS: Final = 7 * DAY_MS
 
 MIB: Final = 1 << 20
 

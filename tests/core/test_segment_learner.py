@@ -13,7 +13,6 @@ from consumer.core.customer.segment_learner import (
     MAX_STEP,
     MIN_SAMPLES,
     SAMPLE_FIELDS,
-    WEEK_MS,
     SegmentLearner,
     SegmentState,
     derive,
@@ -25,7 +24,7 @@ from consumer.core.knowledge.knowledge import Knowledge
 from consumer.core.knowledge.learner import new_learner, restore_learner
 from consumer.default_catalogue import default_catalogue
 from schemas.records import TrainingExample
-from schemas.units import DAY_MS
+from schemas.units import DAY_MS, WEEK_MS
 from tests.core.streams import SETTINGS, T0, Stream, new_task
 
 NOW_MS = 2_900 * WEEK_MS

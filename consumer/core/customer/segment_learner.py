@@ -16,13 +16,12 @@ from consumer.core.customer.segments import DEFAULT_THRESHOLDS, Thresholds, usua
 from consumer.core.customer.tastes import UNKNOWN_BANDS, PriceBands
 from consumer.core.hashing import name_of
 from schemas.records import TrainingExample
-from schemas.units import DAY_MS
+from schemas.units import DAY_MS, WEEK_MS
 
 SEGMENT = "segment"  # the head of these examples in the churn family; they have no label
 SAMPLE_FIELDS = ("orders", "spend", "usual_gap_days", "lateness", "absence_days", "price")
 _SAMPLE_SET = name_of("segment", *SAMPLE_FIELDS)
 
-WEEK_MS = 7 * DAY_MS
 MIN_SAMPLES = 200  # of one kind, before what is derived from them leaves its default
 # So long after their first order customers tell of rhythms, and so long after their first event of absences: earlier,
 # only short ones can have been seen.

@@ -18,9 +18,8 @@ from consumer.core.customer.words import remembered
 from consumer.core.local_time import wall_clock
 from consumer.core.reward.request import DecisionRequest
 from consumer.core.settings import CoreSettings
-from schemas.units import DAY_MS, HOUR_MS
+from schemas.units import DAY_MS, HOUR_MS, WEEK_MS
 
-WEEK_MS = 7 * DAY_MS
 _NEVER_MS = 1 << 62
 
 GATES: Mapping[str, str] = {
